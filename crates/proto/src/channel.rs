@@ -1,0 +1,372 @@
+//! Channel names: parsed and normalised once, told apart, matched.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of a channel, or a wildcard pattern over names: `/chat/demo`, `/chat/*`, `/chat/**`.
+///
+/// Cheap to clone. Two names that differ only in one trailing slash or in surrounding white space are the
+/// same channel, as in the reference implementation (CometD's `ChannelId`).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Channel(Arc<str>);
+
+/// What a channel is for (Bayeux specification, section 2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ChannelKind {
+    /// `/meta/…`: the protocol's own messages.
+    Meta,
+    /// `/service/…`: between one client and the server, never broadcast.
+    Service,
+    /// Anything else: published messages go to all subscribers.
+    Broadcast,
+}
+
+impl Channel {
+    /// `/meta/handshake`
+    pub const HANDSHAKE: &'static str = "/meta/handshake";
+    /// `/meta/connect`
+    pub const CONNECT: &'static str = "/meta/connect";
+    /// `/meta/subscribe`
+    pub const SUBSCRIBE: &'static str = "/meta/subscribe";
+    /// `/meta/unsubscribe`
+    pub const UNSUBSCRIBE: &'static str = "/meta/unsubscribe";
+    /// `/meta/disconnect`
+    pub const DISCONNECT: &'static str = "/meta/disconnect";
+
+    /// Checks and normalises a name: trims white space and drops one trailing slash.
+    ///
+    /// Allowed are letters and digits of ASCII, the space, and ``! # $ ( ) * + - . / @ _ { ~ }``; `*` and `**`
+    /// are wildcards only as the whole last segment (Bayeux specification 2.2.1, CometD's `Bayeux.Validator`).
+    ///
+    /// # Errors
+    /// [`InvalidChannel`] says which rule or character is wrong.
+    pub fn parse(name: &str) -> Result<Self, InvalidChannel> {
+        let normal = normalise(name);
+        let fail = |reason| Err(InvalidChannel { name: shorten(name), reason });
+        if normal.is_empty() || normal == "/" {
+            return fail(InvalidReason::Empty);
+        }
+        let Some(path) = normal.strip_prefix('/') else {
+            return fail(InvalidReason::NoLeadingSlash);
+        };
+        if let Some((at, character)) = normal.char_indices().find(|(_, c)| !is_allowed(*c)) {
+            return fail(InvalidReason::Character { character, at });
+        }
+        let mut segments = path.split('/').peekable();
+        while let Some(segment) = segments.next() {
+            if segment.trim().is_empty() {
+                return fail(InvalidReason::EmptySegment);
+            }
+            if matches!(segment, "*" | "**") && segments.peek().is_some() {
+                return fail(InvalidReason::WildcardNotLast);
+            }
+        }
+        Ok(Self(normal.into()))
+    }
+
+    /// Takes a name as a peer sent it: normalised, but not checked, because a name that the peer uses is a
+    /// name that exists there. An empty name stands for "no channel".
+    pub fn from_wire(name: &str) -> Self {
+        Self(normalise(name).into())
+    }
+
+    /// The normalised name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the channel is meta, service or broadcast. `/meta` and `/service` alone are broadcast channels.
+    pub fn kind(&self) -> ChannelKind {
+        if self.0.starts_with("/meta/") {
+            ChannelKind::Meta
+        } else if self.0.starts_with("/service/") {
+            ChannelKind::Service
+        } else {
+            ChannelKind::Broadcast
+        }
+    }
+
+    /// Whether this is `/meta/…`.
+    pub fn is_meta(&self) -> bool {
+        self.kind() == ChannelKind::Meta
+    }
+
+    /// Whether this is `/service/…`.
+    pub fn is_service(&self) -> bool {
+        self.kind() == ChannelKind::Service
+    }
+
+    /// Whether this is a broadcast channel.
+    pub fn is_broadcast(&self) -> bool {
+        self.kind() == ChannelKind::Broadcast
+    }
+
+    /// Whether the last segment is `*` or `**`.
+    pub fn is_wild(&self) -> bool {
+        self.0.ends_with("/*") || self.0.ends_with("/**")
+    }
+
+    /// Whether a message on `channel` belongs to this channel or pattern.
+    ///
+    /// `/a/*` takes exactly one more segment, `/a/**` one or more; neither takes `/a`. A pattern matches
+    /// another pattern only when they are equal (CometD's `ChannelId.matches`).
+    pub fn matches(&self, channel: &Channel) -> bool {
+        if self == channel {
+            return true;
+        }
+        if channel.is_wild() {
+            return false;
+        }
+        let below = |parent: &str| {
+            channel
+                .0
+                .strip_prefix(parent)
+                .and_then(|rest| rest.strip_prefix('/'))
+                .filter(|rest| !rest.is_empty())
+        };
+        if let Some(parent) = self.0.strip_suffix("/**") {
+            below(parent).is_some()
+        } else if let Some(parent) = self.0.strip_suffix("/*") {
+            below(parent).is_some_and(|rest| !rest.contains('/'))
+        } else {
+            false
+        }
+    }
+
+    /// The names under which a subscriber of this channel can be known, the most exact first: for `/a/b` these
+    /// are `/a/b`, `/a/*`, `/a/**` and `/**`. Both peers notify in this order (CometD's `ChannelId.getAllIds`).
+    pub fn matching_names(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+        let name: &str = &self.0;
+        let parents = (!self.is_wild())
+            .then(|| name.rmatch_indices('/').map(|(at, _)| &name[..at]).enumerate())
+            .into_iter()
+            .flatten();
+        std::iter::once(name.into()).chain(parents.flat_map(|(depth, parent)| {
+            let single = (depth == 0).then(|| format!("{parent}/*").into());
+            single.into_iter().chain(std::iter::once(format!("{parent}/**").into()))
+        }))
+    }
+}
+
+fn normalise(name: &str) -> &str {
+    let name = name.trim();
+    match name.strip_suffix('/') {
+        Some("") | None => name,
+        Some(rest) => rest,
+    }
+}
+
+fn is_allowed(c: char) -> bool {
+    c.is_ascii_alphanumeric() || " !#$()*+-./@_{~}".contains(c)
+}
+
+/// Error texts quote the name; a hostile one must not fill the log.
+fn shorten(name: &str) -> String {
+    match name.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl Borrow<str> for Channel {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Channel {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for Channel {
+    fn eq(&self, other: &str) -> bool {
+        &*self.0 == other
+    }
+}
+
+impl PartialEq<&str> for Channel {
+    fn eq(&self, other: &&str) -> bool {
+        &*self.0 == *other
+    }
+}
+
+impl std::str::FromStr for Channel {
+    type Err = InvalidChannel;
+
+    fn from_str(name: &str) -> Result<Self, InvalidChannel> {
+        Self::parse(name)
+    }
+}
+
+impl TryFrom<&str> for Channel {
+    type Error = InvalidChannel;
+
+    fn try_from(name: &str) -> Result<Self, InvalidChannel> {
+        Self::parse(name)
+    }
+}
+
+impl TryFrom<&String> for Channel {
+    type Error = InvalidChannel;
+
+    fn try_from(name: &String) -> Result<Self, InvalidChannel> {
+        Self::parse(name)
+    }
+}
+
+impl TryFrom<String> for Channel {
+    type Error = InvalidChannel;
+
+    fn try_from(name: String) -> Result<Self, InvalidChannel> {
+        Self::parse(&name)
+    }
+}
+
+impl From<&Channel> for Channel {
+    fn from(channel: &Channel) -> Self {
+        channel.clone()
+    }
+}
+
+/// A name that cannot be a channel, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid channel name {name:?}: {reason}")]
+pub struct InvalidChannel {
+    name: String,
+    reason: InvalidReason,
+}
+
+impl InvalidChannel {
+    /// The name as it was given (shortened when very long).
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which rule it breaks.
+    pub fn reason(&self) -> InvalidReason {
+        self.reason
+    }
+}
+
+impl From<std::convert::Infallible> for InvalidChannel {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// The rule that a channel name breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidReason {
+    /// Nothing, or only `/`.
+    #[error("it is empty; a channel has at least one segment, as in /chat")]
+    Empty,
+    /// It does not begin with a slash.
+    #[error("it must begin with '/'")]
+    NoLeadingSlash,
+    /// Two slashes in a row, or a segment of spaces.
+    #[error("it has an empty segment ('//')")]
+    EmptySegment,
+    /// A character that channel names do not have.
+    #[error(
+        "character {character:?} at byte {at} is not allowed; use letters, digits and ! # $ ( ) + - . @ _ {{ ~ }}"
+    )]
+    Character {
+        /// The character.
+        character: char,
+        /// Its byte offset in the trimmed name.
+        at: usize,
+    },
+    /// `*` or `**` before the last segment.
+    #[error("'*' and '**' may only be the last segment, as in /chat/*")]
+    WildcardNotLast,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(name: &str) -> Channel {
+        Channel::parse(name).unwrap()
+    }
+
+    #[test]
+    fn case_46_wildcards_take_one_segment_or_many_but_never_the_parent() {
+        let one = channel("/foo/*");
+        let many = channel("/foo/**");
+        for (name, by_one, by_many) in [
+            ("/foo", false, false),
+            ("/foo/a", true, true),
+            ("/foo/a/b", false, true),
+            ("/foobar", false, false),
+            ("/foobar/a", false, false),
+        ] {
+            assert_eq!(one.matches(&channel(name)), by_one, "/foo/* and {name}");
+            assert_eq!(many.matches(&channel(name)), by_many, "/foo/** and {name}");
+        }
+        assert!(channel("/**").matches(&channel("/a/b/c")));
+        assert!(!many.matches(&one), "patterns match patterns only by equality");
+        assert!(many.matches(&many.clone()));
+    }
+
+    #[test]
+    fn case_47_names_are_normalised_and_bad_ones_refused_with_a_reason() {
+        assert_eq!(channel("/foo/"), channel("/foo"));
+        assert_eq!(channel("  /foo "), channel("/foo"));
+        for (name, reason) in [
+            ("/", InvalidReason::Empty),
+            ("", InvalidReason::Empty),
+            ("foo", InvalidReason::NoLeadingSlash),
+            ("/a//b", InvalidReason::EmptySegment),
+            ("/a//", InvalidReason::EmptySegment),
+            ("//", InvalidReason::Empty),
+            ("/foo/*/bar", InvalidReason::WildcardNotLast),
+            ("/foo/**/*", InvalidReason::WildcardNotLast),
+            ("/a?b", InvalidReason::Character { character: '?', at: 2 }),
+            ("/é", InvalidReason::Character { character: 'é', at: 1 }),
+        ] {
+            assert_eq!(Channel::parse(name).unwrap_err().reason(), reason, "{name:?}");
+        }
+        let text = Channel::parse("/a?b").unwrap_err().to_string();
+        assert!(text.contains("'?'") && text.contains("/a?b"), "{text}");
+    }
+
+    #[test]
+    fn a_star_inside_a_segment_is_an_ordinary_character() {
+        assert!(!channel("/foo/a*").is_wild());
+        assert!(!channel("/foo/***").is_wild());
+        assert!(channel("/**").is_wild());
+    }
+
+    #[test]
+    fn meta_and_service_alone_are_broadcast() {
+        assert_eq!(channel("/meta").kind(), ChannelKind::Broadcast);
+        assert_eq!(channel("/service").kind(), ChannelKind::Broadcast);
+        assert_eq!(channel("/meta/x").kind(), ChannelKind::Meta);
+        assert_eq!(channel("/service/x").kind(), ChannelKind::Service);
+    }
+
+    #[test]
+    fn matching_names_go_from_the_most_exact_to_the_root() {
+        let names = |name: &str| channel(name).matching_names().map(|n| n.into_owned()).collect::<Vec<_>>();
+        assert_eq!(names("/a/b/c"), ["/a/b/c", "/a/b/*", "/a/b/**", "/a/**", "/**"]);
+        assert_eq!(names("/a"), ["/a", "/*", "/**"]);
+        assert_eq!(names("/a/*"), ["/a/*"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a transport reports when it could not carry messages.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why messages could not be carried: a kind to decide by, and a text for people.
+///
+/// Cheap to clone, because one broken connection fails many calls.
+#[derive(Clone)]
+pub struct Failure {
+    kind: FailureKind,
+    text: Arc<str>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// The kinds of failure that a client treats differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The name does not resolve, or nothing answers at the address: nothing was sent.
+    Unreachable,
+    /// TLS could not be agreed on: a certificate that is not trusted, say. Nothing was sent.
+    Tls,
+    /// The proxy refused. Nothing was sent.
+    Proxy,
+    /// The server answered the WebSocket upgrade with this HTTP status.
+    UpgradeRefused {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The server answered with an HTTP status that is not 200.
+    Http {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The body or frame is larger than the configured cap.
+    TooLarge,
+    /// What came is no array of messages, or is empty.
+    Malformed,
+    /// No answer within the deadline.
+    Timeout,
+    /// The peer closed the WebSocket with this code (1005 when it gave none).
+    Closed {
+        /// The close code of the WebSocket.
+        code: u16,
+    },
+    /// The connection broke.
+    Lost,
+}
+
+impl Failure {
+    /// A failure with a text that names the URL, without secrets, and the cause.
+    pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into().into(), source: None }
+    }
+
+    /// The same failure with the error it came from.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// The HTTP status that the server answered with, if it answered.
+    pub fn http_status(&self) -> Option<u16> {
+        match self.kind {
+            FailureKind::Http { status } | FailureKind::UpgradeRefused { status } => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Whether it is certain that the server has seen nothing of what was to be sent.
+    pub fn is_before_sending(&self) -> bool {
+        matches!(
+            self.kind,
+            FailureKind::Unreachable | FailureKind::Tls | FailureKind::Proxy | FailureKind::UpgradeRefused { .. }
+        )
+    }
+}
+
+impl PartialEq for Failure {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.text == other.text
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({})", self.kind, self.text)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}

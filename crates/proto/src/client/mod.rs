@@ -1,0 +1,5 @@
+//! The client's side of a session.
+
+mod failure;
+
+pub use failure::{Failure, FailureKind};

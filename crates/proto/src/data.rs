@@ -1,0 +1,96 @@
+//! Raw JSON: kept as bytes, decoded by whoever asks.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+/// One JSON value as it stands on the wire.
+///
+/// A received value is a view of the bytes it arrived in: nothing is copied or parsed until [`Data::decode`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Data(Bytes);
+
+/// `data()` of a message without data.
+pub(crate) static NULL: Data = Data(Bytes::from_static(b"null"));
+
+impl Data {
+    /// The JSON form of `value`.
+    ///
+    /// # Errors
+    /// When `value` cannot be JSON: a map whose keys are no strings, or a `Serialize` that fails.
+    pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        Ok(Self(serde_json::to_vec(value)?.into()))
+    }
+
+    /// Checks that `json` is one JSON value and keeps it as it is, without surrounding white space.
+    ///
+    /// # Errors
+    /// When it is not one JSON value.
+    pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
+        let raw: &RawValue = serde_json::from_str(json)?;
+        Ok(Self(Bytes::copy_from_slice(raw.get().as_bytes())))
+    }
+
+    /// Takes a view of `body`, which `raw` was parsed from; a small value does not keep a large body alive.
+    pub(crate) fn view(body: &Bytes, raw: &RawValue) -> Self {
+        const PINS_TOO_MUCH: usize = 256 * 1024;
+        let raw = raw.get().as_bytes();
+        if body.len() > PINS_TOO_MUCH && raw.len() < body.len() / 64 {
+            Self(Bytes::copy_from_slice(raw))
+        } else {
+            Self(body.slice_ref(raw))
+        }
+    }
+
+    /// Decodes the value.
+    ///
+    /// # Errors
+    /// When the value does not fit `T`, or is nested deeper than 128 levels.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.0)
+    }
+
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        // The constructors let only UTF-8 in.
+        std::str::from_utf8(&self.0).unwrap_or("null")
+    }
+
+    /// The JSON text as bytes.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Whether the value is `null`.
+    pub fn is_null(&self) -> bool {
+        &*self.0 == b"null"
+    }
+}
+
+impl From<serde_json::Value> for Data {
+    fn from(value: serde_json::Value) -> Self {
+        Self(value.to_string().into())
+    }
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Data {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_slice(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}

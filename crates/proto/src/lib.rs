@@ -1,0 +1,35 @@
+//! The Bayeux protocol, as CometD speaks it, without any I/O.
+//!
+//! The crate knows neither sockets nor a clock: it holds the words of the protocol ([`Channel`], [`Message`],
+//! [`Advice`], [`BayeuxError`], [`codec`]) and the two state machines that speak them, the client's
+//! (`client::Session`) and the server's (`server::Session`). A program that only wants to talk to a server
+//! takes the crate `bayeux`; one that wants to be a server takes `bayeux-server`.
+//!
+//! # How a session is driven
+//!
+//! Both sessions obey one contract. After each call of `handle` or `handle_timeout`, take outputs until
+//! `poll_output` gives `None`, then wait for the next input, but no longer than `poll_timeout` says. The time is
+//! an argument of each call ([`Time`]), and randomness comes from a seed in the configuration, so that a whole
+//! lifetime can be run, and run again, in virtual time.
+
+pub mod client;
+pub mod codec;
+pub mod server;
+
+mod advice;
+mod channel;
+mod connection_type;
+mod data;
+mod error;
+mod id;
+mod message;
+mod time;
+
+pub use advice::{Advice, Interval, Reconnect};
+pub use channel::{Channel, ChannelKind, InvalidChannel, InvalidReason};
+pub use connection_type::ConnectionType;
+pub use data::Data;
+pub use error::BayeuxError;
+pub use id::{ClientId, MessageId};
+pub use message::{Fields, Message, Subscription};
+pub use time::Time;

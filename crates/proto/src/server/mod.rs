@@ -1,0 +1,1 @@
+//! The server's side: sessions and the tree of channels.
