@@ -79,7 +79,10 @@ impl Failure {
     pub fn is_before_sending(&self) -> bool {
         matches!(
             self.kind,
-            FailureKind::Unreachable | FailureKind::Tls | FailureKind::Proxy | FailureKind::UpgradeRefused { .. }
+            FailureKind::Unreachable
+                | FailureKind::Tls
+                | FailureKind::Proxy
+                | FailureKind::UpgradeRefused { .. }
         )
     }
 }

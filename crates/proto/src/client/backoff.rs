@@ -1,0 +1,76 @@
+//! The delays between attempts: they grow, they are capped, they are jittered.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// How long to wait before each new attempt.
+///
+/// The delay doubles from the first to the last value of a range. Jitter takes away up to half of it, so that the
+/// clients of a server that comes back do not all return in the same instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    last: Duration,
+    jittered: bool,
+}
+
+impl Backoff {
+    /// No delay is shorter than this, whatever is asked for: a loop without a pause helps nobody.
+    const FLOOR: Duration = Duration::from_millis(10);
+
+    /// Doubles from the start of the range to its end, without jitter.
+    pub fn exponential(range: RangeInclusive<Duration>) -> Self {
+        let first = (*range.start()).max(Self::FLOOR);
+        Self { first, last: (*range.end()).max(first), jittered: false }
+    }
+
+    /// The same delays, each shortened by a random part of up to one half.
+    #[must_use]
+    pub fn jittered(self) -> Self {
+        Self { jittered: true, ..self }
+    }
+
+    /// The delay before the attempt that follows `failures` failed ones (at least one).
+    pub(super) fn delay(&self, failures: u32, random: &mut fastrand::Rng) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        let full = self.first.saturating_mul(1 << doublings).min(self.last);
+        if self.jittered { full.mul_f64(1.0 - random.f64() / 2.0) } else { full }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::exponential(Duration::from_secs(1)..=Duration::from_secs(30)).jittered()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_cap() {
+        let backoff = Backoff::exponential(Duration::from_secs(1)..=Duration::from_secs(30));
+        let mut random = fastrand::Rng::with_seed(1);
+        let delays: Vec<u64> = (1..=7).map(|n| backoff.delay(n, &mut random).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(backoff.delay(u32::MAX, &mut random).as_secs(), 30);
+    }
+
+    #[test]
+    fn jitter_takes_away_at_most_half() {
+        let backoff = Backoff::default();
+        let mut random = fastrand::Rng::with_seed(7);
+        for failures in 1..100 {
+            let full = Backoff { jittered: false, ..backoff.clone() }.delay(failures, &mut random);
+            let delay = backoff.delay(failures, &mut random);
+            assert!(delay <= full && delay >= full / 2, "{delay:?} of {full:?}");
+        }
+    }
+
+    #[test]
+    fn a_delay_of_nothing_is_not_to_be_had() {
+        let backoff = Backoff::exponential(Duration::ZERO..=Duration::ZERO);
+        assert_eq!(backoff.delay(1, &mut fastrand::Rng::with_seed(1)), Backoff::FLOOR);
+    }
+}

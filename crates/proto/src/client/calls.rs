@@ -1,0 +1,452 @@
+//! The user's calls: their messages, their turns, their replies.
+
+use std::time::Duration;
+
+use super::contract::{AuthReason, CallId, ExchangeId, Lane, Operation, Output, SinkId};
+use super::core::{Core, Next};
+use super::diagnosis::{Diagnosis, diagnose};
+use super::event::{Event, LostCause, State};
+use super::failure::{Failure, FailureKind};
+use super::outcome::{CallError, CallResult, CloseReason, server_error};
+use super::requests::{Kind, Request};
+use super::subscriptions::Status;
+use crate::channel::Channel;
+use crate::data::Data;
+use crate::message::{Message, Subscription};
+use crate::time::Time;
+
+/// How much is put into one frame. Jetty's WebSocket, the container of most CometD servers, takes 64 KiB.
+const MAX_FRAME: usize = 48 * 1024;
+/// How much is put into one POST.
+const MAX_POST: usize = 256 * 1024;
+
+impl Core {
+    /// Takes in a call that becomes a message; `group` holds those that travel together.
+    pub(super) fn call(&mut self, call: CallId, operation: Operation, group: u64, now: Time) {
+        if matches!(self.state, State::Disconnected | State::Disconnecting) {
+            let reason = if self.closing.is_some() { CloseReason::Requested } else { CloseReason::NotOpen };
+            return self.resolve(Some(call), Err(CallError::Closed(reason)));
+        }
+        let taken = match operation {
+            Operation::Publish { channel, data } => {
+                self.publish(call, channel, data, Kind::Publish, None, group, now)
+            }
+            Operation::Request { channel, data, timeout } if channel.is_service() => {
+                self.publish(call, channel, data, Kind::Service, timeout, group, now)
+            }
+            Operation::Request { channel, .. } => Err(CallError::WrongChannel {
+                channel,
+                why: "is no service channel; only those answer requests",
+            }),
+            Operation::Subscribe { channel, sink } => self.subscribe(call, channel, sink, group, now),
+            Operation::Unsubscribe { channel, sink } => self.unsubscribe(call, channel, sink, group, now),
+            // The session above takes these itself.
+            Operation::Open | Operation::Close => Err(CallError::AlreadyOpen),
+        };
+        if let Err(error) = taken {
+            self.resolve(Some(call), Err(error));
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn publish(
+        &mut self,
+        call: CallId,
+        channel: Channel,
+        data: Data,
+        kind: Kind,
+        timeout: Option<Duration>,
+        group: u64,
+        now: Time,
+    ) -> Result<(), CallError> {
+        if channel.is_meta() {
+            let why = "is a meta channel, which only the protocol itself may use";
+            return Err(CallError::WrongChannel { channel, why });
+        }
+        if channel.is_wild() {
+            let why = "is a pattern; a message is published to one channel";
+            return Err(CallError::WrongChannel { channel, why });
+        }
+        let (size, cap) = (data.as_bytes().len(), self.config.max_send_size);
+        if size > cap {
+            return Err(CallError::TooLarge { size, cap });
+        }
+        let message = Message::new(channel).with_data(data);
+        self.enqueue(Some(call), kind, message, timeout, group, now)?;
+        Ok(())
+    }
+
+    fn subscribe(
+        &mut self,
+        call: CallId,
+        channel: Channel,
+        sink: SinkId,
+        group: u64,
+        now: Time,
+    ) -> Result<(), CallError> {
+        if channel.is_meta() {
+            let why = "is a meta channel; what happens there is told as events";
+            return Err(CallError::WrongChannel { channel, why });
+        }
+        let status = self.subscriptions.entry(&channel).map(|entry| entry.status);
+        match status {
+            Some(Status::Active) => {
+                self.subscriptions.add(&channel, sink, Status::Active);
+                self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
+            }
+            Some(status @ Status::Pending(_)) => {
+                self.subscriptions.add(&channel, sink, status).waiting.push((call, sink));
+            }
+            // A server keeps no subscriptions to service channels, and some refuse them.
+            None if channel.is_service() => {
+                self.subscriptions.add(&channel, sink, Status::Active).established = true;
+                self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
+            }
+            None | Some(Status::Refused(_)) => {
+                let id = self.enqueue(
+                    None,
+                    Kind::Subscribe(channel.clone()),
+                    subscription_message(Channel::SUBSCRIBE, &channel),
+                    None,
+                    group,
+                    now,
+                )?;
+                let entry = self.subscriptions.add(&channel, sink, Status::Pending(id));
+                entry.status = Status::Pending(id);
+                entry.waiting.push((call, sink));
+            }
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(
+        &mut self,
+        call: CallId,
+        channel: Channel,
+        sink: SinkId,
+        group: u64,
+        now: Time,
+    ) -> Result<(), CallError> {
+        let Some(removed) = self.subscriptions.remove(&channel, sink) else {
+            return Err(CallError::NotSubscribed(channel));
+        };
+        for waiting in removed.waiting {
+            self.resolve(Some(waiting), Err(CallError::NotSubscribed(channel.clone())));
+        }
+        let known_to_server = match removed.status {
+            // What still waits for its turn need not be sent at all.
+            Status::Pending(id)
+                if self.requests.get(id).is_some_and(|request| request.exchange.is_none()) =>
+            {
+                self.requests.remove(id);
+                false
+            }
+            Status::Pending(_) | Status::Active => self.state != State::Handshaking && !channel.is_service(),
+            Status::Refused(_) => false,
+        };
+        if removed.last && known_to_server {
+            let message = subscription_message(Channel::UNSUBSCRIBE, &channel);
+            self.enqueue(Some(call), Kind::Unsubscribe(channel), message, None, group, now)?;
+        } else {
+            self.resolve(Some(call), Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(&channel))));
+        }
+        Ok(())
+    }
+
+    fn enqueue(
+        &mut self,
+        call: Option<CallId>,
+        kind: Kind,
+        message: Message,
+        timeout: Option<Duration>,
+        group: u64,
+        now: Time,
+    ) -> Result<u64, CallError> {
+        let cap = self.config.max_pending;
+        if self.requests.len() >= cap {
+            return Err(CallError::TooManyPending { cap });
+        }
+        let id = self.new_id();
+        let request = self.request(id, call, kind, message, timeout, now);
+        self.requests.push_back(id, group, request);
+        Ok(id)
+    }
+
+    fn request(
+        &self,
+        id: u64,
+        call: Option<CallId>,
+        kind: Kind,
+        message: Message,
+        timeout: Option<Duration>,
+        now: Time,
+    ) -> Request {
+        let deadline = now + timeout.unwrap_or(self.config.request_timeout);
+        Request {
+            kind,
+            call,
+            message: message.with_id(id),
+            started: now,
+            deadline,
+            exchange: None,
+            again: false,
+            generation: 0,
+        }
+    }
+
+    /// The message that ends the session, after all that waits.
+    pub(super) fn enqueue_disconnect(&mut self, now: Time) {
+        let id = self.new_id();
+        let timeout = Some(self.config.close_timeout);
+        let request =
+            self.request(id, None, Kind::Disconnect, Message::meta(Channel::DISCONNECT), timeout, now);
+        let group = self.requests.group();
+        self.requests.push_back(id, group, request);
+    }
+
+    /// Asks a new session for all that is wanted, before anything else is sent.
+    pub(super) fn resubscribe(&mut self, now: Time) {
+        let mut restored = Vec::new();
+        for channel in self.subscriptions.remote() {
+            restored.push(self.subscribe_request(&channel, now));
+        }
+        self.requests.push_front(restored);
+    }
+
+    /// Asks again for what was refused, when its time has come.
+    pub(super) fn retry_subscriptions(&mut self, now: Time) {
+        while let Some((_, channel)) = self.subscriptions.next_retry().filter(|(at, _)| *at <= now) {
+            let channel = channel.clone();
+            let (id, request) = self.subscribe_request(&channel, now);
+            let group = self.requests.group();
+            self.requests.push_back(id, group, request);
+        }
+    }
+
+    fn subscribe_request(&mut self, channel: &Channel, now: Time) -> (u64, Request) {
+        let id = self.new_id();
+        if let Some(entry) = self.subscriptions.entry(channel) {
+            entry.status = Status::Pending(id);
+        }
+        let message = subscription_message(Channel::SUBSCRIBE, channel);
+        (id, self.request(id, None, Kind::Subscribe(channel.clone()), message, None, now))
+    }
+
+    /// Prepares the calls for a new session: what was asked of the old one about subscriptions is void.
+    pub(super) fn void_subscription_requests(&mut self) {
+        for id in
+            self.requests.ids(|request| matches!(request.kind, Kind::Subscribe(_) | Kind::Unsubscribe(_)))
+        {
+            if let Some(request) = self.requests.remove(id)
+                && let Kind::Unsubscribe(channel) = &request.kind
+            {
+                self.resolve(request.call, Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(channel))));
+            }
+        }
+    }
+
+    /// Sends what waits, as far as the lane is free.
+    pub(super) fn flush(&mut self) {
+        let open = matches!(self.state, State::Connecting | State::Connected | State::Disconnecting);
+        if !open || self.client_id.is_none() || self.auth.asking {
+            return;
+        }
+        let duplex = self.transport().is_duplex();
+        let max_bytes = if duplex { MAX_FRAME } else { MAX_POST };
+        while (duplex || self.busy.is_none()) && self.requests.has_queued() {
+            let exchange = self.new_exchange();
+            let messages = self.requests.take_turn(exchange, max_bytes, self.auth.generation);
+            self.send(Lane::Other, exchange, messages.into_iter().map(|(_, message)| message).collect());
+        }
+    }
+
+    /// A reply to the request `id`.
+    pub(super) fn reply(&mut self, id: u64, reply: Message, now: Time) -> Next {
+        let Some(request) = self.requests.get(id) else { return Next::Nothing };
+        let acknowledged = request.kind == Kind::Service && reply.is_successful() && !reply.has_data();
+        if acknowledged {
+            return Next::Nothing;
+        }
+        let Some(request) = self.requests.remove(id) else { return Next::Nothing };
+        let granted = reply.fields().successful != Some(false)
+            && (reply.is_successful() || (request.kind == Kind::Service && reply.has_data()));
+        if granted {
+            self.auth.unproven = false;
+            return self.settle(id, request, Ok(reply), now);
+        }
+        match diagnose(&reply) {
+            Diagnosis::SessionUnknown if request.kind != Kind::Disconnect => {
+                let cause = LostCause::SessionLost(Box::new(reply.clone()));
+                let next = self.again_or(id, request, CallError::Refused(Box::new(reply)), now);
+                if matches!(self.state, State::Handshaking) { next } else { Next::Rehandshake(cause) }
+            }
+            Diagnosis::Credentials => {
+                let reason = AuthReason::Refused(server_error(&reply));
+                let error = CallError::Refused(Box::new(reply));
+                if self.refresh(request.generation, reason) {
+                    self.again_or(id, request, error, now)
+                } else {
+                    self.settle(id, request, Err(error), now)
+                }
+            }
+            Diagnosis::SessionUnknown | Diagnosis::Plain => {
+                self.settle(id, request, Err(CallError::Refused(Box::new(reply))), now)
+            }
+        }
+    }
+
+    /// The server has certainly not acted on a request: it is sent once more, or fails for good.
+    fn again_or(&mut self, id: u64, mut request: Request, error: CallError, now: Time) -> Next {
+        if request.again {
+            return self.settle(id, request, Err(error), now);
+        }
+        request.again = true;
+        request.exchange = None;
+        self.requests.push_front(vec![(id, request)]);
+        Next::Nothing
+    }
+
+    /// A request has its outcome.
+    fn settle(&mut self, id: u64, request: Request, result: CallResult, now: Time) -> Next {
+        match request.kind {
+            Kind::Subscribe(channel) => self.settle_subscribe(id, &channel, result, now),
+            Kind::Disconnect => {
+                if let Some(closing) = &mut self.closing {
+                    closing.confirmed = true;
+                }
+            }
+            Kind::Publish | Kind::Service | Kind::Unsubscribe(_) => self.resolve(request.call, result),
+        }
+        Next::Nothing
+    }
+
+    fn settle_subscribe(&mut self, id: u64, channel: &Channel, result: CallResult, now: Time) {
+        let Some(entry) =
+            self.subscriptions.entry(channel).filter(|entry| entry.status == Status::Pending(id))
+        else {
+            return;
+        };
+        let waiting = std::mem::take(&mut entry.waiting);
+        let restored = entry.established;
+        let outcome = result.as_ref().map(|_| ()).map_err(CallError::clone);
+        match &outcome {
+            Ok(()) => {
+                entry.status = Status::Active;
+                entry.established = true;
+                entry.failures = 0;
+            }
+            Err(error) if restored => {
+                entry.failures += 1;
+                let failures = entry.failures;
+                entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
+                let sinks = entry.sinks.clone();
+                let retry_at = now + self.backoff(failures);
+                if let Some(entry) = self.subscriptions.entry(channel) {
+                    entry.status = Status::Refused(retry_at);
+                }
+                self.emit(Output::SubscriptionLost { sinks, channel: channel.clone(), error: error.clone() });
+            }
+            Err(_) => {
+                self.subscriptions.forget(channel);
+            }
+        }
+        self.subscriptions.changed();
+        if restored {
+            self.event(Event::Resubscribed { channel: channel.clone(), outcome });
+        }
+        for (call, _) in waiting {
+            self.resolve(Some(call), result.clone());
+        }
+    }
+
+    /// An exchange, or the whole transport, failed: so did the requests that went out with it.
+    pub(super) fn fail_requests(&mut self, ids: &[u64], failure: &Failure, now: Time) -> Next {
+        let status = failure.http_status();
+        for &id in ids {
+            let Some(request) = self.requests.remove(id) else { continue };
+            let error =
+                CallError::Transport { failure: failure.clone(), fate_unknown: !failure.is_before_sending() };
+            let refused = matches!(failure.kind(), FailureKind::Http { status: 401 });
+            let next = if refused
+                && self.refresh(request.generation, AuthReason::HttpRefused(status.unwrap_or(401)))
+            {
+                self.again_or(id, request, error, now)
+            } else {
+                self.settle(id, request, Err(error), now)
+            };
+            if !matches!(next, Next::Nothing) {
+                return next;
+            }
+        }
+        Next::Nothing
+    }
+
+    /// Gives up the requests whose time is over. Whether the transport seems dead: it was given a message, and
+    /// nothing came back at all.
+    pub(super) fn expire_requests(&mut self, now: Time) -> bool {
+        let mut dead = false;
+        while let Some((_, id)) = self.requests.next_deadline().filter(|(at, _)| *at <= now) {
+            let Some(request) = self.requests.remove(id) else { continue };
+            let after = now.since(request.started);
+            let error = CallError::Timeout { after, fate_unknown: request.exchange.is_some() };
+            if let Some(exchange) = request.exchange {
+                dead |= self.transport().is_duplex()
+                    && now.since(self.last_received) >= self.config.request_timeout;
+                self.release(exchange);
+            }
+            let _ = self.settle(id, request, Err(error), now);
+        }
+        dead
+    }
+
+    /// Gives an HTTP exchange up when nobody waits for it any more.
+    fn release(&mut self, exchange: ExchangeId) {
+        if self.busy == Some(exchange) && self.requests.of_exchange(exchange).is_empty() {
+            self.busy = None;
+            self.emit(Output::Cancel(exchange));
+        }
+    }
+
+    /// An extension of the user's did not let a message out.
+    pub(super) fn veto(&mut self, id: u64, reason: &str, now: Time) -> Next {
+        match self.requests.remove(id) {
+            Some(request) => self.settle(id, request, Err(CallError::Vetoed(reason.to_owned())), now),
+            None => Next::Nothing,
+        }
+    }
+
+    /// No new credentials could be had for the calls that were refused for want of them.
+    pub(super) fn fail_refused(&mut self, text: &str) {
+        for id in self.requests.ids(|request| request.again && request.exchange.is_none()) {
+            if let Some(request) = self.requests.remove(id) {
+                self.resolve(request.call, Err(CallError::NoCredentials(text.to_owned())));
+            }
+        }
+    }
+
+    /// The caller waits no more.
+    pub(super) fn forget(&mut self, call: CallId) {
+        for id in self.requests.ids(|request| request.call == Some(call)) {
+            let unsent = self.requests.get(id).is_some_and(|request| request.exchange.is_none());
+            if let Some(mut request) = self.requests.remove(id) {
+                // An unsubscription is carried out even when nobody waits for its confirmation.
+                if unsent && !matches!(request.kind, Kind::Unsubscribe(_)) {
+                    continue;
+                }
+                request.call = None;
+                self.requests.restore(id, request);
+            }
+        }
+        for channel in self.subscriptions.remote() {
+            if let Some(entry) = self.subscriptions.entry(&channel) {
+                entry.waiting.retain(|(waiting, _)| *waiting != call);
+            }
+        }
+    }
+}
+
+fn subscription_message(meta: &'static str, channel: &Channel) -> Message {
+    let mut message = Message::meta(meta);
+    message.fields_mut().subscription = Some(Subscription::One(channel.as_str().to_owned()));
+    message
+}

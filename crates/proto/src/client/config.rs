@@ -1,0 +1,72 @@
+//! What a client session can be told to do differently.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::backoff::Backoff;
+use crate::connection_type::ConnectionType;
+
+/// The settings of a [`Session`](super::Session). All waits are bounded; the defaults are CometD's where it has any.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// How texts name the server. Default: "the server".
+    pub endpoint: String,
+    /// The transports to use, the preferred one first. Default: WebSocket, then long-polling.
+    pub transports: Vec<ConnectionType>,
+    /// Whether all transports talk to the same host and port, so that one that cannot be reached says all about
+    /// the others. Default: true.
+    pub same_endpoint: bool,
+    /// How long a reply may take, not counting the time that the server is asked to hold a connect
+    /// (CometD's `maxNetworkDelay`). Default: 10 s.
+    pub request_timeout: Duration,
+    /// How much longer the first message on a new connection may take. Default: 10 s.
+    pub connect_timeout: Duration,
+    /// How long opening may take in all; `None` for ever. Default: 30 s.
+    pub open_timeout: Option<Duration>,
+    /// Whether opening tries again when no transport gets through, instead of failing at once. Default: false,
+    /// because a mistyped address should be told at once.
+    pub retry_open: bool,
+    /// How long closing may take. Default: 5 s.
+    pub close_timeout: Duration,
+    /// The delays between attempts. Default: 1 s doubling to 30 s, jittered.
+    pub backoff: Backoff,
+    /// How long a refused transport is left alone. Default: 5 min.
+    pub transport_cooldown: Duration,
+    /// How many calls may wait for their reply at once. Default: 10,000.
+    pub max_pending: usize,
+    /// The largest payload of one message to send, in bytes. Default: 1 MiB (CometD's `maxSendBayeuxMessageSize`).
+    pub max_send_size: usize,
+    /// Fields added to each handshake; those of the protocol win.
+    pub handshake_fields: Map<String, Value>,
+    /// Keys added to the `ext` of each handshake.
+    pub handshake_ext: Map<String, Value>,
+    /// Whether someone can be asked for credentials.
+    pub has_auth: bool,
+    /// The seed of the jitter.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            endpoint: "the server".to_owned(),
+            transports: vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
+            same_endpoint: true,
+            request_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            open_timeout: Some(Duration::from_secs(30)),
+            retry_open: false,
+            close_timeout: Duration::from_secs(5),
+            backoff: Backoff::default(),
+            transport_cooldown: Duration::from_secs(300),
+            max_pending: 10_000,
+            max_send_size: 1024 * 1024,
+            handshake_fields: Map::new(),
+            handshake_ext: Map::new(),
+            has_auth: false,
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The connect loop: exactly one `/meta/connect` at a time, and the pause before the next.
+
+use std::time::Duration;
+
+use super::contract::{AuthReason, Lane, Output};
+use super::core::{ConnectStage, Core, Next, Sent};
+use super::diagnosis::{Diagnosis, diagnose};
+use super::event::{Event, LostCause, State};
+use super::failure::{Failure, FailureKind};
+use super::outcome::{CloseReason, server_error};
+use crate::advice::{Advice, Interval, Reconnect};
+use crate::channel::Channel;
+use crate::message::Message;
+use crate::time::Time;
+
+/// After that many refused upgrades the session moves to another transport.
+const REFUSED_UPGRADES: u32 = 2;
+/// That many connects in a row may come back at once with nothing before they are slowed down.
+const IDLE_TURNS: u32 = 5;
+/// What "at once" is.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+impl Core {
+    /// Plans the first connect of a new session.
+    pub(super) fn schedule_first_connect(&mut self, now: Time) -> Next {
+        self.connect.idle_turns = 0;
+        self.schedule_connect(self.interval(), now)
+    }
+
+    fn schedule_connect(&mut self, pause: Option<Duration>, now: Time) -> Next {
+        match pause {
+            Some(pause) => {
+                self.connect.stage = ConnectStage::Waiting(now + pause);
+                Next::Nothing
+            }
+            None => Next::Terminate(CloseReason::Server(Box::new(never_again()))),
+        }
+    }
+
+    /// Sends the connect that was planned, when its time has come.
+    pub(super) fn send_due_connect(&mut self, now: Time) {
+        if !matches!(self.connect.stage, ConnectStage::Waiting(at) if at <= now) || self.auth.asking {
+            return;
+        }
+        // The first connect, and each after a failure, asks to be answered at once: that proves the way.
+        let probe = !self.connect.proven;
+        let id = self.new_id();
+        let exchange = self.new_exchange();
+        let mut message = Message::meta(Channel::CONNECT).with_id(id);
+        let fields = message.fields_mut();
+        fields.connection_type = Some(self.transport().as_str().to_owned());
+        if probe {
+            fields.advice = Some(Advice { timeout: Some(Duration::ZERO), ..Advice::default() });
+        }
+        let hold = if probe { Duration::ZERO } else { self.advice.timeout.unwrap_or_default() };
+        let deadline = now + hold + self.config.request_timeout;
+        let generation = self.auth.generation;
+        self.connect.events = false;
+        self.connect.stage = ConnectStage::Sent(Sent { id, exchange, at: now, deadline, generation, probe });
+        self.send(Lane::Connect, exchange, vec![message]);
+    }
+
+    /// A reply on `/meta/connect`.
+    pub(super) fn connect_reply(&mut self, reply: Message, now: Time) -> Next {
+        let ConnectStage::Sent(sent) = self.connect.stage else { return Next::Nothing };
+        if !sent.is_answered_by(&reply) {
+            return Next::Nothing;
+        }
+        self.connect.stage = ConnectStage::Idle;
+        if self.state == State::Disconnecting {
+            return Next::Nothing;
+        }
+        if reply.is_successful() {
+            self.connect_granted(sent, reply, now)
+        } else {
+            self.connect_refused(sent, reply, now)
+        }
+    }
+
+    fn connect_granted(&mut self, sent: Sent, reply: Message, now: Time) -> Next {
+        self.failures = 0;
+        self.auth.unproven = false;
+        self.connect.refused_upgrades = 0;
+        match reply.fields().advice.as_ref().and_then(|advice| advice.reconnect) {
+            Some(Reconnect::None) => return Next::Terminate(CloseReason::Server(Box::new(reply))),
+            Some(Reconnect::Handshake) => return Next::Rehandshake(LostCause::SessionLost(Box::new(reply))),
+            Some(Reconnect::Retry) | None => {}
+        }
+        self.connect.proven = true;
+        self.connect.session_proven = true;
+        self.lost_since = None;
+        let quick = !sent.probe && !self.connect.events && now.since(sent.at) < AT_ONCE;
+        self.connect.idle_turns = if quick { self.connect.idle_turns.saturating_add(1) } else { 0 };
+        let brake = self.connect.idle_turns.saturating_sub(IDLE_TURNS);
+        let brake = if brake > 0 { self.backoff(brake) } else { Duration::ZERO };
+        let next = self.schedule_connect(self.interval().map(|interval| interval.max(brake)), now);
+        self.announce_connected();
+        next
+    }
+
+    /// Says that messages flow, once the first connect is answered and all subscriptions are settled.
+    pub(super) fn announce_connected(&mut self) {
+        let recovering = matches!(self.state, State::Connecting | State::Unconnected);
+        if !recovering || !self.connect.proven || self.subscriptions.any_pending() {
+            return;
+        }
+        self.state = State::Connected;
+        self.event(Event::Connected { transport: self.transport() });
+        if let Some(opening) = self.opening.take() {
+            let reply = self.handshake_reply.as_deref().cloned();
+            self.resolve(
+                Some(opening.call),
+                Ok(reply.unwrap_or_else(|| Self::synthetic(Channel::HANDSHAKE, None))),
+            );
+        }
+    }
+
+    fn connect_refused(&mut self, sent: Sent, reply: Message, now: Time) -> Next {
+        let advised = reply.fields().advice.as_ref().and_then(|advice| advice.reconnect);
+        let diagnosis = diagnose(&reply);
+        if diagnosis == Diagnosis::Credentials {
+            let reason = AuthReason::Refused(server_error(&reply));
+            if self.refresh(sent.generation, reason) {
+                self.lost(now, &LostCause::Refused(Box::new(reply)));
+                return self.wait_for_credentials(now);
+            }
+        }
+        match advised {
+            Some(Reconnect::Handshake) => Next::Rehandshake(LostCause::SessionLost(Box::new(reply))),
+            Some(Reconnect::None) => Next::Terminate(CloseReason::Server(Box::new(reply))),
+            Some(Reconnect::Retry) | None if diagnosis == Diagnosis::SessionUnknown => {
+                Next::Rehandshake(LostCause::SessionLost(Box::new(reply)))
+            }
+            Some(Reconnect::Retry) | None => self.connect_again(LostCause::Refused(Box::new(reply)), now),
+        }
+    }
+
+    fn wait_for_credentials(&mut self, now: Time) -> Next {
+        if self.state == State::Connected {
+            self.state = State::Unconnected;
+        }
+        self.connect.stage =
+            if self.auth.asking { ConnectStage::NeedsCredentials } else { ConnectStage::Waiting(now) };
+        Next::Nothing
+    }
+
+    /// Goes on after credentials came, or did not.
+    pub(super) fn connect_with_credentials(&mut self, outcome: Result<(), String>, now: Time) -> Next {
+        if self.connect.stage != ConnectStage::NeedsCredentials {
+            return Next::Nothing;
+        }
+        match outcome {
+            Ok(()) => self.schedule_connect(Some(Duration::ZERO), now),
+            Err(text) => {
+                let failure =
+                    Failure::new(FailureKind::Http { status: 401 }, format!("no credentials: {text}"));
+                self.connect_again(LostCause::Transport(failure), now)
+            }
+        }
+    }
+
+    /// The connect, or the transport under it, failed.
+    pub(super) fn connect_failed(&mut self, failure: Failure, now: Time) -> Next {
+        let generation = match self.connect.stage {
+            ConnectStage::Sent(sent) => sent.generation,
+            _ => self.auth.generation,
+        };
+        self.connect.stage = ConnectStage::Idle;
+        if self.state == State::Disconnecting {
+            return Next::Nothing;
+        }
+        self.last_failure = Some(failure.clone());
+        let refused = match failure.kind() {
+            FailureKind::Http { status: 401 } | FailureKind::UpgradeRefused { status: 401 } => true,
+            FailureKind::UpgradeRefused { .. } => {
+                self.connect.refused_upgrades += 1;
+                let moves = self.connect.refused_upgrades >= REFUSED_UPGRADES
+                    && self.transports.avoid_current(now, self.config.transport_cooldown);
+                if moves {
+                    return Next::Rehandshake(LostCause::Transport(failure));
+                }
+                false
+            }
+            _ => false,
+        };
+        if refused && self.refresh(generation, AuthReason::HttpRefused(401)) {
+            self.lost(now, &LostCause::Transport(failure));
+            return self.wait_for_credentials(now);
+        }
+        self.connect_again(LostCause::Transport(failure), now)
+    }
+
+    /// Plans the connect after a failed one; or gives the session up when the server must have done so by now
+    /// (CometD's `BayeuxClient` counts the same: timeout, interval and maxInterval).
+    fn connect_again(&mut self, cause: LostCause, now: Time) -> Next {
+        self.lost(now, &cause);
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Unconnected;
+        let Some(interval) = self.interval() else {
+            return self.schedule_connect(None, now);
+        };
+        let pause = self.backoff(self.failures).max(interval);
+        if let Some(kept) = self.advice.max_interval.filter(|kept| !kept.is_zero()) {
+            let away = now.since(self.lost_since.unwrap_or(now)) + pause;
+            if away > self.advice.timeout.unwrap_or_default() + interval + kept {
+                return Next::Rehandshake(cause);
+            }
+        }
+        self.event(Event::Retrying { delay: pause, failures: self.failures, cause });
+        self.schedule_connect(Some(pause), now)
+    }
+
+    /// The deadline of the outstanding connect has passed.
+    pub(super) fn expire_connect(&mut self, now: Time) -> Option<Failure> {
+        let ConnectStage::Sent(sent) = self.connect.stage else { return None };
+        if sent.deadline > now {
+            return None;
+        }
+        if !self.transport().is_duplex() {
+            self.emit(Output::Cancel(sent.exchange));
+        }
+        Some(self.silence("connect", now.since(sent.at)))
+    }
+
+    /// Drops the outstanding connect, whose session is of no use any more.
+    pub(super) fn abandon_connect(&mut self) {
+        if let ConnectStage::Sent(sent) = self.connect.stage
+            && !self.transport().is_duplex()
+        {
+            self.emit(Output::Cancel(sent.exchange));
+        }
+        self.connect.stage = ConnectStage::Idle;
+    }
+}
+
+/// What stands for a reply when the server's advice was a negative interval.
+fn never_again() -> Message {
+    let mut message = Message::meta(Channel::CONNECT);
+    let fields = message.fields_mut();
+    fields.successful = Some(false);
+    fields.error =
+        Some(crate::error::BayeuxError::parse("the server advised a negative interval: no more connects"));
+    fields.advice = Some(Advice { interval: Some(Interval::Never), ..Advice::default() });
+    message
+}

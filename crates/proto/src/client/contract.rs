@@ -1,0 +1,181 @@
+//! What goes into a session and what comes out of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::event::Event;
+use super::failure::Failure;
+use super::outcome::CallResult;
+use crate::channel::Channel;
+use crate::connection_type::ConnectionType;
+use crate::data::Data;
+use crate::error::BayeuxError;
+use crate::message::Message;
+
+/// A call that waits for its outcome. Chosen by whoever drives the session, never twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+/// A local receiver of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SinkId(pub u64);
+
+impl SinkId {
+    /// The receiver whose subscriptions outlive a session: they are restored when a closed session is opened again.
+    pub const INBOX: Self = Self(0);
+}
+
+/// One batch of messages on its way: over HTTP a request and its response, over a WebSocket a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeId(pub u64);
+
+/// What a user asks for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Open the session: resolves when messages flow.
+    Open,
+    /// Receive the messages of a channel or pattern.
+    Subscribe {
+        /// The channel.
+        channel: Channel,
+        /// Who receives.
+        sink: SinkId,
+    },
+    /// Receive them no more.
+    Unsubscribe {
+        /// The channel.
+        channel: Channel,
+        /// Who received.
+        sink: SinkId,
+    },
+    /// Send a message; resolves with the server's reply.
+    Publish {
+        /// The channel, service or broadcast.
+        channel: Channel,
+        /// The payload.
+        data: Data,
+    },
+    /// Send a message on a service channel; resolves with the answer that carries data.
+    Request {
+        /// The service channel.
+        channel: Channel,
+        /// The payload.
+        data: Data,
+        /// How long the answer may take; `None` for the session's `request_timeout`.
+        timeout: Option<Duration>,
+    },
+    /// End the session in good order.
+    Close,
+}
+
+/// What happens to a session.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// A user's call.
+    Call(CallId, Operation),
+    /// Calls whose messages belong into one payload.
+    Batch(Vec<(CallId, Operation)>),
+    /// The caller waits no more: the outcome is not needed, nor is the message if it was not sent yet.
+    Forget(CallId),
+    /// Messages arrived: over HTTP as the response of an exchange, over a WebSocket by themselves.
+    Received {
+        /// The exchange that they answer, over HTTP.
+        exchange: Option<ExchangeId>,
+        /// The messages, in the order they stood in.
+        messages: Vec<Message>,
+    },
+    /// Bytes of a response are arriving: its deadline is put off.
+    Progress(ExchangeId),
+    /// An HTTP exchange failed.
+    ExchangeFailed(ExchangeId, Failure),
+    /// The WebSocket could not be opened, or broke.
+    TransportLost(Failure),
+    /// An extension did not let a message of an exchange out.
+    Vetoed {
+        /// The message.
+        message: Box<Message>,
+        /// What the extension said.
+        reason: String,
+    },
+    /// The credentials that were asked for: keys for the `ext` of handshakes. Their headers are the shell's.
+    Credentials(Result<Map<String, Value>, String>),
+    /// Nothing: the time that was asked for has come.
+    Timeout,
+}
+
+/// What a session wants done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send these messages. A WebSocket that is not open is to be opened first.
+    Send(Transmit),
+    /// Give an HTTP exchange up; nothing more is to be heard of it.
+    Cancel(ExchangeId),
+    /// Close the WebSocket; nothing more is to be heard of it. Messages that still wait in it go out first when
+    /// `graceful`.
+    CloseWebSocket {
+        /// Whether to say goodbye.
+        graceful: bool,
+    },
+    /// Hand a message to these receivers, in this order.
+    Deliver {
+        /// The receivers.
+        sinks: Arc<[SinkId]>,
+        /// The message.
+        message: Message,
+    },
+    /// A call has ended.
+    Resolve(CallId, CallResult),
+    /// Tell these receivers that their channel could not be restored (it is tried again).
+    SubscriptionLost {
+        /// The receivers.
+        sinks: Vec<SinkId>,
+        /// The channel.
+        channel: Channel,
+        /// The server's refusal.
+        error: super::outcome::CallError,
+    },
+    /// Something changed.
+    Event(Event),
+    /// Ask for credentials, and answer with [`Input::Credentials`].
+    Authenticate(AuthReason),
+}
+
+/// Why credentials are asked for.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum AuthReason {
+    /// There are none yet.
+    First,
+    /// The server refused the last ones with a Bayeux error.
+    Refused(BayeuxError),
+    /// The server refused the last ones with an HTTP status.
+    HttpRefused(u16),
+}
+
+/// Which of the two lanes of a session a batch takes. Each lane has at most one HTTP exchange at a time, so that no
+/// message waits behind the long poll (the two-connection rule of the Bayeux specification, section 7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// For `/meta/connect` alone.
+    Connect,
+    /// For everything else.
+    Other,
+}
+
+/// Messages to be sent together.
+#[derive(Debug)]
+pub struct Transmit {
+    /// The name of this sending, in failures and in the response.
+    pub exchange: ExchangeId,
+    /// The transport.
+    pub transport: ConnectionType,
+    /// The lane.
+    pub lane: Lane,
+    /// The messages.
+    pub messages: Vec<Message>,
+}

@@ -1,0 +1,330 @@
+//! What a session knows, and the small steps that all its parts share.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::config::Config;
+use super::contract::{AuthReason, CallId, ExchangeId, Lane, Output, Transmit};
+use super::event::{Event, LostCause, State};
+use super::failure::{Failure, FailureKind};
+use super::outcome::{CallError, CallResult, CloseReason};
+use super::requests::Requests;
+use super::subscriptions::Subscriptions;
+use super::transports::Transports;
+use crate::advice::{Advice, Interval};
+use crate::channel::Channel;
+use crate::connection_type::ConnectionType;
+use crate::id::{ClientId, MessageId};
+use crate::message::{Message, Subscription};
+use crate::time::Time;
+
+/// The state of a session. Each part of its behaviour is an `impl` in a file of its own, which may use those below
+/// it: `calls`, then `connect`, then `handshake`, then `session`. What belongs above is returned as [`Next`].
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) config: Config,
+    pub(super) state: State,
+    pub(super) transports: Transports,
+    pub(super) advice: Advice,
+    pub(super) client_id: Option<ClientId>,
+    pub(super) requests: Requests,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) handshake: Handshake,
+    pub(super) handshake_reply: Option<Box<Message>>,
+    pub(super) connect: Connect,
+    pub(super) auth: Auth,
+    pub(super) opening: Option<Opening>,
+    pub(super) closing: Option<Closing>,
+    /// Attempts that failed in a row, of any kind.
+    pub(super) failures: u32,
+    pub(super) lost_since: Option<Time>,
+    pub(super) last_failure: Option<Failure>,
+    pub(super) last_received: Time,
+    /// The exchange that occupies the lane for all but connects and handshakes, over HTTP.
+    pub(super) busy: Option<ExchangeId>,
+    outputs: VecDeque<Output>,
+    random: fastrand::Rng,
+    last_id: u64,
+    last_exchange: u64,
+}
+
+/// What a part leaves to the parts above it.
+#[derive(Debug)]
+#[must_use]
+pub(super) enum Next {
+    Nothing,
+    /// The session is gone at the server: ask for another.
+    Rehandshake(LostCause),
+    /// It is over.
+    Terminate(CloseReason),
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Handshake {
+    Idle,
+    /// To be sent then.
+    Waiting(Time),
+    NeedsCredentials,
+    Sent(Sent),
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct Connect {
+    pub(super) stage: ConnectStage,
+    /// Whether a connect succeeded since the last loss.
+    pub(super) proven: bool,
+    /// Whether one ever succeeded in this session.
+    pub(super) session_proven: bool,
+    /// Successful connects in a row that came back at once with nothing.
+    pub(super) idle_turns: u32,
+    /// Events received since the outstanding connect was sent.
+    pub(super) events: bool,
+    /// Upgrades refused in a row to an established session.
+    pub(super) refused_upgrades: u32,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum ConnectStage {
+    Idle,
+    /// To be sent then.
+    Waiting(Time),
+    NeedsCredentials,
+    Sent(Sent),
+}
+
+/// A message of the session's own that waits for its reply.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Sent {
+    pub(super) id: u64,
+    pub(super) exchange: ExchangeId,
+    pub(super) at: Time,
+    pub(super) deadline: Time,
+    /// Which credentials it went out with.
+    pub(super) generation: u64,
+    /// A connect that asked to be answered at once.
+    pub(super) probe: bool,
+}
+
+/// What is known of the credentials.
+#[derive(Debug, Default)]
+pub(super) struct Auth {
+    /// Someone is being asked right now.
+    pub(super) asking: bool,
+    /// Counts the credentials that were given.
+    pub(super) generation: u64,
+    /// The server accepted nothing yet since they were given.
+    pub(super) unproven: bool,
+    pub(super) ext: Map<String, Value>,
+}
+
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) call: CallId,
+    pub(super) deadline: Option<Time>,
+}
+
+#[derive(Debug)]
+pub(super) struct Closing {
+    pub(super) calls: Vec<CallId>,
+    pub(super) deadline: Time,
+    /// The server has confirmed; only the held connect is still out.
+    pub(super) confirmed: bool,
+}
+
+impl Core {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            transports: Transports::new(&config.transports),
+            random: fastrand::Rng::with_seed(config.seed),
+            state: State::Disconnected,
+            advice: Advice::default(),
+            client_id: None,
+            requests: Requests::default(),
+            subscriptions: Subscriptions::default(),
+            handshake: Handshake::Idle,
+            handshake_reply: None,
+            connect: Connect {
+                stage: ConnectStage::Idle,
+                proven: false,
+                session_proven: false,
+                idle_turns: 0,
+                events: false,
+                refused_upgrades: 0,
+            },
+            auth: Auth::default(),
+            opening: None,
+            closing: None,
+            failures: 0,
+            lost_since: None,
+            last_failure: None,
+            last_received: Time::ZERO,
+            busy: None,
+            outputs: VecDeque::new(),
+            last_id: 0,
+            last_exchange: 0,
+            config,
+        }
+    }
+
+    pub(super) fn emit(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.emit(Output::Event(event));
+    }
+
+    pub(super) fn resolve(&mut self, call: Option<CallId>, result: CallResult) {
+        if let Some(call) = call {
+            self.emit(Output::Resolve(call, result));
+        }
+    }
+
+    pub(super) fn next_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(super) fn new_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    pub(super) fn new_exchange(&mut self) -> ExchangeId {
+        self.last_exchange += 1;
+        ExchangeId(self.last_exchange)
+    }
+
+    pub(super) fn transport(&self) -> ConnectionType {
+        self.transports.current()
+    }
+
+    /// Sends on a lane, with the session's id on each message.
+    pub(super) fn send(&mut self, lane: Lane, exchange: ExchangeId, mut messages: Vec<Message>) {
+        if let Some(client_id) = &self.client_id {
+            for message in &mut messages {
+                message.fields_mut().client_id = Some(client_id.clone());
+            }
+        }
+        let transport = self.transport();
+        self.emit(Output::Send(Transmit { exchange, transport, lane, messages }));
+    }
+
+    /// The pause that the server asks for between connects; `None` when it wants no more of them.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        match self.advice.interval {
+            None => Some(Duration::ZERO),
+            Some(Interval::Wait(span)) => Some(span),
+            Some(Interval::Never) => None,
+        }
+    }
+
+    /// The pause before the next attempt after `failures` failed ones.
+    pub(super) fn backoff(&mut self, failures: u32) -> Duration {
+        self.config.backoff.delay(failures.max(1), &mut self.random)
+    }
+
+    /// Notes that messages flow no more, and says so once.
+    pub(super) fn lost(&mut self, now: Time, cause: &LostCause) {
+        self.connect.proven = false;
+        if self.lost_since.is_none() {
+            self.lost_since = Some(now);
+        }
+        if matches!(self.state, State::Connected) {
+            self.event(Event::Lost { cause: cause.clone() });
+        }
+    }
+
+    /// A failure that is nothing but silence.
+    pub(super) fn silence(&self, what: &str, waited: Duration) -> Failure {
+        Failure::new(
+            FailureKind::Timeout,
+            format!("{}: no reply to the {what} within {waited:?}", self.config.endpoint),
+        )
+    }
+
+    /// A failure that is a response without what was asked for.
+    pub(super) fn no_reply(&self, what: &str) -> Failure {
+        let text = format!("{}: the response has no reply to the {what}", self.config.endpoint);
+        Failure::new(FailureKind::Malformed, text)
+    }
+
+    /// The server refused credentials of that generation. Whether newer ones are there or being asked for, so that
+    /// the caller should try again.
+    pub(super) fn refresh(&mut self, generation: u64, reason: AuthReason) -> bool {
+        if !self.config.has_auth {
+            return false;
+        }
+        if generation == self.auth.generation && !self.auth.asking {
+            if self.auth.unproven {
+                return false;
+            }
+            self.auth.asking = true;
+            self.emit(Output::Authenticate(reason));
+        }
+        true
+    }
+
+    /// The server's reply to something that needed no server.
+    pub(super) fn synthetic(channel: &'static str, about: Option<&Channel>) -> Message {
+        let mut reply = Message::meta(channel);
+        let fields = reply.fields_mut();
+        fields.successful = Some(true);
+        fields.subscription = about.map(|channel| Subscription::One(channel.as_str().to_owned()));
+        reply
+    }
+
+    /// Ends the session: every call ends, everything is closed.
+    pub(super) fn terminate(&mut self, reason: &CloseReason) {
+        let closed = || CallError::Closed(reason.clone());
+        for id in self.requests.ids(|_| true) {
+            if let Some(request) = self.requests.remove(id) {
+                self.resolve(request.call, Err(closed()));
+            }
+        }
+        for channel in self.subscriptions.remote() {
+            let waiting = self.subscriptions.entry(&channel).map(|entry| std::mem::take(&mut entry.waiting));
+            for (call, _) in waiting.unwrap_or_default() {
+                self.resolve(Some(call), Err(closed()));
+            }
+        }
+        if let Some(opening) = self.opening.take() {
+            self.resolve(Some(opening.call), Err(closed()));
+        }
+        for call in self.closing.take().map(|closing| closing.calls).unwrap_or_default() {
+            self.resolve(Some(call), Ok(Self::synthetic(Channel::DISCONNECT, None)));
+        }
+        let connect = match self.connect.stage {
+            ConnectStage::Sent(sent) => Some(sent.exchange),
+            _ => None,
+        };
+        let handshake = match self.handshake {
+            Handshake::Sent(sent) => Some(sent.exchange),
+            _ => None,
+        };
+        if self.transport().is_duplex() {
+            self.emit(Output::CloseWebSocket { graceful: true });
+        } else {
+            for exchange in connect.into_iter().chain(handshake).chain(self.busy) {
+                self.emit(Output::Cancel(exchange));
+            }
+        }
+        self.busy = None;
+        self.subscriptions.keep_inbox_only();
+        self.handshake = Handshake::Idle;
+        self.connect.stage = ConnectStage::Idle;
+        self.connect.proven = false;
+        self.client_id = None;
+        self.auth.asking = false;
+        self.state = State::Disconnected;
+        self.event(Event::Closed(reason.clone()));
+    }
+}
+
+impl Sent {
+    /// Whether a reply is the one to this: it names its id, or no id at all.
+    pub(super) fn is_answered_by(&self, reply: &Message) -> bool {
+        reply.id().is_none_or(|id| *id == MessageId::from(self.id))
+    }
+}

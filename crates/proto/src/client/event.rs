@@ -1,0 +1,100 @@
+//! What a session tells about its life.
+
+use std::time::Duration;
+
+use super::failure::Failure;
+use super::outcome::{CallError, CloseReason};
+use crate::advice::Advice;
+use crate::channel::Channel;
+use crate::connection_type::ConnectionType;
+use crate::message::Message;
+
+/// Where a session stands (the states of CometD's `BayeuxClient`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// Not open, or closed.
+    Disconnected,
+    /// Asking for a session, for the first time or again.
+    Handshaking,
+    /// The session exists; its subscriptions and its first connect are on their way.
+    Connecting,
+    /// Messages flow.
+    Connected,
+    /// The connection is lost; the session is kept and tried again.
+    Unconnected,
+    /// Closing.
+    Disconnecting,
+}
+
+/// A change in a session's life.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Messages flow: the session stands and every subscription that could be restored is.
+    Connected {
+        /// The transport in use.
+        transport: ConnectionType,
+    },
+    /// Messages flow no more; the session tries to recover.
+    Lost {
+        /// Why.
+        cause: LostCause,
+    },
+    /// A new attempt follows after a pause.
+    Retrying {
+        /// The pause.
+        delay: Duration,
+        /// How many attempts failed in a row.
+        failures: u32,
+        /// What the last one failed with.
+        cause: LostCause,
+    },
+    /// A new session takes the place of one that the server forgot.
+    Rehandshaken,
+    /// The outcome of restoring one subscription in a new session.
+    Resubscribed {
+        /// The channel.
+        channel: Channel,
+        /// Whether the server granted it; a refused one is tried again later.
+        outcome: Result<(), CallError>,
+    },
+    /// Messages on these channels may have been missed: they were subscribed to in a session that is gone.
+    GapPossible {
+        /// The channels.
+        channels: Vec<Channel>,
+    },
+    /// Another transport is used from now on.
+    TransportChanged {
+        /// The one before.
+        from: ConnectionType,
+        /// The one now.
+        to: ConnectionType,
+        /// Why the one before was left.
+        cause: Option<Failure>,
+    },
+    /// The server advises something else than before.
+    AdviceChanged(Advice),
+    /// Something came that makes no sense; it was passed over.
+    Ignored {
+        /// What it was.
+        what: String,
+    },
+    /// The session has ended.
+    Closed(CloseReason),
+}
+
+/// Why messages stopped flowing.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LostCause {
+    /// The transport failed.
+    #[error("{0}")]
+    Transport(Failure),
+    /// The server answered a handshake or connect with a refusal.
+    #[error("the server refused: {}", super::outcome::server_error(.0))]
+    Refused(Box<Message>),
+    /// The server knows the session no more.
+    #[error("the server has forgotten the session: {}", super::outcome::server_error(.0))]
+    SessionLost(Box<Message>),
+}

@@ -1,0 +1,143 @@
+//! How calls end, and why a session does.
+
+use std::time::Duration;
+
+use super::failure::Failure;
+use crate::channel::Channel;
+use crate::error::BayeuxError;
+use crate::message::Message;
+
+/// What a call ends with: the server's reply, or why there is none.
+pub type CallResult = Result<Message, CallError>;
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The server refused; this is its reply.
+    #[error("the server refused: {}", server_error(.0))]
+    Refused(Box<Message>),
+    /// The connection failed while the call was on its way.
+    #[error("{failure}")]
+    Transport {
+        /// What happened.
+        failure: Failure,
+        /// Whether the server may have acted on it all the same.
+        fate_unknown: bool,
+    },
+    /// No reply came in time.
+    #[error("no reply within {after:?}")]
+    Timeout {
+        /// How long it was waited for.
+        after: Duration,
+        /// Whether the server may have acted on it all the same; false when it was never sent.
+        fate_unknown: bool,
+    },
+    /// The session has ended, or was never opened.
+    #[error("{0}")]
+    Closed(CloseReason),
+    /// The session is open already.
+    #[error("the client is open already")]
+    AlreadyOpen,
+    /// Too many calls wait for their reply.
+    #[error("{cap} calls are waiting for their reply already")]
+    TooManyPending {
+        /// How many may wait.
+        cap: usize,
+    },
+    /// The payload is larger than may be sent.
+    #[error("the message has {size} bytes, more than the {cap} that may be sent")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The cap in bytes.
+        cap: usize,
+    },
+    /// The channel cannot be used for this.
+    #[error("{channel} {why}")]
+    WrongChannel {
+        /// The channel.
+        channel: Channel,
+        /// The rule.
+        why: &'static str,
+    },
+    /// There is no such subscription.
+    #[error("not subscribed to {0}")]
+    NotSubscribed(Channel),
+    /// An extension of the user's refused to let the message out.
+    #[error("an extension refused the message: {0}")]
+    Vetoed(String),
+    /// No credentials could be had.
+    #[error("no credentials: {0}")]
+    NoCredentials(String),
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// It was never opened.
+    #[error("the client is not open")]
+    NotOpen,
+    /// The client was closed by its user.
+    #[error("the client was closed")]
+    Requested,
+    /// The server ended the session: by advice, by refusing the handshake for good, or by a disconnect.
+    #[error("the server closed the session: {}", server_error(.0))]
+    Server(Box<Message>),
+    /// The two sides have no transport in common.
+    #[error("405:c{client:?},s{server:?}:no_transport: client and server have no transport in common")]
+    NoTransport {
+        /// What this client may use.
+        client: Vec<String>,
+        /// What the server offers.
+        server: Vec<String>,
+    },
+    /// No transport got through.
+    #[error("{0}")]
+    Failed(Failure),
+    /// Opening took too long.
+    #[error("not connected within {after:?}{}", last.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
+    OpenTimeout {
+        /// How long it was tried.
+        after: Duration,
+        /// The last failure, if there was one.
+        last: Option<Failure>,
+    },
+    /// No credentials could be had.
+    #[error("no credentials: {0}")]
+    NoCredentials(String),
+}
+
+/// The error of a refusing reply. Salesforce hides the real reason of a refused handshake in its `ext`.
+pub(super) fn server_error(message: &Message) -> BayeuxError {
+    if let Some(reason) =
+        message.ext_value("sfdc").and_then(|sfdc| Some(sfdc.get("failureReason")?.as_str()?.to_owned()))
+    {
+        return BayeuxError::parse(reason);
+    }
+    message.fields().error.clone().unwrap_or_else(|| {
+        let text = if message.channel() == "/meta/disconnect" { "disconnected by the server" } else { "" };
+        BayeuxError::parse(text)
+    })
+}
+
+impl CallError {
+    /// The error that the server gave, if it gave one.
+    pub fn server_error(&self) -> Option<BayeuxError> {
+        match self {
+            Self::Refused(reply) | Self::Closed(CloseReason::Server(reply)) => Some(server_error(reply)),
+            _ => None,
+        }
+    }
+}
+
+impl CloseReason {
+    /// The error that the server gave, if it gave one.
+    pub fn server_error(&self) -> Option<BayeuxError> {
+        match self {
+            Self::Server(reply) => Some(server_error(reply)),
+            _ => None,
+        }
+    }
+}

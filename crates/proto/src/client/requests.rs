@@ -1,0 +1,181 @@
+//! Requests on their way: what waits for its turn, what waits for its reply, and until when.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use super::contract::{CallId, ExchangeId};
+use crate::channel::Channel;
+use crate::message::Message;
+use crate::time::Time;
+
+/// One message that expects a reply.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    pub(super) call: Option<CallId>,
+    /// The message without the session's id, so that it can be sent again in another session.
+    pub(super) message: Message,
+    pub(super) started: Time,
+    pub(super) deadline: Time,
+    /// The exchange it went out with; `None` while it waits for its turn.
+    pub(super) exchange: Option<ExchangeId>,
+    /// Whether it was sent once before and the server had certainly not acted on it.
+    pub(super) again: bool,
+    /// Which credentials it went out with.
+    pub(super) generation: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Publish,
+    /// A request to a service, which a reply without data only acknowledges.
+    Service,
+    Subscribe(Channel),
+    Unsubscribe(Channel),
+    Disconnect,
+}
+
+/// The table of requests, in the order in which they are to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    table: HashMap<u64, Request>,
+    deadlines: BTreeSet<(Time, u64)>,
+    /// Ids that wait for their turn, each with the group that it must travel with.
+    queue: VecDeque<(u64, u64)>,
+    groups: u64,
+}
+
+impl Requests {
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Request> {
+        self.table.get(&id)
+    }
+
+    /// A new group: requests of one group are sent together.
+    pub(super) fn group(&mut self) -> u64 {
+        self.groups += 1;
+        self.groups
+    }
+
+    pub(super) fn push_back(&mut self, id: u64, group: u64, request: Request) {
+        self.queue.push_back((id, group));
+        self.insert(id, request);
+    }
+
+    /// Puts requests before all that wait, in their order.
+    pub(super) fn push_front(&mut self, requests: Vec<(u64, Request)>) {
+        let group = self.group();
+        for (id, request) in requests.into_iter().rev() {
+            self.queue.push_front((id, group));
+            self.insert(id, request);
+        }
+    }
+
+    /// Puts back what [`Requests::remove`] took out; its place in the queue is still there.
+    pub(super) fn restore(&mut self, id: u64, request: Request) {
+        self.insert(id, request);
+    }
+
+    fn insert(&mut self, id: u64, request: Request) {
+        self.deadlines.insert((request.deadline, id));
+        self.table.insert(id, request);
+    }
+
+    /// Takes a request out, wherever it stands.
+    pub(super) fn remove(&mut self, id: u64) -> Option<Request> {
+        let request = self.table.remove(&id)?;
+        self.deadlines.remove(&(request.deadline, id));
+        Some(request)
+    }
+
+    /// Whether anything waits for its turn.
+    pub(super) fn has_queued(&mut self) -> bool {
+        while self
+            .queue
+            .front()
+            .is_some_and(|(id, _)| self.table.get(id).is_none_or(|request| request.exchange.is_some()))
+        {
+            self.queue.pop_front();
+        }
+        !self.queue.is_empty()
+    }
+
+    /// Gives the next requests their turn: at least one group, and no more groups than fit in `max_bytes`.
+    pub(super) fn take_turn(
+        &mut self,
+        exchange: ExchangeId,
+        max_bytes: usize,
+        generation: u64,
+    ) -> Vec<(u64, Message)> {
+        let mut taken = Vec::new();
+        let mut bytes = 0_usize;
+        let mut last_group = None;
+        while let Some((id, group)) = self.queue.front().copied() {
+            let Some(request) = self.table.get_mut(&id).filter(|request| request.exchange.is_none()) else {
+                self.queue.pop_front();
+                continue;
+            };
+            let size = wire_size(&request.message);
+            if last_group.is_some_and(|last| last != group) && bytes.saturating_add(size) > max_bytes {
+                break;
+            }
+            bytes = bytes.saturating_add(size);
+            last_group = Some(group);
+            request.exchange = Some(exchange);
+            request.generation = generation;
+            taken.push((id, request.message.clone()));
+            self.queue.pop_front();
+        }
+        taken
+    }
+
+    /// The requests that went out with an exchange, in the order of their ids.
+    pub(super) fn of_exchange(&self, exchange: ExchangeId) -> Vec<u64> {
+        self.ids(|request| request.exchange == Some(exchange))
+    }
+
+    /// The requests that are on their way.
+    pub(super) fn sent(&self) -> Vec<u64> {
+        self.ids(|request| request.exchange.is_some())
+    }
+
+    /// The requests that fit, in the order of their ids.
+    pub(super) fn ids(&self, fits: impl Fn(&Request) -> bool) -> Vec<u64> {
+        let mut ids: Vec<u64> =
+            self.table.iter().filter(|(_, request)| fits(request)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The oldest request that fits.
+    pub(super) fn oldest(&self, fits: impl Fn(&Request) -> bool) -> Option<u64> {
+        self.table.iter().filter(|(_, request)| fits(request)).map(|(id, _)| *id).min()
+    }
+
+    /// The id of the request that runs out first, and when.
+    pub(super) fn next_deadline(&self) -> Option<(Time, u64)> {
+        self.deadlines.first().copied()
+    }
+
+    /// Puts off a deadline.
+    pub(super) fn extend(&mut self, id: u64, deadline: Time) {
+        if let Some(request) = self.table.get_mut(&id)
+            && request.deadline < deadline
+        {
+            self.deadlines.remove(&(request.deadline, id));
+            request.deadline = deadline;
+            self.deadlines.insert((deadline, id));
+        }
+    }
+}
+
+/// About what a message takes on the wire.
+pub(super) fn wire_size(message: &Message) -> usize {
+    const ENVELOPE: usize = 128;
+    ENVELOPE
+        + message.channel().as_str().len()
+        + message.data().as_bytes().len()
+        + message.ext().map_or(0, |ext| ext.as_bytes().len())
+}

@@ -1,0 +1,206 @@
+//! The channels that are wanted, who wants them, and where a message goes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::contract::{CallId, SinkId};
+use crate::channel::Channel;
+use crate::time::Time;
+
+/// All wanted subscriptions. One at the server serves any number of local receivers.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    wanted: BTreeMap<Channel, Subscription>,
+    routes: HashMap<Channel, Arc<[SinkId]>>,
+    version: u64,
+}
+
+/// One wanted channel.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    /// Who gets its messages, in the order they came.
+    pub(super) sinks: Vec<SinkId>,
+    pub(super) status: Status,
+    /// Calls that wait for the server's word, each with the receiver it is for.
+    pub(super) waiting: Vec<(CallId, SinkId)>,
+    /// Whether the server granted it once: then a refusal later is told, and tried again.
+    pub(super) established: bool,
+    pub(super) failures: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// Asked for with the request of this id.
+    Pending(u64),
+    Active,
+    /// Refused when it was restored; to be tried again then.
+    Refused(Time),
+}
+
+impl Subscriptions {
+    /// Routes are remembered for this many channels.
+    const ROUTES: usize = 4096;
+
+    pub(super) fn entry(&mut self, channel: &Channel) -> Option<&mut Subscription> {
+        self.wanted.get_mut(channel)
+    }
+
+    /// Adds a receiver to a channel that is wanted, or that becomes so with `status`.
+    pub(super) fn add(&mut self, channel: &Channel, sink: SinkId, status: Status) -> &mut Subscription {
+        self.changed();
+        let entry = self.wanted.entry(channel.clone()).or_insert_with(|| Subscription {
+            sinks: Vec::new(),
+            status,
+            waiting: Vec::new(),
+            established: false,
+            failures: 0,
+        });
+        if !entry.sinks.contains(&sink) {
+            entry.sinks.push(sink);
+        }
+        entry
+    }
+
+    /// Takes a receiver away. Whether it was the last, so that the channel is wanted no more; `None` when it had
+    /// no such subscription.
+    pub(super) fn remove(&mut self, channel: &Channel, sink: SinkId) -> Option<Removed> {
+        let entry = self.wanted.get_mut(channel)?;
+        let at = entry.sinks.iter().position(|known| *known == sink)?;
+        entry.sinks.remove(at);
+        let waiting = extract(&mut entry.waiting, |(_, waits)| *waits == sink);
+        let status = entry.status;
+        let last = entry.sinks.is_empty();
+        if last {
+            self.wanted.remove(channel);
+        }
+        self.changed();
+        Some(Removed { last, status, waiting: waiting.into_iter().map(|(call, _)| call).collect() })
+    }
+
+    /// Forgets a channel with all its receivers.
+    pub(super) fn forget(&mut self, channel: &Channel) -> Option<Subscription> {
+        let entry = self.wanted.remove(channel);
+        self.changed();
+        entry
+    }
+
+    /// Takes away all receivers but the inbox, whose wishes outlive a session.
+    pub(super) fn keep_inbox_only(&mut self) {
+        for entry in self.wanted.values_mut() {
+            entry.sinks.retain(|sink| *sink == SinkId::INBOX);
+            entry.waiting.clear();
+        }
+        self.wanted.retain(|_, entry| entry.established && !entry.sinks.is_empty());
+        self.changed();
+    }
+
+    /// The channels that the server must know of.
+    pub(super) fn remote(&self) -> Vec<Channel> {
+        self.wanted.keys().filter(|channel| !channel.is_service()).cloned().collect()
+    }
+
+    /// The channels that a session which is gone had granted.
+    pub(super) fn established(&self) -> Vec<Channel> {
+        let granted = |(channel, entry): (&Channel, &Subscription)| {
+            (entry.established && !channel.is_service()).then(|| channel.clone())
+        };
+        self.wanted.iter().filter_map(granted).collect()
+    }
+
+    /// The channels granted, in order: what a user calls the current subscriptions.
+    pub(super) fn current(&self) -> impl Iterator<Item = &Channel> {
+        self.wanted.iter().filter(|(_, entry)| entry.established).map(|(channel, _)| channel)
+    }
+
+    pub(super) fn any_pending(&self) -> bool {
+        self.wanted.values().any(|entry| matches!(entry.status, Status::Pending(_)) && entry.established)
+    }
+
+    /// The refused channel to be tried again first, and when.
+    pub(super) fn next_retry(&self) -> Option<(Time, &Channel)> {
+        self.wanted
+            .iter()
+            .filter_map(|(channel, entry)| match entry.status {
+                Status::Refused(at) => Some((at, channel)),
+                Status::Pending(_) | Status::Active => None,
+            })
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// Changes whenever [`Subscriptions::current`] may have.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn changed(&mut self) {
+        self.version += 1;
+        self.routes.clear();
+    }
+
+    /// Who gets a message on `channel`: each receiver once, those of the most exact name first.
+    pub(super) fn route(&mut self, channel: &Channel) -> Arc<[SinkId]> {
+        if let Some(route) = self.routes.get(channel) {
+            return Arc::clone(route);
+        }
+        let mut sinks: Vec<SinkId> = Vec::new();
+        for name in channel.matching_names() {
+            for sink in self.wanted.get(&*name).map(|entry| entry.sinks.as_slice()).unwrap_or_default() {
+                if !sinks.contains(sink) {
+                    sinks.push(*sink);
+                }
+            }
+        }
+        let route: Arc<[SinkId]> = sinks.into();
+        if self.routes.len() >= Self::ROUTES {
+            self.routes.clear();
+        }
+        self.routes.insert(channel.clone(), Arc::clone(&route));
+        route
+    }
+}
+
+/// What [`Subscriptions::remove`] took away.
+#[derive(Debug)]
+pub(super) struct Removed {
+    pub(super) last: bool,
+    pub(super) status: Status,
+    /// Calls that waited for the server's word on behalf of that receiver.
+    pub(super) waiting: Vec<CallId>,
+}
+
+fn extract<T>(items: &mut Vec<T>, mut take: impl FnMut(&T) -> bool) -> Vec<T> {
+    let (taken, kept) = std::mem::take(items).into_iter().partition(|item| take(item));
+    *items = kept;
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(name: &str) -> Channel {
+        Channel::parse(name).unwrap()
+    }
+
+    #[test]
+    fn case_45_a_message_reaches_each_receiver_once_the_most_exact_first() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.add(&channel("/**"), SinkId(3), Status::Active);
+        subscriptions.add(&channel("/a/*"), SinkId(1), Status::Active);
+        subscriptions.add(&channel("/a/b"), SinkId(2), Status::Active);
+        subscriptions.add(&channel("/a/**"), SinkId(2), Status::Active);
+        assert_eq!(&*subscriptions.route(&channel("/a/b")), [SinkId(2), SinkId(1), SinkId(3)]);
+        assert_eq!(&*subscriptions.route(&channel("/a/b/c")), [SinkId(2), SinkId(3)]);
+        subscriptions.remove(&channel("/a/b"), SinkId(2));
+        assert_eq!(&*subscriptions.route(&channel("/a/b")), [SinkId(1), SinkId(2), SinkId(3)]);
+    }
+
+    #[test]
+    fn remembered_routes_are_bounded() {
+        let mut subscriptions = Subscriptions::default();
+        for n in 0..3 * Subscriptions::ROUTES {
+            subscriptions.route(&channel(&format!("/a/{n}")));
+        }
+        assert!(subscriptions.routes.len() <= Subscriptions::ROUTES);
+    }
+}

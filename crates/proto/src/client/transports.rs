@@ -1,0 +1,112 @@
+//! Which transport to use: the user's order, less those that were just refused.
+
+use std::time::Duration;
+
+use super::failure::Failure;
+use crate::connection_type::ConnectionType;
+use crate::time::Time;
+
+/// The user's transports and what is known of each.
+#[derive(Debug)]
+pub(super) struct Transports {
+    known: Vec<Known>,
+    current: ConnectionType,
+}
+
+#[derive(Debug)]
+struct Known {
+    kind: ConnectionType,
+    /// Refused: not to be tried before then, as long as there is another.
+    avoid_until: Option<Time>,
+    /// What it failed with in the round of attempts that is under way.
+    failed: Option<Failure>,
+}
+
+impl Transports {
+    pub(super) fn new(order: &[ConnectionType]) -> Self {
+        let known = order.iter().map(|&kind| Known { kind, avoid_until: None, failed: None }).collect();
+        Self { known, current: order.first().copied().unwrap_or(ConnectionType::LongPolling) }
+    }
+
+    pub(super) fn current(&self) -> ConnectionType {
+        self.current
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.known.iter().map(|known| known.kind.as_str().to_owned()).collect()
+    }
+
+    /// Forgets what failed: for a session that is opened anew.
+    pub(super) fn reset(&mut self) {
+        for known in &mut self.known {
+            known.avoid_until = None;
+            known.failed = None;
+        }
+    }
+
+    /// Begins a round of attempts with the best transport that need not be avoided.
+    pub(super) fn begin_round(&mut self, now: Time) -> ConnectionType {
+        for known in &mut self.known {
+            known.failed = None;
+            if known.avoid_until.is_some_and(|until| until <= now) {
+                known.avoid_until = None;
+            }
+        }
+        if self.known.iter().all(|known| known.avoid_until.is_some()) {
+            self.reset();
+        }
+        if let Some(best) = self.known.iter().find(|known| known.avoid_until.is_none()) {
+            self.current = best.kind;
+        }
+        self.current
+    }
+
+    /// Notes that the current transport failed, and gives the next one of this round.
+    pub(super) fn next_in_round(&mut self, failure: Failure) -> Option<ConnectionType> {
+        let current = self.current;
+        if let Some(known) = self.known.iter_mut().find(|known| known.kind == current) {
+            known.failed = Some(failure);
+        }
+        let next = self.known.iter().find(|known| known.failed.is_none() && known.avoid_until.is_none())?;
+        self.current = next.kind;
+        Some(next.kind)
+    }
+
+    /// Leaves the current transport alone for a while. Whether there is another to use meanwhile.
+    pub(super) fn avoid_current(&mut self, now: Time, span: Duration) -> bool {
+        let current = self.current;
+        for known in self.known.iter_mut().filter(|known| known.kind == current) {
+            known.avoid_until = Some(now + span);
+        }
+        self.known.iter().any(|known| known.avoid_until.is_none())
+    }
+
+    /// What to tell of a round in which all failed: each transport's failure, the preferred one's kind.
+    pub(super) fn round_failure(&self, last: &Failure) -> Failure {
+        let failed: Vec<_> =
+            self.known.iter().filter_map(|known| Some((known.kind, known.failed.as_ref()?))).collect();
+        match failed.as_slice() {
+            [] | [_] => last.clone(),
+            several => {
+                let texts: Vec<_> =
+                    several.iter().map(|(kind, failure)| format!("{kind}: {failure}")).collect();
+                Failure::new(last.kind(), texts.join("; ")).with_source(last.clone())
+            }
+        }
+    }
+
+    /// Chooses among what the server offers, in the user's order: the current one if it is as good as any that
+    /// need not be avoided. A server that names nothing accepts what carried its reply.
+    pub(super) fn negotiate(&mut self, offered: &[ConnectionType], named: bool) -> Option<ConnectionType> {
+        if !named {
+            return Some(self.current);
+        }
+        let chosen = self
+            .known
+            .iter()
+            .filter(|known| offered.contains(&known.kind))
+            .min_by_key(|known| known.avoid_until.is_some() || known.failed.is_some())?;
+        self.current = chosen.kind;
+        Some(chosen.kind)
+    }
+}
