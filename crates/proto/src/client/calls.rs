@@ -8,7 +8,7 @@ use super::diagnosis::{Diagnosis, diagnose};
 use super::event::{Event, LostCause, State};
 use super::failure::{Failure, FailureKind};
 use super::outcome::{CallError, CallResult, CloseReason, server_error};
-use super::requests::{Kind, Request};
+use super::requests::{Kind, Request, Stamp};
 use super::subscriptions::Status;
 use crate::channel::Channel;
 use crate::data::Data;
@@ -17,6 +17,8 @@ use crate::time::Time;
 
 /// How much is put into one frame. Jetty's WebSocket, the container of most CometD servers, takes 64 KiB.
 const MAX_FRAME: usize = 48 * 1024;
+/// How long a confirmed close waits for the held connect to come back.
+const LINGER: Duration = Duration::from_secs(1);
 /// How much is put into one POST.
 const MAX_POST: usize = 256 * 1024;
 
@@ -190,7 +192,7 @@ impl Core {
             deadline,
             exchange: None,
             again: false,
-            generation: 0,
+            stamp: Stamp::default(),
         }
     }
 
@@ -255,7 +257,11 @@ impl Core {
         let max_bytes = if duplex { MAX_FRAME } else { MAX_POST };
         while (duplex || self.busy.is_none()) && self.requests.has_queued() {
             let exchange = self.new_exchange();
-            let messages = self.requests.take_turn(exchange, max_bytes, self.auth.generation);
+            let stamp = Stamp { generation: self.auth.generation, session: self.sessions };
+            let messages = self.requests.take_turn(exchange, max_bytes, stamp);
+            if !duplex {
+                self.busy = Some(exchange);
+            }
             self.send(Lane::Other, exchange, messages.into_iter().map(|(_, message)| message).collect());
         }
     }
@@ -272,55 +278,58 @@ impl Core {
             && (reply.is_successful() || (request.kind == Kind::Service && reply.has_data()));
         if granted {
             self.auth.unproven = false;
-            return self.settle(id, request, Ok(reply), now);
+            self.settle(id, request, Ok(reply), now);
+            return Next::Nothing;
         }
         match diagnose(&reply) {
             Diagnosis::SessionUnknown if request.kind != Kind::Disconnect => {
                 let cause = LostCause::SessionLost(Box::new(reply.clone()));
-                let next = self.again_or(id, request, CallError::Refused(Box::new(reply)), now);
-                if matches!(self.state, State::Handshaking) { next } else { Next::Rehandshake(cause) }
+                let current = request.stamp.session == self.sessions;
+                self.again_or(id, request, CallError::Refused(Box::new(reply)), now);
+                // A late word about a session that was given up already says nothing about the new one.
+                return if current { Next::Rehandshake(cause) } else { Next::Nothing };
             }
             Diagnosis::Credentials => {
                 let reason = AuthReason::Refused(server_error(&reply));
                 let error = CallError::Refused(Box::new(reply));
-                if self.refresh(request.generation, reason) {
-                    self.again_or(id, request, error, now)
+                if self.refresh(request.stamp.generation, reason) {
+                    self.again_or(id, request, error, now);
                 } else {
-                    self.settle(id, request, Err(error), now)
+                    self.settle(id, request, Err(error), now);
                 }
             }
             Diagnosis::SessionUnknown | Diagnosis::Plain => {
-                self.settle(id, request, Err(CallError::Refused(Box::new(reply))), now)
+                self.settle(id, request, Err(CallError::Refused(Box::new(reply))), now);
             }
         }
+        Next::Nothing
     }
 
     /// The server has certainly not acted on a request: it is sent once more, or fails for good.
-    fn again_or(&mut self, id: u64, mut request: Request, error: CallError, now: Time) -> Next {
+    fn again_or(&mut self, id: u64, mut request: Request, error: CallError, now: Time) {
         if request.again {
             return self.settle(id, request, Err(error), now);
         }
         request.again = true;
         request.exchange = None;
         self.requests.push_front(vec![(id, request)]);
-        Next::Nothing
     }
 
     /// A request has its outcome.
-    fn settle(&mut self, id: u64, request: Request, result: CallResult, now: Time) -> Next {
+    fn settle(&mut self, id: u64, request: Request, result: CallResult, now: Time) {
         match request.kind {
-            Kind::Subscribe(channel) => self.settle_subscribe(id, &channel, result, now),
+            Kind::Subscribe(channel) => self.settle_subscribe(id, &channel, &result, now),
             Kind::Disconnect => {
                 if let Some(closing) = &mut self.closing {
                     closing.confirmed = true;
+                    closing.deadline = closing.deadline.min(now + LINGER);
                 }
             }
             Kind::Publish | Kind::Service | Kind::Unsubscribe(_) => self.resolve(request.call, result),
         }
-        Next::Nothing
     }
 
-    fn settle_subscribe(&mut self, id: u64, channel: &Channel, result: CallResult, now: Time) {
+    fn settle_subscribe(&mut self, id: u64, channel: &Channel, result: &CallResult, now: Time) {
         let Some(entry) =
             self.subscriptions.entry(channel).filter(|entry| entry.status == Status::Pending(id))
         else {
@@ -360,25 +369,18 @@ impl Core {
     }
 
     /// An exchange, or the whole transport, failed: so did the requests that went out with it.
-    pub(super) fn fail_requests(&mut self, ids: &[u64], failure: &Failure, now: Time) -> Next {
-        let status = failure.http_status();
+    pub(super) fn fail_requests(&mut self, ids: &[u64], failure: &Failure, now: Time) {
         for &id in ids {
             let Some(request) = self.requests.remove(id) else { continue };
             let error =
                 CallError::Transport { failure: failure.clone(), fate_unknown: !failure.is_before_sending() };
             let refused = matches!(failure.kind(), FailureKind::Http { status: 401 });
-            let next = if refused
-                && self.refresh(request.generation, AuthReason::HttpRefused(status.unwrap_or(401)))
-            {
-                self.again_or(id, request, error, now)
+            if refused && self.refresh(request.stamp.generation, AuthReason::HttpRefused(401)) {
+                self.again_or(id, request, error, now);
             } else {
-                self.settle(id, request, Err(error), now)
-            };
-            if !matches!(next, Next::Nothing) {
-                return next;
+                self.settle(id, request, Err(error), now);
             }
         }
-        Next::Nothing
     }
 
     /// Gives up the requests whose time is over. Whether the transport seems dead: it was given a message, and
@@ -394,7 +396,7 @@ impl Core {
                     && now.since(self.last_received) >= self.config.request_timeout;
                 self.release(exchange);
             }
-            let _ = self.settle(id, request, Err(error), now);
+            self.settle(id, request, Err(error), now);
         }
         dead
     }
@@ -408,10 +410,9 @@ impl Core {
     }
 
     /// An extension of the user's did not let a message out.
-    pub(super) fn veto(&mut self, id: u64, reason: &str, now: Time) -> Next {
-        match self.requests.remove(id) {
-            Some(request) => self.settle(id, request, Err(CallError::Vetoed(reason.to_owned())), now),
-            None => Next::Nothing,
+    pub(super) fn veto(&mut self, id: u64, reason: &str, now: Time) {
+        if let Some(request) = self.requests.remove(id) {
+            self.settle(id, request, Err(CallError::Vetoed(reason.to_owned())), now);
         }
     }
 

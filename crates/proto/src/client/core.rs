@@ -37,6 +37,8 @@ pub(super) struct Core {
     pub(super) auth: Auth,
     pub(super) opening: Option<Opening>,
     pub(super) closing: Option<Closing>,
+    /// Counts the sessions that were granted.
+    pub(super) sessions: u64,
     /// Attempts that failed in a row, of any kind.
     pub(super) failures: u32,
     pub(super) lost_since: Option<Time>,
@@ -156,6 +158,7 @@ impl Core {
             auth: Auth::default(),
             opening: None,
             closing: None,
+            sessions: 0,
             failures: 0,
             lost_since: None,
             last_failure: None,

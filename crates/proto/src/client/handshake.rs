@@ -121,6 +121,7 @@ impl Core {
         self.auth.unproven = false;
         let previous = self.handshake_reply.replace(Box::new(reply));
         self.client_id = Some(client_id);
+        self.sessions += 1;
         self.state = State::Connecting;
         if previous.is_some() {
             self.event(Event::Rehandshaken);

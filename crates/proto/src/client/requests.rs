@@ -20,8 +20,16 @@ pub(super) struct Request {
     pub(super) exchange: Option<ExchangeId>,
     /// Whether it was sent once before and the server had certainly not acted on it.
     pub(super) again: bool,
-    /// Which credentials it went out with.
+    pub(super) stamp: Stamp,
+}
+
+/// Under what a request went out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stamp {
+    /// Which credentials.
     pub(super) generation: u64,
+    /// Which session.
+    pub(super) session: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +115,7 @@ impl Requests {
         &mut self,
         exchange: ExchangeId,
         max_bytes: usize,
-        generation: u64,
+        stamp: Stamp,
     ) -> Vec<(u64, Message)> {
         let mut taken = Vec::new();
         let mut bytes = 0_usize;
@@ -124,7 +132,7 @@ impl Requests {
             bytes = bytes.saturating_add(size);
             last_group = Some(group);
             request.exchange = Some(exchange);
-            request.generation = generation;
+            request.stamp = stamp;
             taken.push((id, request.message.clone()));
             self.queue.pop_front();
         }
