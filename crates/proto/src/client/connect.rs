@@ -42,6 +42,8 @@ impl Core {
         if !matches!(self.connect.stage, ConnectStage::Waiting(at) if at <= now) || self.auth.asking {
             return;
         }
+        // What waits goes first: the subscriptions of a new session.
+        self.flush();
         // The first connect, and each after a failure, asks to be answered at once: that proves the way.
         let probe = !self.connect.proven;
         let id = self.new_id();

@@ -80,6 +80,15 @@ pub enum Event {
         /// What it was.
         what: String,
     },
+    /// A receiver does not keep up: this many messages were dropped since this was last told. Told by the shell.
+    SlowConsumer {
+        /// The channel of the receiver; `None` for the inbox.
+        channel: Option<Channel>,
+        /// How many messages were dropped.
+        dropped: u64,
+    },
+    /// Whoever listens to events does not keep up: this many were dropped. Told by the shell.
+    EventsMissed(u64),
     /// The session has ended.
     Closed(CloseReason),
 }

@@ -58,8 +58,13 @@ impl Session {
         self.core.subscriptions.version()
     }
 
-    /// The next thing to do.
+    /// The next thing to do. Calls that were handed in together go out together: they are put into payloads only
+    /// when nothing else is left to do.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.core.next_output() {
+            return Some(output);
+        }
+        self.core.flush();
         self.core.next_output()
     }
 
@@ -159,7 +164,6 @@ impl Session {
             self.core.retry_subscriptions(now);
         }
         self.core.announce_connected();
-        self.core.flush();
         self.core.send_due_handshake(now);
         self.core.send_due_connect(now);
     }
