@@ -1,1 +1,69 @@
-#![allow(missing_docs)]
+//! A client for CometD servers: the Bayeux protocol over WebSocket and HTTP long-polling.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), bayeux::Error> {
+//! let client = bayeux::Client::connect("https://example.com/cometd").await?;
+//! client.subscribe("/chat/demo").await?;
+//! client.publish("/chat/demo", &serde_json::json!({"user": "ann", "chat": "hi"})).await?;
+//! while let Some(message) = client.next().await.transpose()? {
+//!     println!("{} {}", message.channel(), message.data());
+//! }
+//! client.close().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # The verbs
+//!
+//! | verb | what it does |
+//! |---|---|
+//! | [`connect`](Client::connect), [`builder`](Client::builder), [`open`](Client::open) | opens a session, with defaults or with options |
+//! | [`subscribe`](Client::subscribe), [`unsubscribe`](Client::unsubscribe), [`subscriptions`](Client::subscriptions) | chooses what reaches the inbox |
+//! | [`receive`](Client::receive), [`next`](Client::next), `Stream` | takes messages from the inbox |
+//! | [`stream`](Client::stream), [`messages`](Client::messages) | gives a channel a queue of its own, typed or raw |
+//! | [`publish`](Client::publish), [`batch`](Client::batch), [`request`](Client::request) | sends, and returns the server's reply or the service's answer |
+//! | [`events`](Client::events), [`state`](Client::state) | tells how the connection fares |
+//! | [`close`](Client::close), [`run`](Client::run) | ends the session in good order, or a scope with it |
+//!
+//! # What it takes care of
+//!
+//! It stays connected: a lost connection is restored after a growing, jittered delay, a session that the server
+//! forgot is replaced, and all subscriptions are restored before [`Event::Connected`] is told. Messages that may have
+//! been missed meanwhile are told as [`Event::GapPossible`]. Meta messages are handled inside and never shown as
+//! messages. Every call ends, in a reply or an [`Error`] that says whether trying again can help.
+//!
+//! The client logs with [`tracing`]: its events at `debug`, and each body and frame at `trace` of the target
+//! `bayeux::wire`, without secrets.
+
+mod auth;
+mod batch;
+mod builder;
+mod client;
+mod driver;
+mod error;
+mod events;
+mod extension;
+mod operation;
+mod queue;
+mod receiver;
+mod shared;
+mod stream;
+mod transport;
+mod wire_log;
+
+pub use auth::{Auth, AuthFuture, AuthReason, Credentials};
+pub use batch::Batch;
+pub use builder::Builder;
+pub use client::Client;
+pub use error::{Error, ErrorKind};
+pub use events::Events;
+pub use extension::{Extension, Veto};
+pub use queue::Overflow;
+pub use stream::Subscription;
+pub use transport::{Proxy, TlsOptions};
+
+pub use bayeux_proto::client::{
+    Backoff, CallError, CloseReason, Event, Failure, FailureKind, LostCause, State,
+};
+pub use bayeux_proto::{
+    Advice, BayeuxError, Channel, ConnectionType, Data, InvalidChannel, Message, MessageId,
+};

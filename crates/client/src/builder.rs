@@ -1,0 +1,373 @@
+//! The options of a client, each with a default.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bayeux_proto::ConnectionType;
+use bayeux_proto::client::{Backoff, Config};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+use url::Url;
+
+use crate::auth::Auth;
+use crate::client::Client;
+use crate::driver::Parts;
+use crate::error::Error;
+use crate::extension::Extension;
+use crate::queue::{Capacity, Overflow};
+use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, display_url};
+
+/// Makes a [`Client`]. Every wait and every size has a bound and a default, named at its method.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct Builder {
+    url: String,
+    polling_url: Option<String>,
+    websocket_url: Option<String>,
+    suffix: bool,
+    session: Config,
+    http: HttpOptions,
+    headers: Vec<(String, String)>,
+    patience: Option<Duration>,
+    auth_timeout: Duration,
+    inbox: Capacity,
+    stream: Capacity,
+    extensions: Extensions,
+    auth: AuthSlot,
+}
+
+#[derive(Default)]
+struct Extensions(Vec<Arc<dyn Extension>>);
+
+#[derive(Default)]
+struct AuthSlot(Option<Arc<dyn Auth>>);
+
+impl Client {
+    /// Opens a connection with default options: `builder(url).build()?` and [`open`](Client::open).
+    ///
+    /// # Errors
+    /// As those two.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        let client = Self::builder(url).build()?;
+        client.open().await?;
+        Ok(client)
+    }
+
+    /// Begins with the server's URL, `http://`, `https://`, `ws://` or `wss://`; all options have defaults.
+    pub fn builder(url: impl Into<String>) -> Builder {
+        Builder::new(url.into())
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(url: String) -> Self {
+        const BYTES: usize = 64 * 1024 * 1024;
+        let session = Config::default();
+        let http = HttpOptions {
+            tls: TlsOptions::new(),
+            proxy: Proxy::system(),
+            headers: HeaderMap::new(),
+            cookies: Vec::new(),
+            connect_timeout: session.connect_timeout,
+            max_message_size: 16 * 1024 * 1024,
+            subprotocol: None,
+        };
+        let capacity = |messages| Capacity { messages, bytes: BYTES, overflow: Overflow::default() };
+        Self {
+            url,
+            polling_url: None,
+            websocket_url: None,
+            suffix: true,
+            session,
+            http,
+            headers: Vec::new(),
+            patience: Some(Duration::from_secs(10)),
+            auth_timeout: Duration::from_secs(30),
+            inbox: capacity(65_536),
+            stream: capacity(16_384),
+            extensions: Extensions::default(),
+            auth: AuthSlot::default(),
+        }
+    }
+
+    /// The transports to use, the preferred one first. Default: WebSocket, then long-polling. The next is tried when
+    /// one is refused or does not answer.
+    pub fn connection_types(mut self, order: impl IntoIterator<Item = ConnectionType>) -> Self {
+        self.session.transports = order.into_iter().collect();
+        self
+    }
+
+    /// Another URL for long-polling than that given to [`Client::builder`].
+    pub fn long_polling_url(mut self, url: impl Into<String>) -> Self {
+        self.polling_url = Some(url.into());
+        self
+    }
+
+    /// Another URL for WebSocket than that given to [`Client::builder`].
+    pub fn websocket_url(mut self, url: impl Into<String>) -> Self {
+        self.websocket_url = Some(url.into());
+        self
+    }
+
+    /// Whether a request with a single meta message adds its name to the URL, as in `/cometd/connect`, which helps
+    /// proxies and logs to tell the long poll from the rest. Default: true, as CometD's clients. A URL with a query is
+    /// always left alone.
+    pub fn message_type_in_url(mut self, add: bool) -> Self {
+        self.suffix = add;
+        self
+    }
+
+    /// How long the connection may stay lost until receivers are told with a timeout error; the client goes on
+    /// trying. Default: 10 s. `None`: they wait for ever.
+    pub fn connection_timeout(mut self, patience: impl Into<Option<Duration>>) -> Self {
+        self.patience = patience.into();
+        self
+    }
+
+    /// How long making a connection may take: name, TCP, TLS, proxy and WebSocket upgrade. Default: 10 s.
+    pub fn connect_timeout(mut self, wait: Duration) -> Self {
+        self.http.connect_timeout = wait;
+        self.session.connect_timeout = wait;
+        self
+    }
+
+    /// How long a reply may take, not counting the time for which the server is asked to hold a connect (CometD's
+    /// `maxNetworkDelay`). It is put off while a response is arriving. A broken connection is noticed this long after
+    /// the server should have answered. Default: 10 s.
+    pub fn request_timeout(mut self, wait: Duration) -> Self {
+        self.session.request_timeout = wait;
+        self
+    }
+
+    /// How long opening may take in all. Default: 30 s. `None`: for ever.
+    pub fn open_timeout(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        self.session.open_timeout = wait.into();
+        self
+    }
+
+    /// Whether opening tries again, within its timeout, when no transport gets through. Default: false, so that a
+    /// mistyped address is told at once.
+    pub fn retry_open(mut self, retry: bool) -> Self {
+        self.session.retry_open = retry;
+        self
+    }
+
+    /// How long closing may take. Default: 5 s.
+    pub fn close_timeout(mut self, wait: Duration) -> Self {
+        self.session.close_timeout = wait;
+        self
+    }
+
+    /// The delays between attempts. Default: 1 s doubling to 30 s, jittered. A longer interval that the server
+    /// advises is obeyed.
+    pub fn retry(mut self, backoff: Backoff) -> Self {
+        self.session.backoff = backoff;
+        self
+    }
+
+    /// How long a refused transport is left alone before it is tried again. Default: 5 min.
+    pub fn transport_cooldown(mut self, wait: Duration) -> Self {
+        self.session.transport_cooldown = wait;
+        self
+    }
+
+    /// The largest response body or frame, in bytes, after decompression. Default: 16 MiB, because servers put many
+    /// messages into one response. A larger one is a failure of the connection.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.http.max_message_size = bytes;
+        self
+    }
+
+    /// The largest payload of a message to send, in bytes. Default: 1 MiB, as CometD's Java client.
+    pub fn max_send_size(mut self, bytes: usize) -> Self {
+        self.session.max_send_size = bytes;
+        self
+    }
+
+    /// How many calls may wait for their reply at once. Default: 10,000.
+    pub fn max_pending_calls(mut self, calls: usize) -> Self {
+        self.session.max_pending = calls;
+        self
+    }
+
+    /// How many messages wait in the inbox, and what happens to more. Default: 65,536 messages of 64 MiB in all, and
+    /// [`Overflow::DropOldest`]. What is dropped is counted and told as
+    /// [`Event::SlowConsumer`](crate::Event::SlowConsumer).
+    pub fn inbox(mut self, messages: usize, overflow: Overflow) -> Self {
+        self.inbox = Capacity { messages: messages.max(1), overflow, ..self.inbox };
+        self
+    }
+
+    /// The same for each stream. Default: 16,384 messages of 64 MiB in all, and [`Overflow::DropOldest`].
+    pub fn stream_queue(mut self, messages: usize, overflow: Overflow) -> Self {
+        self.stream = Capacity { messages: messages.max(1), overflow, ..self.stream };
+        self
+    }
+
+    /// Whom to trust over TLS, and as whom to come. Default: whom the operating system trusts.
+    pub fn tls(mut self, tls: TlsOptions) -> Self {
+        self.http.tls = tls;
+        self
+    }
+
+    /// Which proxy to go through. Default: what the environment says.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.http.proxy = proxy;
+        self
+    }
+
+    /// A header for each HTTP request, the WebSocket upgrade among them.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// A cookie for each HTTP request. The cookies that the server sets are kept besides, for this client alone.
+    pub fn cookie(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.http.cookies.push((name.into(), value.into()));
+        self
+    }
+
+    /// The WebSocket subprotocol to ask for. Default: none, as CometD.
+    pub fn websocket_protocol(mut self, name: impl Into<String>) -> Self {
+        self.http.subprotocol = Some(name.into());
+        self
+    }
+
+    /// A field for each handshake message. The protocol's own fields win.
+    pub fn handshake_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.session.handshake_fields.insert(name.into(), value.into());
+        self
+    }
+
+    /// A key for the `ext` of each handshake message.
+    pub fn handshake_ext(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.session.handshake_ext.insert(key.into(), value.into());
+        self
+    }
+
+    /// Adds an extension.
+    pub fn extension(mut self, extension: impl Extension) -> Self {
+        self.extensions.0.push(Arc::new(extension));
+        self
+    }
+
+    /// Whom to ask for credentials. Default: nobody.
+    pub fn auth(mut self, auth: impl Auth) -> Self {
+        self.auth.0 = Some(Arc::new(auth));
+        self
+    }
+
+    /// How long the answer to that may take. Default: 30 s.
+    pub fn auth_timeout(mut self, wait: Duration) -> Self {
+        self.auth_timeout = wait;
+        self
+    }
+
+    /// Makes the client, not yet open.
+    ///
+    /// # Errors
+    /// When a URL, a header or the list of transports cannot be used; the error says which, and why.
+    pub fn build(self) -> Result<Client, Error> {
+        let url = parse_url(&self.url)?;
+        let polling_url =
+            self.polling_url.as_deref().map(parse_url).transpose()?.unwrap_or_else(|| url.clone());
+        let websocket_url =
+            self.websocket_url.as_deref().map(parse_url).transpose()?.unwrap_or_else(|| url.clone());
+        let mut session = self.session;
+        session.transports = checked_transports(&session.transports)?;
+        session.same_endpoint = polling_url.origin() == websocket_url.origin();
+        session.endpoint = display_url(&url);
+        session.has_auth = self.auth.0.is_some();
+        session.seed = fastrand::u64(..);
+        let mut http = self.http;
+        http.headers = headers(&self.headers)?;
+        let parts = Parts {
+            http: Arc::new(HttpStack::new(http, vec![polling_url.clone(), websocket_url.clone()])),
+            session,
+            polling_url,
+            websocket_url,
+            suffix: self.suffix,
+            extensions: self.extensions.0,
+            auth: self.auth.0,
+            auth_timeout: self.auth_timeout,
+            patience: self.patience,
+        };
+        Ok(Client::new(parts, url, self.inbox, self.stream))
+    }
+}
+
+/// Takes `ws` and `wss` for `http` and `https`: they are the same server.
+fn parse_url(text: &str) -> Result<Url, Error> {
+    let invalid = |why: String| Error::config(format!("{:?} is no URL of a server: {why}", shown(text)));
+    let mut url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
+    let scheme = match url.scheme() {
+        "http" | "ws" => "http",
+        "https" | "wss" => "https",
+        other => {
+            return Err(invalid(format!(
+                "it begins with {other}:// instead of http://, https://, ws:// or wss://"
+            )));
+        }
+    };
+    // `Url` does not change the scheme between special ones without a reason to.
+    url.set_scheme(scheme).map_err(|()| invalid("its scheme cannot be changed".to_owned()))?;
+    if !url.has_host() {
+        return Err(invalid("it names no host".to_owned()));
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+/// What was given, without what may be a secret in it.
+fn shown(text: &str) -> String {
+    match Url::parse(text) {
+        Ok(url) => display_url(&url),
+        Err(_) => text.rsplit('@').next().unwrap_or(text).chars().take(120).collect(),
+    }
+}
+
+fn checked_transports(order: &[ConnectionType]) -> Result<Vec<ConnectionType>, Error> {
+    let mut known: Vec<ConnectionType> = Vec::new();
+    for kind in order {
+        match kind {
+            ConnectionType::WebSocket | ConnectionType::LongPolling if known.contains(kind) => {}
+            ConnectionType::WebSocket | ConnectionType::LongPolling => known.push(*kind),
+            other => {
+                return Err(Error::config(format!(
+                    "{other} is a transport for browsers, which this client lacks"
+                )));
+            }
+        }
+    }
+    if known.is_empty() {
+        return Err(Error::config("there must be at least one connection type"));
+    }
+    Ok(known)
+}
+
+fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let header = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| Error::config(format!("{name:?} is no name of a header")))?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| {
+            Error::config(format!("the value of the header {name} has characters that headers cannot have"))
+        })?;
+        value.set_sensitive(true);
+        headers.append(header, value);
+    }
+    Ok(headers)
+}
+
+impl std::fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.len())
+    }
+}
+
+impl std::fmt::Debug for AuthSlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.is_some())
+    }
+}

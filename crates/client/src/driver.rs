@@ -1,0 +1,476 @@
+//! The driver: the one task of a client. It owns the session and the transports, hands inputs to the session and
+//! does what the session says. It decides nothing about the protocol.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bayeux_proto::client::{
+    AuthReason, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation, Output,
+    Session, SinkId, State, Transmit,
+};
+use bayeux_proto::codec::{self, Decoder};
+use bayeux_proto::{Channel, ConnectionType, Message, Time};
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep};
+use url::Url;
+
+use crate::auth::{Auth, Credentials};
+use crate::error::Cause;
+use crate::extension::Extension;
+use crate::queue::Queue;
+use crate::shared::{Command, Shared};
+use crate::transport::{HttpStack, LongPolling, LongPollingEvent, WebSocket, WebSocketEvent, display_url};
+use crate::wire_log;
+
+/// How much of one kind is taken in before the session's wishes are carried out.
+const BURST: usize = 256;
+/// How many rounds are made before other tasks get their turn.
+const ROUNDS: usize = 16;
+
+/// What a driver is made of.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) session: bayeux_proto::client::Config,
+    pub(crate) http: Arc<HttpStack>,
+    pub(crate) polling_url: Url,
+    pub(crate) websocket_url: Url,
+    /// Whether a single meta message adds its name to the URL.
+    pub(crate) suffix: bool,
+    pub(crate) extensions: Vec<Arc<dyn Extension>>,
+    pub(crate) auth: Option<Arc<dyn Auth>>,
+    pub(crate) auth_timeout: Duration,
+    pub(crate) patience: Option<Duration>,
+}
+
+pub(crate) struct Driver {
+    parts: Parts,
+    session: Session,
+    decoder: Decoder,
+    origin: Instant,
+    commands: mpsc::Receiver<Command>,
+    burst: Vec<Command>,
+    shared: Arc<Shared>,
+    calls: HashMap<CallId, oneshot::Sender<CallResult>>,
+    sinks: HashMap<SinkId, Sink>,
+    long_polling: LongPolling,
+    websocket: WebSocket,
+    credentials: HeaderMap,
+    asking: Option<Asking>,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Option<Time>,
+    subscriptions_version: u64,
+}
+
+type Asking = Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send>>;
+
+/// A receiver of messages.
+struct Sink {
+    queue: Arc<Queue>,
+    /// The channel of a stream; `None` for the inbox.
+    channel: Option<Channel>,
+    /// Messages of this round, handed over together.
+    batch: Vec<Message>,
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts, commands: mpsc::Receiver<Command>, shared: Arc<Shared>) -> Self {
+        let inbox = Sink { queue: Arc::clone(&shared.inbox), channel: None, batch: Vec::new() };
+        Self {
+            session: Session::new(parts.session.clone()),
+            decoder: Decoder::new(),
+            origin: Instant::now(),
+            commands,
+            burst: Vec::new(),
+            calls: HashMap::new(),
+            sinks: HashMap::from([(SinkId::INBOX, inbox)]),
+            long_polling: LongPolling::new(Arc::clone(&parts.http)),
+            websocket: WebSocket::new(Arc::clone(&parts.http), parts.websocket_url.clone()),
+            credentials: HeaderMap::new(),
+            asking: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer_at: None,
+            subscriptions_version: 0,
+            shared,
+            parts,
+        }
+    }
+
+    /// Runs until all handles are gone. What is open then is cut, not closed: that is what `close()` is for.
+    pub(crate) async fn run(mut self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+        self.end(&CloseReason::Requested);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            let Poll::Ready(alive) = self.poll_inputs(cx) else { return Poll::Pending };
+            if !alive {
+                return Poll::Ready(());
+            }
+            self.carry_out();
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Takes in all that is ready. Pending when nothing was; false when all handles are gone.
+    fn poll_inputs(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut any = false;
+        let mut burst = std::mem::take(&mut self.burst);
+        let commands = self.commands.poll_recv_many(cx, &mut burst, BURST);
+        let gone = matches!(commands, Poll::Ready(0));
+        for command in burst.drain(..) {
+            any = true;
+            self.command(command);
+        }
+        self.burst = burst;
+        if gone {
+            return Poll::Ready(false);
+        }
+        for _ in 0..BURST {
+            let Poll::Ready(event) = self.websocket.poll_event(cx) else { break };
+            any = true;
+            match event {
+                WebSocketEvent::Received(body) => self.received_frame(&body),
+                WebSocketEvent::Lost(failure) => self.handle(Input::TransportLost(failure)),
+            }
+        }
+        for _ in 0..BURST {
+            let Poll::Ready(event) = self.long_polling.poll_event(cx) else { break };
+            any = true;
+            self.long_polling_event(event);
+        }
+        if let Some(asking) = &mut self.asking
+            && let Poll::Ready(outcome) = asking.as_mut().poll(cx)
+        {
+            any = true;
+            self.asking = None;
+            let input = outcome.map(|credentials| {
+                self.credentials = credentials.headers;
+                credentials.ext
+            });
+            self.handle(Input::Credentials(input));
+        }
+        any |= self.poll_timer(cx);
+        if any { Poll::Ready(true) } else { Poll::Pending }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let wanted = self.session.poll_timeout();
+        if wanted != self.timer_at {
+            self.timer_at = wanted;
+            if let Some(at) = wanted {
+                self.timer.as_mut().reset(self.origin + at.since_origin());
+            }
+        }
+        if self.timer_at.is_none() || self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.timer_at = None;
+        self.handle(Input::Timeout);
+        true
+    }
+
+    fn handle(&mut self, input: Input) {
+        // The timer fires in whole milliseconds; what it was set for has then come.
+        let now = Time::from_origin(self.origin.elapsed());
+        self.session.handle(input, now);
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Call(call, operation, reply) => {
+                if matches!(operation, Operation::Open) && self.session.state() == State::Disconnected {
+                    self.shared.inbox.reopen();
+                }
+                self.calls.insert(call, reply);
+                self.handle(Input::Call(call, operation));
+            }
+            Command::Batch(calls) => {
+                let operations = calls
+                    .into_iter()
+                    .map(|(call, operation, reply)| {
+                        self.calls.insert(call, reply);
+                        (call, operation)
+                    })
+                    .collect();
+                self.handle(Input::Batch(operations));
+            }
+            Command::Attach(sink, channel, queue) => {
+                self.sinks.insert(sink, Sink { queue, channel: Some(channel), batch: Vec::new() });
+            }
+            Command::Detach(sink) => self.detach(sink),
+            Command::Forget(call) => {
+                self.calls.remove(&call);
+                self.handle(Input::Forget(call));
+            }
+        }
+    }
+
+    fn detach(&mut self, sink: SinkId) {
+        if let Some(Sink { channel: Some(channel), .. }) = self.sinks.remove(&sink) {
+            // Nobody waits for the outcome, so the call needs no id of its own.
+            let call = CallId(u64::MAX);
+            self.handle(Input::Call(call, Operation::Unsubscribe { channel, sink }));
+        }
+    }
+
+    fn received_frame(&mut self, body: &Bytes) {
+        wire_log::log("<", "websocket", body);
+        match self.decoder.decode(body) {
+            Ok(batch) => self.received(None, batch),
+            Err(error) => {
+                self.websocket.abort();
+                let text = format!("a frame of {}: {error}", display_url(&self.parts.websocket_url));
+                self.handle(Input::TransportLost(Failure::new(FailureKind::Malformed, text)));
+            }
+        }
+    }
+
+    fn long_polling_event(&mut self, event: LongPollingEvent) {
+        match event {
+            LongPollingEvent::Received(exchange, body) => {
+                wire_log::log("<", "long-polling", &body);
+                match self.decoder.decode(&body) {
+                    Ok(batch) => self.received(Some(exchange), batch),
+                    Err(error) => {
+                        let text =
+                            format!("the response of {}: {error}", display_url(&self.parts.polling_url));
+                        self.handle(Input::ExchangeFailed(
+                            exchange,
+                            Failure::new(FailureKind::Malformed, text),
+                        ));
+                    }
+                }
+            }
+            LongPollingEvent::Progress(exchange) => self.handle(Input::Progress(exchange)),
+            LongPollingEvent::Failed(exchange, failure) => {
+                self.handle(Input::ExchangeFailed(exchange, failure))
+            }
+        }
+    }
+
+    fn received(&mut self, exchange: Option<bayeux_proto::client::ExchangeId>, batch: codec::Batch) {
+        if batch.skipped > 0 {
+            tracing::warn!(skipped = batch.skipped, "the server sent elements that are no messages");
+        }
+        let mut messages = batch.messages;
+        if !self.parts.extensions.is_empty() {
+            let extensions = &self.parts.extensions;
+            messages.retain_mut(|message| pass(extensions.iter(), message, Extension::incoming).is_ok());
+        }
+        self.handle(Input::Received { exchange, messages });
+    }
+
+    /// Does all that the session wants done, then tells what changed.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Send(transmit) => self.send(transmit),
+                Output::Cancel(exchange) => self.long_polling.cancel(exchange),
+                Output::CloseWebSocket { graceful: true } => self.websocket.close(),
+                Output::CloseWebSocket { graceful: false } => self.websocket.abort(),
+                Output::Deliver { sinks, message } => self.deliver(&sinks, message),
+                Output::Resolve(call, result) => self.resolve(call, result),
+                Output::SubscriptionLost { sinks, channel: _, error } => {
+                    self.hand_over();
+                    for sink in sinks.iter().filter_map(|sink| self.sinks.get(sink)) {
+                        sink.queue.push_trouble(Cause::Call(error.clone()));
+                    }
+                }
+                Output::Event(event) => self.event(event),
+                Output::Authenticate(reason) => self.ask(reason),
+                other => tracing::warn!(?other, "an output that this client does not know"),
+            }
+        }
+        self.hand_over();
+        self.publish_status();
+    }
+
+    fn send(&mut self, transmit: Transmit) {
+        let Transmit { exchange, transport, mut messages, .. } = transmit;
+        let vetoed = self.pass_outgoing(&mut messages);
+        for (message, reason) in vetoed {
+            self.handle(Input::Vetoed { message: Box::new(message), reason });
+        }
+        if messages.is_empty() {
+            return;
+        }
+        let mut headers = self.credentials.clone();
+        let body = codec::encode(&messages);
+        wire_log::log(">", transport.as_str(), &body);
+        match transport {
+            ConnectionType::WebSocket => {
+                if self.websocket.is_closed() {
+                    self.parts.extensions.iter().for_each(|extension| extension.headers(&mut headers));
+                    self.websocket.open(headers);
+                }
+                self.websocket.send(body);
+            }
+            _ => {
+                self.parts.extensions.iter().for_each(|extension| extension.headers(&mut headers));
+                let url = self.request_url(&messages);
+                self.long_polling.send(exchange, url, headers, body);
+            }
+        }
+    }
+
+    /// Shows outgoing messages to the extensions; those that were refused are taken out.
+    fn pass_outgoing(&self, messages: &mut Vec<Message>) -> Vec<(Message, String)> {
+        let mut vetoed = Vec::new();
+        if !self.parts.extensions.is_empty() {
+            messages.retain_mut(|message| {
+                let id = message.id().cloned();
+                let passed = pass(self.parts.extensions.iter().rev(), message, Extension::outgoing);
+                message.set_id(id);
+                match passed {
+                    Ok(()) => true,
+                    Err(reason) => {
+                        vetoed.push((message.clone(), reason));
+                        false
+                    }
+                }
+            });
+        }
+        vetoed
+    }
+
+    /// As CometD's clients do, a lone meta message adds its name to a URL that has no query: proxies and logs can
+    /// then tell the long poll from the rest.
+    fn request_url(&self, messages: &[Message]) -> Url {
+        let mut url = self.parts.polling_url.clone();
+        let name = match messages {
+            [message] => message.channel().as_str().strip_prefix("/meta/"),
+            _ => None,
+        };
+        if let Some(name) = name.filter(|_| self.parts.suffix)
+            && url.query().is_none()
+        {
+            let path = format!("{}/{name}", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+        }
+        url
+    }
+
+    fn deliver(&mut self, sinks: &[SinkId], message: Message) {
+        if let Some((last, others)) = sinks.split_last() {
+            for sink in others {
+                if let Some(sink) = self.sinks.get_mut(sink) {
+                    sink.batch.push(message.clone());
+                }
+            }
+            if let Some(sink) = self.sinks.get_mut(last) {
+                sink.batch.push(message);
+            }
+        }
+    }
+
+    /// Puts what was delivered in this round into the receivers' queues.
+    fn hand_over(&mut self) {
+        let mut slow = Vec::new();
+        for sink in self.sinks.values_mut().filter(|sink| !sink.batch.is_empty()) {
+            let dropped = sink.queue.push(sink.batch.drain(..));
+            if dropped > 0 {
+                slow.push(Event::SlowConsumer { channel: sink.channel.clone(), dropped });
+            }
+        }
+        for event in slow {
+            self.event(event);
+        }
+    }
+
+    fn resolve(&mut self, call: CallId, result: CallResult) {
+        // What came before a reply is there when the caller hears of the reply.
+        self.hand_over();
+        if let Some(reply) = self.calls.remove(&call) {
+            if let Ok(message) = &result
+                && message.channel() == Channel::HANDSHAKE
+            {
+                self.shared.set_handshake(message.clone());
+            }
+            self.publish_status();
+            // A caller that went away meanwhile needs no outcome.
+            let _ = reply.send(result);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        tracing::debug!(?event, "event");
+        if let Event::Closed(reason) = &event {
+            self.end(reason);
+        }
+        // Nobody need listen.
+        let _ = self.shared.events.send(event);
+    }
+
+    /// The session is over: receivers end after what they have, and the next session begins with an empty jar.
+    fn end(&mut self, reason: &CloseReason) {
+        self.hand_over();
+        self.asking = None;
+        self.parts.http.reset_cookies();
+        for sink in self.sinks.values() {
+            sink.queue.close(reason.clone());
+        }
+        self.sinks.retain(|sink, _| *sink == SinkId::INBOX);
+        self.shared.status.send_modify(|status| {
+            status.state = State::Disconnected;
+            status.closed = Some(reason.clone());
+        });
+    }
+
+    fn publish_status(&mut self) {
+        let version = self.session.subscriptions_version();
+        if version != self.subscriptions_version {
+            self.subscriptions_version = version;
+            self.shared.set_subscriptions(self.session.subscriptions().cloned().collect());
+        }
+        let state = self.session.state();
+        let transport = self.session.transport();
+        let pending = self.session.pending();
+        self.shared.status.send_if_modified(|status| {
+            let changed = status.state != state || status.transport != Some(transport);
+            status.pending_calls = pending;
+            if changed {
+                status.state = state;
+                status.transport = Some(transport);
+                if state != State::Disconnected {
+                    status.closed = None;
+                }
+            }
+            changed
+        });
+        let lost = self.session.lost_since().filter(|_| state != State::Disconnected);
+        let lost = lost.map(|at| self.origin + at.since_origin());
+        for sink in self.sinks.values() {
+            sink.queue.set_lost(lost, self.parts.patience);
+        }
+    }
+
+    fn ask(&mut self, reason: AuthReason) {
+        let Some(auth) = self.parts.auth.clone() else {
+            return self.handle(Input::Credentials(Err("nobody to ask".to_owned())));
+        };
+        let wait = self.parts.auth_timeout;
+        self.asking = Some(Box::pin(async move {
+            match tokio::time::timeout(wait, auth.credentials(reason)).await {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("none within {wait:?}")),
+            }
+        }));
+    }
+}
+
+/// Shows a message to extensions in turn, until one refuses it.
+fn pass<'a>(
+    mut extensions: impl Iterator<Item = &'a Arc<dyn Extension>>,
+    message: &mut Message,
+    look: impl Fn(&dyn Extension, &mut Message) -> Result<(), crate::extension::Veto>,
+) -> Result<(), String> {
+    extensions.try_for_each(|extension| look(&**extension, message).map_err(|veto| veto.to_string()))
+}

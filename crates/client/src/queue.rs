@@ -1,0 +1,233 @@
+//! The queue between the driver and a receiver: bounded, and never in the driver's way.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bayeux_proto::Message;
+use bayeux_proto::client::CloseReason;
+use tokio::time::{Duration, Instant};
+
+use crate::error::Cause;
+
+/// What happens to a message that finds its queue full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The oldest message in the queue makes room: for feeds, where the newest counts most. The default.
+    #[default]
+    DropOldest,
+    /// The new message is dropped.
+    DropNewest,
+    /// The receiver ends, after what is in the queue, with an error.
+    Close,
+}
+
+/// How much a queue holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capacity {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    pub(crate) overflow: Overflow,
+}
+
+/// The queue of the inbox or of one stream. One lock, held for a push or a pop.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    capacity: Capacity,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    end: Option<End>,
+    lost: Option<Lost>,
+    wakers: Vec<Waker>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Message(Message),
+    /// Something that the receiver must be told between messages.
+    Trouble(Cause),
+}
+
+/// Why there will be no more.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) cause: Cause,
+    /// Whether a stream has told it.
+    told: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    since: Instant,
+    /// When a receiver is to be told next.
+    report: Option<Instant>,
+}
+
+/// What a receiver gets.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Message(Message),
+    Trouble(Cause),
+    /// Nothing more will come.
+    End(Cause),
+    /// Nothing yet; and the connection is lost, which is to be told at that time if it still is.
+    LostUntil(Instant),
+}
+
+impl Queue {
+    pub(crate) fn new(capacity: Capacity) -> Self {
+        Self { capacity, state: Mutex::default() }
+    }
+
+    /// A panic while the lock is held cannot leave a queue half changed.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds messages in their order. How many were dropped for want of room.
+    pub(crate) fn push(&self, messages: impl IntoIterator<Item = Message>) -> u64 {
+        let mut state = self.lock();
+        let mut dropped = 0;
+        for message in messages {
+            dropped += self.push_one(&mut state, message);
+        }
+        wake(state);
+        dropped
+    }
+
+    fn push_one(&self, state: &mut State, message: Message) -> u64 {
+        if state.end.is_some() {
+            return 0;
+        }
+        let size = size(&message);
+        let fits = |state: &State| {
+            state.items.len() < self.capacity.messages
+                && (state.items.is_empty() || state.bytes.saturating_add(size) <= self.capacity.bytes)
+        };
+        let mut dropped = 0;
+        if !fits(state) {
+            match self.capacity.overflow {
+                Overflow::DropNewest => return 1,
+                Overflow::Close => {
+                    state.end = Some(End { cause: Cause::Overflow, told: false });
+                    return 1;
+                }
+                Overflow::DropOldest => {
+                    while !fits(state) {
+                        // What is not a message is small, rare, and must be told.
+                        let Some(at) = state.items.iter().position(|item| matches!(item, Item::Message(_)))
+                        else {
+                            break;
+                        };
+                        if let Some(Item::Message(old)) = state.items.remove(at) {
+                            state.bytes -= self::size(&old);
+                            dropped += 1;
+                        }
+                    }
+                }
+            }
+        }
+        state.bytes += size;
+        state.items.push_back(Item::Message(message));
+        dropped
+    }
+
+    /// Adds something that the receiver must be told.
+    pub(crate) fn push_trouble(&self, cause: Cause) {
+        const ENOUGH: usize = 64;
+        let mut state = self.lock();
+        let troubles = state.items.iter().filter(|item| matches!(item, Item::Trouble(_))).count();
+        if state.end.is_none() && troubles < ENOUGH {
+            state.items.push_back(Item::Trouble(cause));
+        }
+        wake(state);
+    }
+
+    /// Nothing more will come; what is there stays.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let mut state = self.lock();
+        state.lost = None;
+        if state.end.is_none() {
+            state.end = Some(End { cause: Cause::Close(reason), told: false });
+        }
+        wake(state);
+    }
+
+    /// More may come again.
+    pub(crate) fn reopen(&self) {
+        self.lock().end = None;
+    }
+
+    /// The connection is lost since then, or it is not.
+    pub(crate) fn set_lost(&self, since: Option<Instant>, patience: Option<Duration>) {
+        let mut state = self.lock();
+        if state.lost.map(|lost| lost.since) != since {
+            state.lost = since.map(|since| Lost { since, report: patience.map(|patience| since + patience) });
+            wake(state);
+        }
+    }
+
+    /// Puts off the next report of the loss by `patience`. Since when it is lost, if it is.
+    pub(crate) fn report_lost(&self, now: Instant, patience: Duration) -> Option<Duration> {
+        let mut state = self.lock();
+        let lost = state.lost.as_mut()?;
+        if lost.report.is_none_or(|report| report > now) {
+            return None;
+        }
+        lost.report = Some(now + patience);
+        Some(now - lost.since)
+    }
+
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Next> {
+        let mut state = self.lock();
+        match state.items.pop_front() {
+            Some(Item::Message(message)) => {
+                state.bytes -= size(&message);
+                return Poll::Ready(Next::Message(message));
+            }
+            Some(Item::Trouble(cause)) => return Poll::Ready(Next::Trouble(cause)),
+            None => {}
+        }
+        if let Some(end) = &state.end {
+            return Poll::Ready(Next::End(end.cause.clone()));
+        }
+        // More wakers than that belong to tasks that are gone, or to a herd that can register anew.
+        const HERD: usize = 32;
+        if state.wakers.len() >= HERD {
+            state.wakers.drain(..).for_each(Waker::wake);
+        }
+        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            state.wakers.push(cx.waker().clone());
+        }
+        match state.lost.and_then(|lost| lost.report) {
+            Some(report) => Poll::Ready(Next::LostUntil(report)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Whether the end is told here for the first time.
+    pub(crate) fn tell_end(&self) -> bool {
+        self.lock().end.as_mut().is_some_and(|end| !std::mem::replace(&mut end.told, true))
+    }
+
+    /// How many messages wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+}
+
+fn wake(mut state: MutexGuard<'_, State>) {
+    let wakers = std::mem::take(&mut state.wakers);
+    drop(state);
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+fn size(message: &Message) -> usize {
+    message.data().as_bytes().len()
+}

@@ -1,0 +1,74 @@
+//! The reading end of a queue: waits, and says when waiting has no end.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bayeux_proto::Message;
+use tokio::time::{Instant, Sleep};
+
+use crate::error::{Cause, End, Error};
+use crate::queue::{Next, Queue};
+
+/// One reader of a queue; several may read the same, each message goes to one of them.
+pub(crate) struct Receiver {
+    queue: Arc<Queue>,
+    patience: Option<Duration>,
+    endpoint: Arc<str>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Receiver {
+    pub(crate) fn new(queue: Arc<Queue>, patience: Option<Duration>, endpoint: Arc<str>) -> Self {
+        Self { queue, patience, endpoint, timer: None }
+    }
+
+    /// Another reader of the same queue.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(Arc::clone(&self.queue), self.patience, Arc::clone(&self.endpoint))
+    }
+
+    /// The next message, or why there is none.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
+        loop {
+            let Poll::Ready(next) = self.queue.poll_next(cx) else {
+                self.timer = None;
+                return Poll::Pending;
+            };
+            return Poll::Ready(match next {
+                Next::Message(message) => Ok(message),
+                Next::Trouble(cause) | Next::End(cause) => Err(Error::new("receive", cause)),
+                Next::LostUntil(at) => {
+                    let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+                    if timer.deadline() != at {
+                        timer.as_mut().reset(at);
+                    }
+                    std::task::ready!(timer.as_mut().poll(cx));
+                    self.timer = None;
+                    match self.patience.and_then(|patience| self.queue.report_lost(Instant::now(), patience))
+                    {
+                        Some(after) => Err(Error::new(
+                            "receive",
+                            Cause::Lost { after, endpoint: self.endpoint.to_string() },
+                        )),
+                        // Another reader has told it, or it is over.
+                        None => continue,
+                    }
+                }
+            });
+        }
+    }
+
+    /// As an item of a stream: the end of a session that its user asked for is the end of the stream.
+    pub(crate) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        let item = std::task::ready!(self.poll_receive(cx));
+        let Err(error) = item else { return Poll::Ready(Some(item)) };
+        Poll::Ready(match error.end() {
+            None => Some(Err(error)),
+            Some(End::Wanted) => None,
+            Some(End::Unwanted) => self.queue.tell_end().then_some(Err(error)),
+        })
+    }
+}

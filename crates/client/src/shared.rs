@@ -1,0 +1,79 @@
+//! What the driver tells and the handles read.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bayeux_proto::client::{CallId, CallResult, CloseReason, Event, Operation, SinkId, State};
+use bayeux_proto::{Channel, ConnectionType, Message};
+use tokio::sync::{broadcast, oneshot, watch};
+
+use crate::queue::Queue;
+
+/// How many events wait for a listener that is busy.
+const EVENTS: usize = 256;
+
+/// A handle's wish.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Call(CallId, Operation, oneshot::Sender<CallResult>),
+    Batch(Vec<(CallId, Operation, oneshot::Sender<CallResult>)>),
+    /// Messages of a receiver go to that queue from now on.
+    Attach(SinkId, Channel, Arc<Queue>),
+    /// A receiver is gone.
+    Detach(SinkId),
+    /// A caller waits no more.
+    Forget(CallId),
+}
+
+/// What is known of the connection now.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    pub(crate) state: State,
+    /// The transport in use; `None` before the first handshake.
+    pub(crate) transport: Option<ConnectionType>,
+    /// Why the client is closed, when it is.
+    pub(crate) closed: Option<CloseReason>,
+    /// Calls that wait for their reply.
+    pub(crate) pending_calls: usize,
+}
+
+/// The state that a driver shares with its handles.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) inbox: Arc<Queue>,
+    subscriptions: Mutex<Arc<[Channel]>>,
+    handshake: Mutex<Option<Arc<Message>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(inbox: Queue) -> Self {
+        let closed = Some(CloseReason::NotOpen);
+        let status = Status { state: State::Disconnected, transport: None, closed, pending_calls: 0 };
+        inbox.close(CloseReason::NotOpen);
+        Self {
+            status: watch::Sender::new(status),
+            events: broadcast::Sender::new(EVENTS),
+            inbox: Arc::new(inbox),
+            subscriptions: Mutex::new(Arc::new([])),
+            handshake: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn subscriptions(&self) -> Arc<[Channel]> {
+        Arc::clone(&self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_subscriptions(&self, channels: Arc<[Channel]>) {
+        *self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner) = channels;
+    }
+
+    /// The server's last reply to a handshake.
+    pub(crate) fn handshake(&self) -> Option<Arc<Message>> {
+        self.handshake.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_handshake(&self, reply: Message) {
+        *self.handshake.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(reply));
+    }
+}

@@ -1,0 +1,82 @@
+//! One subscription as a stream of its own.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bayeux_proto::client::SinkId;
+use bayeux_proto::{Channel, Message};
+use futures_core::Stream;
+use tokio::sync::mpsc;
+
+use crate::error::Error;
+use crate::receiver::Receiver;
+use crate::shared::Command;
+
+/// The messages of one channel or pattern: a `Stream` whose items are payloads of type `T`, or errors that do not end
+/// it: a payload that does not fit, a connection that stays lost, a subscription that could not be restored yet.
+///
+/// It ends when the client is closed, after what was received. Dropping it unsubscribes. It keeps the client's
+/// connection alive.
+pub struct Subscription<T> {
+    channel: Channel,
+    sink: SinkId,
+    receiver: Receiver,
+    /// Keeps the connection alive, too.
+    driver: mpsc::Sender<Command>,
+    decode: fn(Message) -> Result<T, Error>,
+}
+
+impl<T> Subscription<T> {
+    pub(crate) fn new(
+        channel: Channel,
+        sink: SinkId,
+        receiver: Receiver,
+        driver: mpsc::Sender<Command>,
+        decode: fn(Message) -> Result<T, Error>,
+    ) -> Self {
+        Self { channel, sink, receiver, driver, decode }
+    }
+
+    /// The channel or pattern.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The next item; `None` when the client is closed and all that was received is taken.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<T, Error>> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Error>>> {
+        let item = std::task::ready!(self.receiver.poll_item(cx));
+        Poll::Ready(item.map(|message| message.and_then(self.decode)))
+    }
+}
+
+impl<T> Stream for Subscription<T> {
+    type Item = Result<T, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll(cx)
+    }
+}
+
+impl<T> Drop for Subscription<T> {
+    fn drop(&mut self) {
+        let (driver, detach) = (self.driver.clone(), Command::Detach(self.sink));
+        if let Err(mpsc::error::TrySendError::Full(detach)) = driver.try_send(detach)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { driver.send(detach).await });
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Subscription<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("channel", &self.channel).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! The HTTP stack: two clients on one cookie jar, one that may speak HTTP/2 and one that may upgrade.
+
+use std::sync::{Arc, OnceLock};
+
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use reqwest::redirect;
+use url::Url;
+
+use super::cookies::Jar;
+use super::options::{Choice, HttpOptions};
+use super::tls;
+use crate::error::Error;
+
+/// Built once for a client; what TLS needs is made on first use.
+#[derive(Debug)]
+pub(crate) struct HttpStack {
+    pub(super) options: HttpOptions,
+    pub(super) jar: Arc<Jar>,
+    polling: OnceLock<reqwest::Client>,
+    upgrading: OnceLock<reqwest::Client>,
+}
+
+impl HttpStack {
+    pub(crate) fn new(options: HttpOptions, urls: Vec<Url>) -> Self {
+        let jar = Arc::new(Jar::new(options.cookies.clone(), urls));
+        Self { options, jar, polling: OnceLock::new(), upgrading: OnceLock::new() }
+    }
+
+    /// Forgets the cookies that servers set.
+    pub(crate) fn reset_cookies(&self) {
+        self.jar.reset();
+    }
+
+    pub(crate) fn max_message_size(&self) -> usize {
+        self.options.max_message_size
+    }
+
+    /// The client for requests: HTTP/1.1, or HTTP/2 when TLS agrees on it.
+    pub(super) fn polling(&self, url: &Url) -> Result<reqwest::Client, Error> {
+        self.client(&self.polling, url, &[b"h2", b"http/1.1"])
+    }
+
+    /// The client for upgrades, which HTTP/2 does not have.
+    pub(super) fn upgrading(&self, url: &Url) -> Result<reqwest::Client, Error> {
+        self.client(&self.upgrading, url, &[b"http/1.1"])
+    }
+
+    /// The HTTP proxy that a plain WebSocket to `url` must tunnel through, if it must.
+    pub(super) fn tunnel(&self, url: &Url) -> Option<Intercept> {
+        let matcher = match &self.options.proxy.0 {
+            Choice::None => return None,
+            Choice::System => Matcher::from_system(),
+            Choice::Url(proxy) => Matcher::builder().all(proxy.as_str()).build(),
+        };
+        let intercept = matcher.intercept(&url.as_str().parse().ok()?)?;
+        matches!(intercept.uri().scheme_str(), Some("http")).then_some(intercept)
+    }
+
+    fn client(
+        &self,
+        slot: &OnceLock<reqwest::Client>,
+        url: &Url,
+        protocols: &[&[u8]],
+    ) -> Result<reqwest::Client, Error> {
+        if let Some(client) = slot.get() {
+            return Ok(client.clone());
+        }
+        let mut tls = if url.scheme() == "https" { tls::config(&self.options.tls)? } else { tls::unused()? };
+        tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .default_headers(self.options.headers.clone())
+            .user_agent(concat!("bayeux/", env!("CARGO_PKG_VERSION")))
+            .cookie_provider(Arc::clone(&self.jar))
+            .connect_timeout(self.options.connect_timeout)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .tcp_nodelay(true);
+        if !protocols.contains(&b"h2".as_slice()) {
+            builder = builder.http1_only();
+        }
+        builder = match &self.options.proxy.0 {
+            Choice::System => builder,
+            Choice::None => builder.no_proxy(),
+            Choice::Url(proxy) => {
+                let proxy = reqwest::Proxy::all(proxy.as_str())
+                    .map_err(|error| Error::config(format!("the proxy URL cannot be used: {error}")))?;
+                builder.proxy(proxy)
+            }
+        };
+        let client = builder.build().map_err(|error| {
+            Error::config(format!("the HTTP client cannot be built: {}", super::failure::root_cause(&error)))
+        })?;
+        Ok(slot.get_or_init(|| client).clone())
+    }
+}

@@ -1,0 +1,227 @@
+//! TLS: whom to trust, and as whom to come.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConfig, WebPkiServerVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::error::Error;
+
+/// Whom to trust over `https://` and `wss://`, and as whom to come. By default the certificates that the operating
+/// system trusts, and no certificate of the client's own.
+#[derive(Clone, Default)]
+pub struct TlsOptions {
+    roots: Vec<CertificateDer<'static>>,
+    only_roots: bool,
+    identity: Option<Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>>,
+    pins: Vec<[u8; 32]>,
+    trust_anyone: bool,
+}
+
+impl TlsOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Trusts the certificate authorities in this PEM text too.
+    ///
+    /// # Errors
+    /// When there is no certificate in it.
+    pub fn ca_pem(mut self, pem: &[u8]) -> Result<Self, Error> {
+        self.roots.extend(certificates(pem, "certificate authority")?);
+        Ok(self)
+    }
+
+    /// Trusts nobody but the authorities given with [`ca_pem`](TlsOptions::ca_pem).
+    #[must_use]
+    pub fn only_given_authorities(mut self) -> Self {
+        self.only_roots = true;
+        self
+    }
+
+    /// Comes with a certificate of its own (mutual TLS): the chain, the client's certificate first, and its key, both
+    /// as PEM text.
+    ///
+    /// # Errors
+    /// When there is no certificate in the first or no key in the second.
+    pub fn client_certificate_pem(mut self, chain: &[u8], key: &[u8]) -> Result<Self, Error> {
+        let chain = certificates(chain, "client certificate")?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|error| Error::config(format!("the client key cannot be read as PEM: {error}")))?;
+        self.identity = Some(Arc::new((chain, key)));
+        Ok(self)
+    }
+
+    /// Trusts exactly the certificate with this SHA-256 digest of its DER form, whoever signed it and whatever names
+    /// it has; may be called for several. This takes the place of all other trust.
+    #[must_use]
+    pub fn pin_sha256(mut self, digest: [u8; 32]) -> Self {
+        self.pins.push(digest);
+        self
+    }
+
+    /// Trusts any certificate at all. Whoever is on the way can then read and change everything; for a test bench
+    /// whose certificates cannot be had, and nothing else.
+    #[must_use]
+    pub fn dangerously_trust_anyone(mut self) -> Self {
+        self.trust_anyone = true;
+        self
+    }
+
+    fn is_default(&self) -> bool {
+        self.roots.is_empty()
+            && !self.only_roots
+            && self.identity.is_none()
+            && self.pins.is_empty()
+            && !self.trust_anyone
+    }
+}
+
+impl std::fmt::Debug for TlsOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsOptions")
+            .field("authorities", &self.roots.len())
+            .field("only_given_authorities", &self.only_roots)
+            .field("client_certificate", &self.identity.is_some())
+            .field("pins", &self.pins.len())
+            .field("dangerously_trust_anyone", &self.trust_anyone)
+            .finish()
+    }
+}
+
+fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|error| Error::config(format!("the {what} cannot be read as PEM: {error}")))?;
+    if found.is_empty() {
+        return Err(Error::config(format!("there is no PEM certificate in the {what}")));
+    }
+    Ok(found)
+}
+
+/// A configuration for a URL that needs no TLS: it trusts nobody and costs next to nothing.
+pub(super) fn unused() -> Result<ClientConfig, Error> {
+    static UNUSED: OnceLock<ClientConfig> = OnceLock::new();
+    if let Some(config) = UNUSED.get() {
+        return Ok(config.clone());
+    }
+    let config = versions()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    Ok(UNUSED.get_or_init(|| config).clone())
+}
+
+/// The configuration for these options; the default one is made once and shared, because reading the trusted
+/// certificates of the system takes time and memory.
+pub(super) fn config(options: &TlsOptions) -> Result<ClientConfig, Error> {
+    static DEFAULT: OnceLock<ClientConfig> = OnceLock::new();
+    if !options.is_default() {
+        return build(options);
+    }
+    if let Some(config) = DEFAULT.get() {
+        return Ok(config.clone());
+    }
+    let config = build(options)?;
+    Ok(DEFAULT.get_or_init(|| config).clone())
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
+}
+
+fn versions() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, Error> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::config(format!("TLS: {error}")))
+}
+
+fn build(options: &TlsOptions) -> Result<ClientConfig, Error> {
+    let builder = versions()?.dangerous().with_custom_certificate_verifier(verifier(options)?);
+    match &options.identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(identity) => builder
+            .with_client_auth_cert(identity.0.clone(), identity.1.clone_key())
+            .map_err(|error| Error::config(format!("the client certificate cannot be used: {error}"))),
+    }
+}
+
+fn verifier(options: &TlsOptions) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let algorithms = provider().signature_verification_algorithms;
+    if options.trust_anyone {
+        return Ok(Arc::new(Pinned { pins: None, algorithms }));
+    }
+    if !options.pins.is_empty() {
+        return Ok(Arc::new(Pinned { pins: Some(options.pins.clone()), algorithms }));
+    }
+    if options.only_roots {
+        let mut roots = RootCertStore::empty();
+        for root in &options.roots {
+            roots
+                .add(root.clone())
+                .map_err(|error| Error::config(format!("a certificate authority cannot be used: {error}")))?;
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+            .build()
+            .map_err(|error| Error::config(format!("the certificate authorities cannot be used: {error}")))?;
+        return Ok(verifier);
+    }
+    let verifier =
+        rustls_platform_verifier::Verifier::new_with_extra_roots(options.roots.iter().cloned(), provider())
+            .map_err(|error| {
+            Error::config(format!("the system's trusted certificates cannot be used: {error}"))
+        })?;
+    Ok(Arc::new(verifier))
+}
+
+/// Compares digests instead of chains; without pins it trusts anyone.
+#[derive(Debug)]
+struct Pinned {
+    pins: Option<Vec<[u8; 32]>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let digest = ::ring::digest::digest(&::ring::digest::SHA256, leaf);
+        match &self.pins {
+            Some(pins) if !pins.iter().any(|pin| pin.as_slice() == digest.as_ref()) => {
+                Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, leaf, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, leaf, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
