@@ -2,7 +2,7 @@
 //!
 //! The crate knows neither sockets nor a clock: it holds the words of the protocol ([`Channel`], [`Message`],
 //! [`Advice`], [`BayeuxError`], [`codec`]) and the two state machines that speak them, the client's
-//! (`client::Session`) and the server's (`server::Session`). A program that only wants to talk to a server
+//! ([`client::Session`]) and the server's ([`server::Engine`]). A program that only wants to talk to a server
 //! takes the crate `bayeux`; one that wants to be a server takes `bayeux-server`.
 //!
 //! # How a session is driven

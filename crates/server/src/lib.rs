@@ -1,1 +1,39 @@
-#![allow(missing_docs)]
+//! A CometD server to embed: a tower service that speaks Bayeux over long-polling and WebSocket on one path.
+//!
+//! ```
+//! use bayeux_server::{Request, Server, ServiceError};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! let server = Server::builder()
+//!     .service("/service/echo", |request: Request| async move { Ok::<_, ServiceError>(Some(request.data)) })
+//!     .build();
+//! let running = server.bind("127.0.0.1:0").await?;
+//! println!("clients connect to {}", running.url());
+//! server.publish("/news", &"hello").unwrap();
+//! running.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! [`Server::bind`] is for programs that serve nothing else. Others put [`Server::service`] into the HTTP server that
+//! they have, with axum for example `Router::new().route_service("/cometd", server.service())` (and `/cometd/{*rest}`,
+//! because clients add the name of a meta message to the URL).
+
+mod builder;
+mod error;
+mod handlers;
+mod http_service;
+mod hub;
+mod listener;
+mod server;
+mod socket;
+
+pub use builder::Builder;
+pub use error::PublishError;
+pub use handlers::{Request, ServiceError};
+pub use http_service::{HttpService, ResponseBody};
+pub use hub::{SessionEvent, SessionEvents};
+pub use listener::Running;
+pub use server::Server;
+
+pub use bayeux_proto::server::{AllowAll, Denial, Policy, RemovedBecause};
+pub use bayeux_proto::{BayeuxError, Channel, ClientId, Data, InvalidChannel, Message};

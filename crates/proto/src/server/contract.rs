@@ -1,0 +1,155 @@
+//! What goes into an engine and what comes out of it.
+
+use bytes::Bytes;
+
+use crate::channel::Channel;
+use crate::data::Data;
+use crate::error::BayeuxError;
+use crate::id::{ClientId, MessageId};
+use crate::message::Message;
+
+/// A way to a client: over HTTP one request and its response, else one WebSocket. Chosen by the shell, never twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+/// What a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinkKind {
+    /// A request that takes one response.
+    Http,
+    /// A socket that takes frames at any time.
+    WebSocket,
+}
+
+/// What happens to a server.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// Messages of a client.
+    Received {
+        /// The way they came.
+        link: LinkId,
+        /// What it is.
+        kind: LinkKind,
+        /// The messages.
+        messages: Vec<Message>,
+    },
+    /// A link is gone: the request was given up, the socket closed.
+    LinkGone(LinkId),
+    /// The application publishes.
+    Publish {
+        /// The channel.
+        channel: Channel,
+        /// The payload.
+        data: Data,
+    },
+    /// The application sends to one session.
+    Send {
+        /// The session.
+        session: ClientId,
+        /// The channel.
+        channel: Channel,
+        /// The payload.
+        data: Data,
+    },
+    /// A service answers, if it has an answer.
+    Answer {
+        /// The call.
+        token: ServiceToken,
+        /// The answer.
+        answer: Result<Data, BayeuxError>,
+    },
+    /// The application ends a session.
+    Disconnect(ClientId),
+    /// The server goes down: everybody is told to handshake again, elsewhere or later.
+    Shutdown,
+    /// Nothing: the time that was asked for has come.
+    Timeout,
+}
+
+/// What a server wants done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Answer an HTTP request.
+    Respond {
+        /// The request.
+        link: LinkId,
+        /// The encoded messages.
+        messages: Vec<Bytes>,
+        /// Whether a session was granted, which is when browsers get their cookie.
+        handshaken: bool,
+    },
+    /// Send a frame.
+    Push {
+        /// The socket.
+        link: LinkId,
+        /// The encoded messages.
+        messages: Vec<Bytes>,
+    },
+    /// Refuse an HTTP request, or close a socket for its fault.
+    Reject {
+        /// The link.
+        link: LinkId,
+        /// The HTTP status.
+        status: u16,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Close a socket that is not needed any more.
+    Close {
+        /// The socket.
+        link: LinkId,
+        /// The close code of the WebSocket.
+        code: u16,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Call the application's service.
+    Service(ServiceCall),
+    /// A session began.
+    Added(ClientId),
+    /// A session ended.
+    Removed(ClientId, RemovedBecause),
+    /// A session subscribed.
+    Subscribed(ClientId, Channel),
+    /// A session unsubscribed.
+    Unsubscribed(ClientId, Channel),
+    /// Messages of a session that does not fetch them were dropped.
+    Dropped(ClientId, u64),
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RemovedBecause {
+    /// The client said so.
+    Disconnected,
+    /// The client did not connect for too long.
+    Expired,
+    /// The application said so.
+    Dismissed,
+    /// The server goes down.
+    Shutdown,
+}
+
+/// A message on a service channel.
+#[derive(Clone, Debug)]
+pub struct ServiceCall {
+    /// Who sent it.
+    pub session: ClientId,
+    /// The channel.
+    pub channel: Channel,
+    /// The payload.
+    pub data: Data,
+    /// What an answer must come with.
+    pub token: ServiceToken,
+}
+
+/// To whom an answer goes.
+#[derive(Clone, Debug)]
+pub struct ServiceToken {
+    pub(super) session: ClientId,
+    pub(super) channel: Channel,
+    pub(super) id: Option<MessageId>,
+}

@@ -1,0 +1,198 @@
+//! The tower service: HTTP requests in, responses out, upgrades taken over.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use base64::Engine as _;
+use bayeux_proto::codec::Decoder;
+use bayeux_proto::server::{Input, LinkId, LinkKind};
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, CONTENT_TYPE, COOKIE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    SET_COOKIE, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use tower::Service;
+
+use crate::hub::{self, Hub};
+use crate::socket;
+
+/// The body of every response: it is there as a whole.
+pub type ResponseBody = Full<Bytes>;
+
+/// A tower service that answers what is POSTed to it, and takes WebSocket upgrades over. It looks at no path: put it
+/// where clients look for it.
+#[derive(Clone, Debug)]
+pub struct HttpService {
+    hub: Arc<Hub>,
+}
+
+impl HttpService {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub }
+    }
+}
+
+impl<B> Service<Request<B>> for HttpService
+where
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let hub = Arc::clone(&self.hub);
+        Box::pin(async move { Ok(respond(hub, request).await) })
+    }
+}
+
+async fn respond<B>(hub: Arc<Hub>, request: Request<B>) -> Response<ResponseBody>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    if is_upgrade(request.headers()) {
+        return upgrade(hub, request);
+    }
+    match *request.method() {
+        Method::POST => long_polling(hub, request).await,
+        Method::OPTIONS => plain(StatusCode::OK, ""),
+        _ => plain(
+            StatusCode::BAD_REQUEST,
+            "Unknown Bayeux Transport: POST an array of messages, or ask for a WebSocket",
+        ),
+    }
+}
+
+async fn long_polling<B>(hub: Arc<Hub>, request: Request<B>) -> Response<ResponseBody>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    let has_cookie = has_browser_cookie(request.headers());
+    let body = match Limited::new(request.into_body(), hub.max_message_size).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+        }
+        Err(_) => return plain(StatusCode::BAD_REQUEST, "the body broke off"),
+    };
+    let batch = match Decoder::new().decode(&body) {
+        Ok(batch) if batch.skipped == 0 => batch,
+        Ok(_) => return plain(StatusCode::BAD_REQUEST, "an element of the array is no message"),
+        Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let link = hub.new_link();
+    let waiting = Waiting { hub: &hub, link };
+    let input = Input::Received { link, kind: LinkKind::Http, messages: batch.messages };
+    let response = hub.request(link, input).await;
+    std::mem::drop(waiting);
+    match response {
+        Ok(hub::Response::Messages { body, handshaken }) => {
+            let mut response = Response::new(Full::new(body));
+            let json = HeaderValue::from_static("application/json;charset=UTF-8");
+            response.headers_mut().insert(CONTENT_TYPE, json);
+            if handshaken && !has_cookie {
+                response.headers_mut().insert(SET_COOKIE, browser_cookie());
+            }
+            response
+        }
+        Ok(hub::Response::Reject { status, reason }) => {
+            plain(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason)
+        }
+        Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the server is going down"),
+    }
+}
+
+/// Tells the hub when a request that waits for its response is given up.
+struct Waiting<'a> {
+    hub: &'a Arc<Hub>,
+    link: LinkId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.hub.gone(self.link);
+    }
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    let has = |name, token: &str| {
+        headers.get_all(name).iter().any(|value: &HeaderValue| {
+            value
+                .to_str()
+                .is_ok_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+        })
+    };
+    has(CONNECTION, "upgrade") && has(UPGRADE, "websocket")
+}
+
+fn upgrade<B>(hub: Arc<Hub>, request: Request<B>) -> Response<ResponseBody>
+where
+    B: Send + 'static,
+{
+    let headers = request.headers();
+    let Some(key) = headers.get(SEC_WEBSOCKET_KEY).cloned().filter(|_| request.method() == Method::GET)
+    else {
+        return plain(StatusCode::BAD_REQUEST, "a WebSocket upgrade needs GET and a Sec-WebSocket-Key");
+    };
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut response = plain(StatusCode::UPGRADE_REQUIRED, "the WebSocket version must be 13");
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return response;
+    }
+    tokio::spawn(async move {
+        match hyper::upgrade::on(request).await {
+            Ok(io) => socket::serve(hub, TokioIo::new(io)).await,
+            Err(error) => tracing::debug!(%error, "the WebSocket upgrade failed"),
+        }
+    });
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept_key(&key));
+    response
+}
+
+/// RFC 6455, section 4.2.2.
+fn accept_key(key: &HeaderValue) -> HeaderValue {
+    let mut sha1 = sha1_smol::Sha1::new();
+    sha1.update(key.as_bytes());
+    sha1.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let accept = base64::engine::general_purpose::STANDARD.encode(sha1.digest().bytes());
+    // Base 64 is always a header value.
+    HeaderValue::from_str(&accept).unwrap_or(HeaderValue::from_static(""))
+}
+
+const BROWSER: &str = "BAYEUX_BROWSER";
+
+fn has_browser_cookie(headers: &HeaderMap) -> bool {
+    headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).any(|cookies| {
+        cookies.split(';').any(|pair| pair.trim().split_once('=').is_some_and(|(name, _)| name == BROWSER))
+    })
+}
+
+/// The cookie by which load balancers keep a client on its server. Sessions are found by their secret id alone, so
+/// its value need not be one.
+fn browser_cookie() -> HeaderValue {
+    let id: String = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
+    HeaderValue::from_str(&format!("{BROWSER}={}; Path=/; HttpOnly", id.to_ascii_lowercase()))
+        .unwrap_or(HeaderValue::from_static(""))
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
+    response
+}

@@ -1,0 +1,285 @@
+//! The hub: the engine behind its lock, and the ways out to the clients.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bayeux_proto::server::{Engine, Input, LinkId, Output, RemovedBecause, ServiceCall};
+use bayeux_proto::{Channel, ClientId, Time, codec};
+use bytes::Bytes;
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::handlers::Handlers;
+
+/// How many session events wait for a listener that is busy.
+const EVENTS: usize = 1024;
+
+/// A change among the sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// A session began.
+    Added(ClientId),
+    /// A session ended.
+    Removed(ClientId, RemovedBecause),
+    /// A session subscribed to a channel or pattern.
+    Subscribed(ClientId, Channel),
+    /// A session unsubscribed.
+    Unsubscribed(ClientId, Channel),
+    /// That many messages of a session that does not fetch them were dropped.
+    Dropped(ClientId, u64),
+    /// That many events were missed by this listener, who is too slow.
+    Missed(u64),
+}
+
+/// All that happens to sessions from now on.
+#[derive(Debug)]
+pub struct SessionEvents(broadcast::Receiver<SessionEvent>);
+
+impl SessionEvents {
+    /// The next event; `None` when the server is gone.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<SessionEvent> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(SessionEvent::Missed(missed)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+/// What an HTTP request is answered with.
+#[derive(Debug)]
+pub(crate) enum Response {
+    Messages { body: Bytes, handshaken: bool },
+    Reject { status: u16, reason: &'static str },
+}
+
+/// What a socket is told to do.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    Text(Bytes),
+    Close(u16, &'static str),
+}
+
+#[derive(Debug)]
+enum Link {
+    Request(oneshot::Sender<Response>),
+    /// Dropping the second half ends a socket that does not keep up.
+    Socket(mpsc::Sender<Frame>, #[allow(dead_code)] oneshot::Sender<()>),
+}
+
+/// The one place where all connections of a server meet. The lock is held while the engine thinks, never while
+/// anything is sent or waited for.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    state: Mutex<State>,
+    handlers: Handlers,
+    events: broadcast::Sender<SessionEvent>,
+    origin: Instant,
+    /// Rung when the engine wants to be called earlier than before.
+    timer: Notify,
+    last_link: AtomicU64,
+    pub(crate) max_message_size: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    engine: Engine,
+    links: HashMap<LinkId, Link>,
+}
+
+impl Hub {
+    pub(crate) fn new(engine: Engine, handlers: Handlers, max_message_size: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State { engine, links: HashMap::new() }),
+            handlers,
+            events: broadcast::Sender::new(EVENTS),
+            origin: Instant::now(),
+            timer: Notify::new(),
+            last_link: AtomicU64::new(0),
+            max_message_size,
+        })
+    }
+
+    pub(crate) fn new_link(&self) -> LinkId {
+        LinkId(self.last_link.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    pub(crate) fn events(&self) -> SessionEvents {
+        SessionEvents(self.events.subscribe())
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.lock().engine.sessions()
+    }
+
+    /// Hands a request in; the response comes when the engine has one.
+    pub(crate) fn request(self: &Arc<Self>, link: LinkId, input: Input) -> oneshot::Receiver<Response> {
+        let (respond, response) = oneshot::channel();
+        self.lock().links.insert(link, Link::Request(respond));
+        self.handle(input);
+        response
+    }
+
+    /// Registers a socket: its outgoing frames, and what ends when it is to be dropped.
+    pub(crate) fn socket(
+        &self,
+        link: LinkId,
+        bound: usize,
+    ) -> (mpsc::Receiver<Frame>, oneshot::Receiver<()>) {
+        let (frames, outgoing) = mpsc::channel(bound);
+        let (alive, dropped) = oneshot::channel();
+        self.lock().links.insert(link, Link::Socket(frames, alive));
+        (outgoing, dropped)
+    }
+
+    /// Cuts every socket and leaves every waiting request without an answer.
+    pub(crate) fn cut(&self) {
+        let links = std::mem::take(&mut self.lock().links);
+        drop(links);
+    }
+
+    /// A request was given up, or a socket is gone.
+    pub(crate) fn gone(self: &Arc<Self>, link: LinkId) {
+        self.lock().links.remove(&link);
+        self.handle(Input::LinkGone(link));
+    }
+
+    pub(crate) fn handle(self: &Arc<Self>, input: Input) {
+        let mut calls = Vec::new();
+        {
+            let mut state = self.lock();
+            let before = state.engine.poll_timeout();
+            let now = Time::from_origin(self.origin.elapsed());
+            state.engine.handle(input, now);
+            let mut broken = state.carry_out(&self.events, &mut calls);
+            while let Some(link) = broken.pop() {
+                tracing::warn!(link = link.0, "a socket does not keep up and is closed");
+                state.links.remove(&link);
+                state.engine.handle(Input::LinkGone(link), now);
+                broken.extend(state.carry_out(&self.events, &mut calls));
+            }
+            if state.engine.poll_timeout().is_some_and(|at| before.is_none_or(|before| at < before)) {
+                self.timer.notify_one();
+            }
+        }
+        for call in calls {
+            self.serve(call);
+        }
+    }
+
+    fn serve(self: &Arc<Self>, call: ServiceCall) {
+        let Some(answer) = self.handlers.start(&call) else {
+            tracing::debug!(channel = %call.channel, "nobody serves this channel");
+            return;
+        };
+        let hub = Arc::clone(self);
+        tokio::spawn(async move {
+            let answer = match answer.await {
+                Ok(Some(data)) => Ok(data),
+                Ok(None) => return,
+                Err(error) => Err(error),
+            };
+            hub.handle(Input::Answer { token: call.token, answer });
+        });
+    }
+
+    /// Keeps the engine's time until the hub is gone.
+    pub(crate) async fn keep_time(hub: std::sync::Weak<Self>) {
+        /// How long a hub without sessions sleeps before it looks whether it is still wanted.
+        const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
+        loop {
+            let Some(strong) = hub.upgrade() else { return };
+            let wake = strong.lock().engine.poll_timeout().map(|at| strong.origin + at.since_origin());
+            let wake = wake.unwrap_or_else(|| Instant::now() + IDLE).min(Instant::now() + IDLE);
+            let rung: Pin<Box<_>> = Box::pin(async {
+                tokio::select! {
+                    () = tokio::time::sleep_until(wake) => {}
+                    () = strong.timer.notified() => {}
+                }
+            });
+            rung.await;
+            strong.handle(Input::Timeout);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Does what the engine wants done. The sockets that had no room for a frame.
+    fn carry_out(
+        &mut self,
+        events: &broadcast::Sender<SessionEvent>,
+        calls: &mut Vec<ServiceCall>,
+    ) -> Vec<LinkId> {
+        let mut broken = Vec::new();
+        while let Some(output) = self.engine.poll_output() {
+            let event = match output {
+                Output::Respond { link, messages, handshaken } => {
+                    self.respond(link, Response::Messages { body: codec::join(&messages), handshaken });
+                    continue;
+                }
+                Output::Push { link, messages } => {
+                    if !self.push(link, Frame::Text(codec::join(&messages))) {
+                        broken.push(link);
+                    }
+                    continue;
+                }
+                Output::Reject { link, status, reason } => {
+                    if matches!(self.links.get(&link), Some(Link::Socket(..))) {
+                        self.push(link, Frame::Close(1008, reason));
+                    } else {
+                        self.respond(link, Response::Reject { status, reason });
+                    }
+                    continue;
+                }
+                Output::Close { link, code, reason } => {
+                    self.push(link, Frame::Close(code, reason));
+                    continue;
+                }
+                Output::Service(call) => {
+                    calls.push(call);
+                    continue;
+                }
+                Output::Added(session) => SessionEvent::Added(session),
+                Output::Removed(session, because) => SessionEvent::Removed(session, because),
+                Output::Subscribed(session, channel) => SessionEvent::Subscribed(session, channel),
+                Output::Unsubscribed(session, channel) => SessionEvent::Unsubscribed(session, channel),
+                Output::Dropped(session, count) => SessionEvent::Dropped(session, count),
+                other => {
+                    tracing::warn!(?other, "an output that this server does not know");
+                    continue;
+                }
+            };
+            tracing::debug!(?event, "session event");
+            // Nobody need listen.
+            let _ = events.send(event);
+        }
+        broken
+    }
+
+    fn respond(&mut self, link: LinkId, response: Response) {
+        if let Some(Link::Request(respond)) = self.links.remove(&link) {
+            // A client that went away meanwhile needs no response.
+            let _ = respond.send(response);
+        }
+    }
+
+    /// Whether the socket had room, or is gone anyway.
+    fn push(&self, link: LinkId, frame: Frame) -> bool {
+        match self.links.get(&link) {
+            Some(Link::Socket(frames, _)) => {
+                !matches!(frames.try_send(frame), Err(mpsc::error::TrySendError::Full(_)))
+            }
+            _ => true,
+        }
+    }
+}
