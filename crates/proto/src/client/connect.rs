@@ -100,6 +100,17 @@ impl Core {
         next
     }
 
+    /// An event came: the turns of the loop are not idle. Some servers put the events of a reply behind it.
+    pub(super) fn not_idle(&mut self, now: Time) {
+        self.connect.events = true;
+        if std::mem::take(&mut self.connect.idle_turns) > IDLE_TURNS
+            && matches!(self.connect.stage, ConnectStage::Waiting(_))
+            && let Some(interval) = self.interval()
+        {
+            self.connect.stage = ConnectStage::Waiting(now + interval);
+        }
+    }
+
     /// Says that messages flow, once the first connect is answered and all subscriptions are settled.
     pub(super) fn announce_connected(&mut self) {
         let recovering = matches!(self.state, State::Connecting | State::Unconnected);

@@ -336,7 +336,7 @@ impl Session {
                 return Next::Nothing;
             }
         }
-        self.core.connect.events = true;
+        self.core.not_idle(now);
         let sinks = self.core.subscriptions.route(message.channel());
         if !sinks.is_empty() {
             self.core.emit(Output::Deliver { sinks, message });
