@@ -1,1 +1,51 @@
-fn main() {}
+//! `bayeux`: CometD at a terminal and in scripts.
+
+mod args;
+mod chat;
+mod demo;
+mod failure;
+mod inspect;
+mod lines;
+mod pipe;
+mod publish;
+mod report;
+mod request;
+mod serve;
+mod session;
+mod subscribe;
+
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+
+fn main() -> std::process::ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::from(error).report(),
+    };
+    let outcome = runtime.block_on(run(args));
+    // A thread that still reads the terminal must not keep the program alive.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::Serve(options) => serve::run(&options).await,
+        Command::Subscribe(options) => subscribe::run(options).await,
+        Command::Publish(options) => publish::run(options).await,
+        Command::Request(options) => request::run(options).await,
+        Command::Inspect(options) => inspect::run(options).await,
+        Command::Chat(options) => chat::run(options).await,
+        Command::Pipe(options) => pipe::run(options).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "bayeux", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

@@ -65,5 +65,6 @@ pub use bayeux_proto::client::{
     Backoff, CallError, CloseReason, Event, Failure, FailureKind, LostCause, State,
 };
 pub use bayeux_proto::{
-    Advice, BayeuxError, Channel, ConnectionType, Data, InvalidChannel, Message, MessageId,
+    Advice, BayeuxError, Channel, ConnectionType, Data, Interval, InvalidChannel, Message, MessageId,
+    Reconnect,
 };

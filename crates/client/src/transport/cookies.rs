@@ -75,20 +75,21 @@ mod tests {
 
     #[test]
     fn case_35_cookies_obey_their_attributes() {
+        // Not the loopback address, which counts as secure without TLS.
         let jar = Jar::new(Vec::new(), Vec::new());
         set(
             &jar,
-            "http://127.0.0.1:8080/cometd",
+            "http://192.0.2.1:8080/cometd",
             &["a=1; Path=/", "b=2; Path=/cometd", "s=3; Secure; Path=/"],
         );
-        assert_eq!(get(&jar, "http://127.0.0.1:8080/").as_deref(), Some("a=1"));
+        assert_eq!(get(&jar, "http://192.0.2.1:8080/").as_deref(), Some("a=1"));
         let mut both: Vec<_> =
-            get(&jar, "http://127.0.0.1:8080/cometd/x").unwrap().split("; ").map(str::to_owned).collect();
+            get(&jar, "http://192.0.2.1:8080/cometd/x").unwrap().split("; ").map(str::to_owned).collect();
         both.sort();
         assert_eq!(both, ["a=1", "b=2"]);
-        set(&jar, "http://127.0.0.1:8080/cometd", &["a=; Max-Age=0; Path=/"]);
-        assert_eq!(get(&jar, "http://127.0.0.1:8080/"), None);
-        assert_eq!(get(&jar, "http://localhost:8080/cometd"), None);
+        set(&jar, "http://192.0.2.1:8080/cometd", &["a=; Max-Age=0; Path=/"]);
+        assert_eq!(get(&jar, "http://192.0.2.1:8080/"), None);
+        assert_eq!(get(&jar, "http://192.0.2.2:8080/cometd"), None);
     }
 
     #[test]

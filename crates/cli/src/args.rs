@@ -1,0 +1,231 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bayeux::ConnectionType;
+use clap::{Parser, Subcommand};
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the connection could not be made or was lost; 2 the command line, a \
+file or the input is wrong; 3 the server refused; 4 something took too long; 130 interrupted.";
+
+/// CometD (Bayeux) at the terminal: over WebSocket and HTTP long-polling, with any server.
+#[derive(Debug, Parser)]
+#[command(name = "bayeux", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(Serve),
+    Subscribe(Subscribe),
+    Publish(Publish),
+    Request(Request),
+    Inspect(Inspect),
+    Chat(Chat),
+    Pipe(Pipe),
+    /// Print completions for a shell, e.g. `bayeux completions bash > /etc/bash_completion.d/bayeux`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Run a server with CometD's chat demo: /chat/*, /members/*, /service/members, /service/echo.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: bayeux serve --port 0\nPrints its URL, serves until interrupted.")]
+pub(crate) struct Serve {
+    /// The address to listen at; anything but loopback lets others in.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) host: String,
+    /// The port; 0 takes a free one.
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// How long a connect is held.
+    #[arg(long, value_parser = duration, default_value = "30s")]
+    pub(crate) timeout: Duration,
+    /// How long a session is kept that does not connect.
+    #[arg(long, value_parser = duration, default_value = "10s")]
+    pub(crate) max_interval: Duration,
+    /// Log what happens to standard error; twice for more.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// Print messages of channels, one JSON object a line: {"channel": …, "data": …}.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  bayeux subscribe http://localhost:8080/cometd '/chat/**'\n  \
+    bayeux subscribe URL /trades --count 10 | jq .data")]
+pub(crate) struct Subscribe {
+    /// The server, http:// or https:// (ws:// and wss:// are the same).
+    pub(crate) url: String,
+    /// Channels or patterns: /a, /a/*, /a/**.
+    #[arg(required = true)]
+    pub(crate) channels: Vec<String>,
+    /// Stop after that many messages.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Stop after that time.
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) time: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Publish a message and print the server's reply.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bayeux publish URL /chat/demo '{\"user\": \"ann\", \"chat\": \"hi\"}'\n  \
+    seq 1 1000 | bayeux publish URL /numbers -"
+)]
+pub(crate) struct Publish {
+    /// The server.
+    pub(crate) url: String,
+    /// The channel.
+    pub(crate) channel: String,
+    /// The payload as JSON; - reads one JSON value a line from standard input.
+    #[arg(value_name = "JSON|-")]
+    pub(crate) data: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Send a message to a service channel and print the payload of its answer.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: bayeux request URL /service/echo '{\"ping\": 1}'")]
+pub(crate) struct Request {
+    /// The server.
+    pub(crate) url: String,
+    /// The service channel, /service/….
+    pub(crate) channel: String,
+    /// The payload as JSON.
+    #[arg(value_name = "JSON")]
+    pub(crate) data: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Tell what a server supports: transports, advice, extensions, round trip.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: bayeux inspect https://example.com/cometd")]
+pub(crate) struct Inspect {
+    /// The server.
+    pub(crate) url: String,
+    /// Print JSON instead.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Chat in a room, with the users of CometD's chat demo.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: bayeux chat http://localhost:8080/cometd ann\n\
+    In the chat: /who lists the members, /quit (or ^D) leaves.")]
+pub(crate) struct Chat {
+    /// The server.
+    pub(crate) url: String,
+    /// Your name in the room.
+    pub(crate) nickname: String,
+    /// The room.
+    #[arg(long, default_value = "demo")]
+    pub(crate) room: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// A session for programs: JSON commands on standard input, JSON events on standard output, one a line.
+#[derive(Debug, clap::Args)]
+#[command(after_help = PIPE)]
+pub(crate) struct Pipe {
+    /// The server.
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+const PIPE: &str = r#"Commands:
+  {"subscribe": "/chat/**"}                            {"unsubscribe": "/chat/**"}
+  {"publish": "/chat/demo", "data": …, "tag": 7}       {"request": "/service/echo", "data": …, "tag": 8}
+  {"close": true}
+Any command may have a "tag" (any JSON value), which its outcome repeats. The end of the input closes, too.
+
+What comes, by "type":
+  opened (transport), subscribed and unsubscribed (channel), message (channel, data), reply (tag, channel, and
+  "reply" of the server or "data" of the service), error (kind, text, code when the server gave one, tag),
+  event (event, and what belongs to it), closed (reason)
+The guide "pipe" in the documentation has each field."#;
+
+/// How to connect.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// A transport to use; repeat it in the order of preference. Default: websocket, then long-polling.
+    #[arg(long, value_name = "NAME", value_parser = transport)]
+    pub(crate) transport: Vec<ConnectionType>,
+    /// A header for each request, "Name: value".
+    #[arg(long, value_name = "HEADER", value_parser = header)]
+    pub(crate) header: Vec<(String, String)>,
+    /// A cookie for each request, name=value.
+    #[arg(long, value_name = "COOKIE", value_parser = cookie)]
+    pub(crate) cookie: Vec<(String, String)>,
+    /// Trust the certificate authorities in this PEM file too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Come with this client certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of the client certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Go through this proxy, e.g. http://user:password@host:3128 or socks5h://host; "none" for none.
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
+    /// Trust any certificate: whoever is on the way can read and change everything.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// How long the connection may stay lost before the command fails; "none" waits for ever.
+    #[arg(long, value_name = "DURATION", value_parser = patience, default_value = "10s")]
+    pub(crate) connection_timeout: Patience,
+    /// How long making a connection may take.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    pub(crate) connect_timeout: Duration,
+    /// Print what happens to the connection as JSON lines on standard error.
+    #[arg(long)]
+    pub(crate) events: bool,
+    /// Log each message as it travels to standard error, without secrets.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// A time, or for ever.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience(pub(crate) Option<Duration>);
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 500ms, 10s or 2m"))
+}
+
+fn patience(text: &str) -> Result<Patience, String> {
+    if text == "none" { Ok(Patience(None)) } else { duration(text).map(|time| Patience(Some(time))) }
+}
+
+fn transport(text: &str) -> Result<ConnectionType, String> {
+    match text {
+        "websocket" => Ok(ConnectionType::WebSocket),
+        "long-polling" => Ok(ConnectionType::LongPolling),
+        _ => Err("the transports are websocket and long-polling".to_owned()),
+    }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write it as \"Name: value\"")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn cookie(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as name=value")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}

@@ -1,0 +1,80 @@
+//! CometD's chat demo: rooms whose members are told who is there.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bayeux_server::{Builder, ClientId, Data, Request, Server, ServiceError, SessionEvent};
+use serde::Deserialize;
+
+/// Who is in which room, and with which session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Demo {
+    rooms: Arc<Mutex<BTreeMap<String, BTreeMap<String, ClientId>>>>,
+    server: Arc<Mutex<Option<Server>>>,
+}
+
+/// What a client sends to `/service/members` when it joins.
+#[derive(Debug, Deserialize)]
+struct Join {
+    user: String,
+    room: String,
+}
+
+impl Demo {
+    /// Adds the demo's services to a server.
+    pub(crate) fn install(&self, builder: Builder) -> Builder {
+        let demo = self.clone();
+        builder
+            .service(
+                "/service/echo",
+                |request: Request| async move { Ok::<_, ServiceError>(Some(request.data)) },
+            )
+            .service("/service/members", move |request: Request| {
+                let joined = demo.join(&request);
+                async move { joined }
+            })
+    }
+
+    /// Watches the sessions of the server that it was installed in: who goes leaves all rooms.
+    pub(crate) async fn watch(self, server: Server) {
+        let mut events = server.events();
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+        while let Some(event) = events.next().await {
+            if let SessionEvent::Removed(session, _) = event {
+                self.leave(&session);
+            }
+        }
+    }
+
+    fn join(&self, request: &Request) -> Result<Option<Data>, ServiceError> {
+        let join: Join = request.data.decode()?;
+        let Some(room) = join.room.strip_prefix("/chat/").filter(|room| !room.contains('/')) else {
+            return Err(ServiceError::new(400, "a room is called /chat/NAME"));
+        };
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let members = rooms.entry(room.to_owned()).or_default();
+        members.insert(join.user, request.session.clone());
+        self.tell(room, members);
+        Ok(None)
+    }
+
+    fn leave(&self, session: &ClientId) {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        for (room, members) in &mut *rooms {
+            let before = members.len();
+            members.retain(|_, member| member != session);
+            if members.len() < before {
+                self.tell(room, members);
+            }
+        }
+        rooms.retain(|_, members| !members.is_empty());
+    }
+
+    fn tell(&self, room: &str, members: &BTreeMap<String, ClientId>) {
+        let names: Vec<_> = members.keys().collect();
+        if let Some(server) = &*self.server.lock().unwrap_or_else(PoisonError::into_inner) {
+            // A room whose name is no channel has nobody to tell.
+            let _ = server.publish(format!("/members/{room}"), &names);
+        }
+    }
+}
