@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bayeux_proto::ConnectionType;
-use bayeux_proto::client::{Backoff, Config};
+use bayeux_proto::client::{Config, Delivery, Offline, Retry};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::Url;
@@ -158,10 +158,56 @@ impl Builder {
         self
     }
 
-    /// The delays between attempts. Default: 1 s doubling to 30 s, jittered. A longer interval that the server
-    /// advises is obeyed.
-    pub fn retry(mut self, backoff: Backoff) -> Self {
-        self.session.backoff = backoff;
+    /// The delays between attempts to connect, and when to give up; a [`Backoff`](crate::Backoff) alone never does.
+    /// Default: 1 s doubling to 30 s, jittered, without end. A longer interval that the server advises is obeyed.
+    ///
+    /// ```
+    /// use bayeux::{Backoff, Client, Retry};
+    /// use std::time::Duration;
+    ///
+    /// let backoff = Backoff::exponential(Duration::from_millis(200)..=Duration::from_secs(60)).jittered();
+    /// let retry = Retry::new(backoff).max_elapsed(Duration::from_secs(3600)).give_up_on_fatal();
+    /// let client = Client::builder("https://example.com/cometd").retry(retry).build()?;
+    /// # Ok::<(), bayeux::Error>(())
+    /// ```
+    pub fn retry(mut self, retry: impl Into<Retry>) -> Self {
+        self.session.retry = retry.into();
+        self
+    }
+
+    /// How long a WebSocket may be quiet before a ping asks whether the server is still there; `None` for no pings.
+    /// A server that is gone is noticed this long, and [`request_timeout`](Builder::request_timeout), after it was
+    /// last heard of. Default: 20 s. Over long-polling the held connect tells: a server that is gone is noticed
+    /// `request_timeout` after it should have answered that.
+    pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.session.ping_interval = interval.into();
+        self
+    }
+
+    /// Whether to offer the acknowledge extension, with which each message arrives once and in order across any number
+    /// of broken connections, for as long as the server keeps the session. Default: true. The server may decline.
+    pub fn acknowledge(mut self, offer: bool) -> Self {
+        self.session.ack = offer;
+        self
+    }
+
+    /// What becomes of a publish that was on its way when the connection broke. Default:
+    /// [`Delivery::AtMostOnce`]: it fails, and [`Error::is_fate_unknown`] says that the server may have it.
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.session.delivery = delivery;
+        self
+    }
+
+    /// What becomes of a publish or request while there is no connection. Default: [`Offline::Wait`].
+    pub fn offline(mut self, offline: Offline) -> Self {
+        self.session.offline = offline;
+        self
+    }
+
+    /// How long a call waits for its turn while the connection is being restored, and in all when it is sent more than
+    /// once. Default: 10 s. Once it is sent, its reply may take [`request_timeout`](Builder::request_timeout).
+    pub fn call_timeout(mut self, wait: Duration) -> Self {
+        self.session.call_timeout = wait;
         self
     }
 

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bayeux_proto::client::{CallError, CallId, CallResult, CloseReason, Operation, SinkId, State};
 use bayeux_proto::{Channel, ConnectionType, InvalidChannel, Message};
@@ -18,7 +19,7 @@ use crate::driver::{Driver, Parts};
 use crate::error::{Cause, Error};
 use crate::events::Events;
 use crate::operation::{encode, parse};
-use crate::queue::{Capacity, Queue};
+use crate::queue::{Capacity, Overflow, Queue};
 use crate::receiver::Receiver;
 use crate::shared::{Command, Shared};
 use crate::stream::Subscription;
@@ -36,6 +37,8 @@ const COMMANDS: usize = 1024;
 /// it says that it is connected again, and tells all that happens as [`events`](Client::events).
 pub struct Client {
     inner: Arc<Inner>,
+    /// The queues of streams that this handle makes.
+    stream: Capacity,
     /// This handle's place in the inbox when it is used as a `Stream`.
     receiver: Receiver,
 }
@@ -48,13 +51,12 @@ struct Inner {
     driver: Mutex<Option<mpsc::Sender<Command>>>,
     last_call: AtomicU64,
     last_sink: AtomicU64,
-    capacity: Capacity,
 }
 
 impl Client {
     pub(crate) fn new(parts: Parts, url: Url, inbox: Capacity, stream: Capacity) -> Self {
         let patience = parts.patience;
-        let shared = Arc::new(Shared::new(Queue::new(inbox)));
+        let shared = Arc::new(Shared::new(inbox));
         let endpoint: Arc<str> = parts.session.endpoint.as_str().into();
         let receiver = Receiver::new(Arc::clone(&shared.inbox), patience, endpoint);
         let inner = Inner {
@@ -64,9 +66,8 @@ impl Client {
             driver: Mutex::new(None),
             last_call: AtomicU64::new(0),
             last_sink: AtomicU64::new(SinkId::INBOX.0),
-            capacity: stream,
         };
-        Self { inner: Arc::new(inner), receiver }
+        Self { inner: Arc::new(inner), stream, receiver }
     }
 
     /// Opens the connection: handshakes over the preferred transport that works, restores the subscriptions of a
@@ -304,6 +305,22 @@ impl Client {
         self.attach(parse(channel, "stream")?, Ok).await
     }
 
+    /// A handle of the same client whose streams have queues for that many messages, with that policy when they are
+    /// full, in place of those of [`Builder::stream_queue`](crate::Builder::stream_queue).
+    ///
+    /// ```no_run
+    /// # async fn example(client: bayeux::Client) -> Result<(), bayeux::Error> {
+    /// use bayeux::Overflow;
+    ///
+    /// let orders = client.with_stream_queue(100, Overflow::Pause).stream::<u64>("/orders").await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_stream_queue(&self, messages: usize, overflow: Overflow) -> Self {
+        let stream = Capacity { messages: messages.max(1), overflow, ..self.stream };
+        Self { stream, ..self.clone() }
+    }
+
     async fn attach<T>(
         &self,
         channel: Channel,
@@ -312,7 +329,7 @@ impl Client {
         let failed = |cause| Error::new(format!("subscribe to {channel}"), cause);
         let driver = self.driver().ok_or_else(|| failed(not_open()))?;
         let sink = SinkId(self.inner.last_sink.fetch_add(1, Ordering::Relaxed) + 1);
-        let queue = Arc::new(Queue::new(self.inner.capacity));
+        let queue = Arc::new(Queue::new(self.stream, Arc::clone(&self.inner.shared.roomy)));
         send(&driver, Command::Attach(sink, channel.clone(), Arc::clone(&queue))).await.map_err(failed)?;
         let receiver = Receiver::new(
             queue,
@@ -372,6 +389,25 @@ impl Client {
     /// Why the client is closed; `None` while it is open.
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.inner.shared.status.borrow().closed.clone()
+    }
+
+    /// How long ago the server was last heard of, be it only the answer to a ping; `None` before that.
+    pub fn last_activity(&self) -> Option<Duration> {
+        self.inner.shared.status.borrow().heard.map(|at| at.elapsed())
+    }
+
+    /// Drops the connection and makes it anew at once, or tries again at once while it is lost: for programs that know
+    /// better than a deadline that the network has changed. The session and its subscriptions are kept if the server
+    /// keeps them. Without the acknowledge extension a message that is on its way in that moment may be missed, which
+    /// [`Event::GapPossible`](crate::Event::GapPossible) tells. A closed client stays closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is polled does nothing; after that the wish is carried out.
+    pub async fn reconnect_now(&self) {
+        if let Some(driver) = self.driver() {
+            // A driver that is gone has nothing to reconnect.
+            let _ = driver.send(Command::Reconnect).await;
+        }
     }
 
     /// Every change of the connection's life from now on.
@@ -455,7 +491,7 @@ fn not_open() -> Cause {
 
 impl Clone for Client {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), receiver: self.receiver.fresh() }
+        Self { inner: Arc::clone(&self.inner), stream: self.stream, receiver: self.receiver.fresh() }
     }
 }
 

@@ -16,6 +16,7 @@ use bayeux_proto::codec::{self, Decoder};
 use bayeux_proto::{Channel, ConnectionType, Message, Time};
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 use url::Url;
@@ -62,6 +63,8 @@ pub(crate) struct Driver {
     websocket: WebSocket,
     credentials: HeaderMap,
     asking: Option<Asking>,
+    /// Rings when a receiver has room again that had none.
+    roomy: Pin<Box<OwnedNotified>>,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Time>,
     subscriptions_version: u64,
@@ -76,11 +79,14 @@ struct Sink {
     channel: Option<Channel>,
     /// Messages of this round, handed over together.
     batch: Vec<Message>,
+    /// Messages were put into the queue since the session was told how much fits.
+    filled: bool,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts, commands: mpsc::Receiver<Command>, shared: Arc<Shared>) -> Self {
-        let inbox = Sink { queue: Arc::clone(&shared.inbox), channel: None, batch: Vec::new() };
+        let queue = Arc::clone(&shared.inbox);
+        let inbox = Sink { queue, channel: None, batch: Vec::new(), filled: false };
         Self {
             session: Session::new(parts.session.clone()),
             decoder: Decoder::new(),
@@ -93,6 +99,7 @@ impl Driver {
             websocket: WebSocket::new(Arc::clone(&parts.http), parts.websocket_url.clone()),
             credentials: HeaderMap::new(),
             asking: None,
+            roomy: Box::pin(Arc::clone(&shared.roomy).notified_owned()),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
             subscriptions_version: 0,
@@ -103,6 +110,7 @@ impl Driver {
 
     /// Runs until all handles are gone. What is open then is cut, not closed: that is what `close()` is for.
     pub(crate) async fn run(mut self) {
+        self.tell_room(|_| true);
         std::future::poll_fn(|cx| self.poll(cx)).await;
         self.end(&CloseReason::Requested);
     }
@@ -138,6 +146,8 @@ impl Driver {
             any = true;
             match event {
                 WebSocketEvent::Received(body) => self.received_frame(&body),
+                WebSocketEvent::Arriving => self.handle(Input::Arriving),
+                WebSocketEvent::Alive => self.handle(Input::Alive),
                 WebSocketEvent::Lost(failure) => self.handle(Input::TransportLost(failure)),
             }
         }
@@ -156,6 +166,11 @@ impl Driver {
                 credentials.ext
             });
             self.handle(Input::Credentials(input));
+        }
+        if self.roomy.as_mut().poll(cx).is_ready() {
+            any = true;
+            self.roomy.set(Arc::clone(&self.shared.roomy).notified_owned());
+            self.tell_room(|_| true);
         }
         any |= self.poll_timer(cx);
         if any { Poll::Ready(true) } else { Poll::Pending }
@@ -203,9 +218,12 @@ impl Driver {
                 self.handle(Input::Batch(operations));
             }
             Command::Attach(sink, channel, queue) => {
-                self.sinks.insert(sink, Sink { queue, channel: Some(channel), batch: Vec::new() });
+                self.handle(Input::Room(sink, queue.room()));
+                let added = Sink { queue, channel: Some(channel), batch: Vec::new(), filled: false };
+                self.sinks.insert(sink, added);
             }
             Command::Detach(sink) => self.detach(sink),
+            Command::Reconnect => self.handle(Input::Reconnect),
             Command::Forget(call) => {
                 self.calls.remove(&call);
                 self.handle(Input::Forget(call));
@@ -215,6 +233,7 @@ impl Driver {
 
     fn detach(&mut self, sink: SinkId) {
         if let Some(Sink { channel: Some(channel), .. }) = self.sinks.remove(&sink) {
+            self.handle(Input::Room(sink, None));
             // Nobody waits for the outcome, so the call needs no id of its own.
             let call = CallId(u64::MAX);
             self.handle(Input::Call(call, Operation::Unsubscribe { channel, sink }));
@@ -270,6 +289,16 @@ impl Driver {
 
     /// Does all that the session wants done, then tells what changed.
     fn carry_out(&mut self) {
+        self.do_outputs();
+        self.hand_over();
+        if self.sinks.values().any(|sink| sink.filled) {
+            self.tell_room(|sink| sink.filled);
+            self.do_outputs();
+        }
+        self.publish_status();
+    }
+
+    fn do_outputs(&mut self) {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(transmit) => self.send(transmit),
@@ -286,11 +315,23 @@ impl Driver {
                 }
                 Output::Event(event) => self.event(event),
                 Output::Authenticate(reason) => self.ask(reason),
+                Output::Ping => self.websocket.ping(),
+                Output::ResetCookies => self.parts.http.reset_cookies(),
                 other => tracing::warn!(?other, "an output that this client does not know"),
             }
         }
-        self.hand_over();
-        self.publish_status();
+    }
+
+    /// Tells the session how much fits into the queues that must not lose anything.
+    fn tell_room(&mut self, which: impl Fn(&Sink) -> bool) {
+        let mut rooms = Vec::new();
+        for (id, sink) in self.sinks.iter_mut().filter(|(_, sink)| which(sink)) {
+            sink.filled = false;
+            rooms.extend(sink.queue.room().map(|room| (*id, room)));
+        }
+        for (id, room) in rooms {
+            self.handle(Input::Room(id, Some(room)));
+        }
     }
 
     fn send(&mut self, transmit: Transmit) {
@@ -376,6 +417,7 @@ impl Driver {
         let mut slow = Vec::new();
         for sink in self.sinks.values_mut().filter(|sink| !sink.batch.is_empty()) {
             let dropped = sink.queue.push(sink.batch.drain(..));
+            sink.filled = true;
             if dropped > 0 {
                 slow.push(Event::SlowConsumer { channel: sink.channel.clone(), dropped });
             }
@@ -433,9 +475,11 @@ impl Driver {
         let state = self.session.state();
         let transport = self.session.transport();
         let pending = self.session.pending();
+        let heard = self.session.last_received().map(|at| self.origin + at.since_origin());
         self.shared.status.send_if_modified(|status| {
             let changed = status.state != state || status.transport != Some(transport);
             status.pending_calls = pending;
+            status.heard = heard;
             if changed {
                 status.state = state;
                 status.transport = Some(transport);

@@ -105,6 +105,7 @@ impl Error {
                 CallError::Transport { failure, .. } => failure_kind(failure),
                 CallError::Timeout { .. } => ErrorKind::Timeout,
                 CallError::Closed(reason) => close_kind(reason),
+                CallError::Offline => ErrorKind::Transport,
                 CallError::AlreadyOpen | CallError::TooManyPending { .. } => ErrorKind::Busy,
                 CallError::Vetoed(_) => ErrorKind::Refused,
                 CallError::NoCredentials(_) => ErrorKind::Auth,
@@ -137,12 +138,14 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match &self.inner.cause {
             Cause::Lost { .. } => true,
+            Cause::Call(CallError::Offline) => true,
             Cause::Call(CallError::Timeout { .. } | CallError::TooManyPending { .. }) => true,
             Cause::Call(CallError::Transport { failure, .. }) => retryable(failure),
             Cause::Close(CloseReason::OpenTimeout { .. }) => true,
             Cause::Call(CallError::Closed(CloseReason::OpenTimeout { .. })) => true,
-            Cause::Close(CloseReason::Failed(failure))
-            | Cause::Call(CallError::Closed(CloseReason::Failed(failure))) => retryable(failure),
+            Cause::Close(reason) | Cause::Call(CallError::Closed(reason)) => {
+                reason.failure().is_some_and(retryable)
+            }
             _ => false,
         }
     }
@@ -181,10 +184,8 @@ impl Error {
     /// What happened to the connection, when that was the failure.
     pub fn failure(&self) -> Option<&Failure> {
         match &self.inner.cause {
-            Cause::Call(
-                CallError::Transport { failure, .. } | CallError::Closed(CloseReason::Failed(failure)),
-            )
-            | Cause::Close(CloseReason::Failed(failure)) => Some(failure),
+            Cause::Call(CallError::Transport { failure, .. }) => Some(failure),
+            Cause::Call(CallError::Closed(reason)) | Cause::Close(reason) => reason.failure(),
             _ => None,
         }
     }
@@ -194,6 +195,7 @@ fn close_kind(reason: &CloseReason) -> ErrorKind {
     match reason {
         CloseReason::Server(_) | CloseReason::NoTransport { .. } => ErrorKind::Server,
         CloseReason::Failed(failure) => failure_kind(failure),
+        CloseReason::GaveUp { cause, .. } => cause.failure().map_or(ErrorKind::Server, failure_kind),
         CloseReason::OpenTimeout { .. } => ErrorKind::Timeout,
         CloseReason::NoCredentials(_) => ErrorKind::Auth,
         _ => ErrorKind::Closed,

@@ -62,7 +62,8 @@ pub use stream::Subscription;
 pub use transport::{Proxy, TlsOptions};
 
 pub use bayeux_proto::client::{
-    Backoff, CallError, CloseReason, Event, Failure, FailureKind, LostCause, State,
+    Backoff, CallError, CloseReason, Delivery, Event, FailedAttempt, Failure, FailureKind, LostCause,
+    Offline, Retry, State, Verdict,
 };
 pub use bayeux_proto::{
     Advice, BayeuxError, Channel, ConnectionType, Data, Interval, InvalidChannel, Message, MessageId,

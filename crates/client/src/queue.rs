@@ -1,11 +1,12 @@
 //! The queue between the driver and a receiver: bounded, and never in the driver's way.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bayeux_proto::Message;
 use bayeux_proto::client::CloseReason;
+use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
 use crate::error::Cause;
@@ -21,6 +22,11 @@ pub enum Overflow {
     DropNewest,
     /// The receiver ends, after what is in the queue, with an error.
     Close,
+    /// Nothing is dropped: the server keeps what does not fit, and sends it again when there is room. That needs the
+    /// acknowledge extension; with a server that lacks it, the new message is dropped. Replies, connects and other
+    /// receivers go on; their messages may come up to 5 s late while one receiver is full, because the server is
+    /// asked less often.
+    Pause,
 }
 
 /// How much a queue holds.
@@ -36,6 +42,8 @@ pub(crate) struct Capacity {
 pub(crate) struct Queue {
     capacity: Capacity,
     state: Mutex<State>,
+    /// Rung when a queue that was short of room has it again.
+    roomy: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +53,8 @@ struct State {
     end: Option<End>,
     lost: Option<Lost>,
     wakers: Vec<Waker>,
+    /// The driver is to be told when half of the queue is free.
+    short: bool,
 }
 
 #[derive(Debug)]
@@ -81,8 +91,8 @@ pub(crate) enum Next {
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: Capacity) -> Self {
-        Self { capacity, state: Mutex::default() }
+    pub(crate) fn new(capacity: Capacity, roomy: Arc<Notify>) -> Self {
+        Self { capacity, state: Mutex::default(), roomy }
     }
 
     /// A panic while the lock is held cannot leave a queue half changed.
@@ -113,7 +123,8 @@ impl Queue {
         let mut dropped = 0;
         if !fits(state) {
             match self.capacity.overflow {
-                Overflow::DropNewest => return 1,
+                // With the acknowledge extension the session does not even try.
+                Overflow::DropNewest | Overflow::Pause => return 1,
                 Overflow::Close => {
                     state.end = Some(End { cause: Cause::Overflow, told: false });
                     return 1;
@@ -136,6 +147,23 @@ impl Queue {
         state.bytes += size;
         state.items.push_back(Item::Message(message));
         dropped
+    }
+
+    /// How much fits, for a queue that must not lose anything. From then on [`Queue::poll_next`] tells when it gets
+    /// roomy again after it was short.
+    pub(crate) fn room(&self) -> Option<(usize, usize)> {
+        if self.capacity.overflow != Overflow::Pause {
+            return None;
+        }
+        let mut state = self.lock();
+        let messages = self.capacity.messages.saturating_sub(state.items.len());
+        let bytes = self.capacity.bytes.saturating_sub(state.bytes);
+        state.short = !self.is_roomy(messages, bytes);
+        Some((messages, bytes))
+    }
+
+    fn is_roomy(&self, messages: usize, bytes: usize) -> bool {
+        messages.saturating_mul(2) >= self.capacity.messages && bytes.saturating_mul(2) >= self.capacity.bytes
     }
 
     /// Adds something that the receiver must be told.
@@ -189,6 +217,13 @@ impl Queue {
         match state.items.pop_front() {
             Some(Item::Message(message)) => {
                 state.bytes -= size(&message);
+                let free = self.capacity.messages.saturating_sub(state.items.len());
+                let bytes = self.capacity.bytes.saturating_sub(state.bytes);
+                if state.short && self.is_roomy(free, bytes) {
+                    state.short = false;
+                    drop(state);
+                    self.roomy.notify_one();
+                }
                 return Poll::Ready(Next::Message(message));
             }
             Some(Item::Trouble(cause)) => return Poll::Ready(Next::Trouble(cause)),

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeux_proto::client::{CallId, CallResult, CloseReason, Event, Operation, SinkId, State};
 use bayeux_proto::{Channel, ConnectionType, Message};
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
+use tokio::time::Instant;
 
-use crate::queue::Queue;
+use crate::queue::{Capacity, Queue};
 
 /// How many events wait for a listener that is busy.
 const EVENTS: usize = 256;
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Detach(SinkId),
     /// A caller waits no more.
     Forget(CallId),
+    /// The connection is to be made anew.
+    Reconnect,
 }
 
 /// What is known of the connection now.
@@ -34,6 +37,8 @@ pub(crate) struct Status {
     pub(crate) closed: Option<CloseReason>,
     /// Calls that wait for their reply.
     pub(crate) pending_calls: usize,
+    /// When the server was last heard of.
+    pub(crate) heard: Option<Instant>,
 }
 
 /// The state that a driver shares with its handles.
@@ -42,19 +47,25 @@ pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) inbox: Arc<Queue>,
+    /// Rung when a full queue has room again.
+    pub(crate) roomy: Arc<Notify>,
     subscriptions: Mutex<Arc<[Channel]>>,
     handshake: Mutex<Option<Arc<Message>>>,
 }
 
 impl Shared {
-    pub(crate) fn new(inbox: Queue) -> Self {
+    pub(crate) fn new(inbox: Capacity) -> Self {
+        let roomy = Arc::new(Notify::new());
+        let inbox = Queue::new(inbox, Arc::clone(&roomy));
         let closed = Some(CloseReason::NotOpen);
-        let status = Status { state: State::Disconnected, transport: None, closed, pending_calls: 0 };
+        let status =
+            Status { state: State::Disconnected, transport: None, closed, pending_calls: 0, heard: None };
         inbox.close(CloseReason::NotOpen);
         Self {
             status: watch::Sender::new(status),
             events: broadcast::Sender::new(EVENTS),
             inbox: Arc::new(inbox),
+            roomy,
             subscriptions: Mutex::new(Arc::new([])),
             handshake: Mutex::new(None),
         }

@@ -16,6 +16,8 @@ pub mod client;
 pub mod codec;
 pub mod server;
 
+pub mod ext;
+
 mod advice;
 mod channel;
 mod connection_type;

@@ -29,6 +29,12 @@ pub(super) fn from_reqwest(error: &reqwest::Error, url: &Url) -> Failure {
         if is_proxy(error) {
             return Failure::new(FailureKind::Proxy, format!("the proxy to {url} refused: {cause}"));
         }
+        if is_resolution(error) {
+            return Failure::new(
+                FailureKind::UnknownHost,
+                format!("cannot reach {url}: unknown host: {cause}"),
+            );
+        }
         let cause =
             if error.is_timeout() { "no connection within the connect timeout".to_owned() } else { cause };
         return Failure::new(FailureKind::Unreachable, format!("cannot reach {url}: {cause}"));
@@ -56,6 +62,18 @@ pub(super) fn root_cause(error: &dyn Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+/// The resolver's errors are told apart from others of the connector only by their text.
+fn is_resolution(error: &dyn Error) -> bool {
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        if inner.to_string().contains("dns error") {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 fn is_proxy(error: &dyn Error) -> bool {

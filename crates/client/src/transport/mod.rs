@@ -4,6 +4,7 @@ mod cookies;
 mod failure;
 mod http;
 mod long_polling;
+mod meter;
 mod options;
 mod tls;
 mod upgrade;

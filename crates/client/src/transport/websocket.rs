@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use url::Url;
 
 use super::failure::{display_url, lost};
 use super::http::HttpStack;
+use super::meter::Metered;
 use super::upgrade::{Io, upgrade};
 
 type Socket = WebSocketStream<Box<dyn Io>>;
@@ -34,8 +36,13 @@ pub(crate) struct WebSocket {
     url: Url,
     stage: Stage,
     /// Frames that wait to be written.
-    outgoing: VecDeque<Bytes>,
+    outgoing: VecDeque<Outgoing>,
     unflushed: bool,
+    /// A ping waits to be written.
+    pinging: bool,
+    /// How many bytes the socket has read, and how many of them were told of.
+    read: Arc<AtomicU64>,
+    told: u64,
     /// What the peer said when it closed.
     farewell: Option<(u16, String)>,
     /// A socket that says goodbye while the next may be opening.
@@ -47,8 +54,27 @@ pub(crate) struct WebSocket {
 pub(crate) enum WebSocketEvent {
     /// A frame.
     Received(Bytes),
+    /// A part of a frame has come.
+    Arriving,
+    /// A ping or the answer to one.
+    Alive,
     /// It could not be opened, or it is gone.
     Lost(Failure),
+}
+
+/// What waits to be written.
+enum Outgoing {
+    Text(Bytes),
+    Ping,
+}
+
+impl From<Outgoing> for Message {
+    fn from(outgoing: Outgoing) -> Self {
+        match outgoing {
+            Outgoing::Text(frame) => Self::text(frame),
+            Outgoing::Ping => Self::ping(Bytes::new()),
+        }
+    }
 }
 
 enum Stage {
@@ -65,6 +91,9 @@ impl WebSocket {
             stage: Stage::Closed,
             outgoing: VecDeque::new(),
             unflushed: false,
+            pinging: false,
+            read: Arc::default(),
+            told: 0,
             farewell: None,
             closing: None,
         }
@@ -79,13 +108,19 @@ impl WebSocket {
     pub(crate) fn open(&mut self, headers: HeaderMap) {
         self.outgoing.clear();
         self.unflushed = false;
+        self.pinging = false;
         self.farewell = None;
         self.stage = Stage::Opening(Box::pin(upgrade(Arc::clone(&self.http), self.url.clone(), headers)));
     }
 
     /// Sends a frame, as soon as it can.
     pub(crate) fn send(&mut self, frame: Bytes) {
-        self.outgoing.push_back(frame);
+        self.outgoing.push_back(Outgoing::Text(frame));
+    }
+
+    /// Asks the peer for a sign of life; a socket that is not open has none to give.
+    pub(crate) fn ping(&mut self) {
+        self.pinging = matches!(self.stage, Stage::Open(_));
     }
 
     /// Sends what waits, and says goodbye.
@@ -114,6 +149,7 @@ impl WebSocket {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(failure)) => return self.lose(failure),
                     Poll::Ready(Ok(io)) => {
+                        let io: Box<dyn Io> = Box::new(Metered { io, read: Arc::clone(&self.read) });
                         let limits = Limits::default().max_payload_len(Some(self.http.max_message_size()));
                         let socket =
                             ClientBuilder::new().limits(limits).config(Config::default()).take_over(io);
@@ -121,11 +157,17 @@ impl WebSocket {
                     }
                 },
                 Stage::Open(socket) => {
+                    if std::mem::take(&mut self.pinging) {
+                        self.outgoing.push_back(Outgoing::Ping);
+                    }
                     if let Err(error) = write(socket, &mut self.outgoing, &mut self.unflushed, cx) {
                         // What was sent before the end, the reason of a close among it, is still to be read.
                         tracing::debug!(%error, "the WebSocket cannot be written to");
                     }
-                    return match socket.poll_next_unpin(cx) {
+                    let next = socket.poll_next_unpin(cx);
+                    let told = std::mem::replace(&mut self.told, self.read.load(Ordering::Relaxed));
+                    return match next {
+                        Poll::Pending if told != self.told => Poll::Ready(WebSocketEvent::Arriving),
                         Poll::Pending => Poll::Pending,
                         Poll::Ready(Some(Ok(message))) if message.is_close() => {
                             self.farewell =
@@ -135,7 +177,7 @@ impl WebSocket {
                         Poll::Ready(Some(Ok(message))) if message.is_text() || message.is_binary() => {
                             Poll::Ready(WebSocketEvent::Received(message.into_payload().into()))
                         }
-                        Poll::Ready(Some(Ok(_))) => continue,
+                        Poll::Ready(Some(Ok(_))) => Poll::Ready(WebSocketEvent::Alive),
                         Poll::Ready(Some(Err(error))) => {
                             let failure = self.failure(&error);
                             self.lose(failure)
@@ -195,7 +237,7 @@ impl WebSocket {
 /// Hands over all that waits, then flushes once.
 fn write(
     socket: &mut Socket,
-    outgoing: &mut VecDeque<Bytes>,
+    outgoing: &mut VecDeque<Outgoing>,
     unflushed: &mut bool,
     cx: &mut Context<'_>,
 ) -> Result<(), tokio_websockets::Error> {
@@ -204,7 +246,7 @@ fn write(
             Poll::Pending => return Ok(()),
             Poll::Ready(()) => {
                 if let Some(frame) = outgoing.pop_front() {
-                    Pin::new(&mut *socket).start_send(Message::text(frame))?;
+                    Pin::new(&mut *socket).start_send(frame.into())?;
                     *unflushed = true;
                 }
             }
@@ -216,10 +258,10 @@ fn write(
     Ok(())
 }
 
-async fn goodbye(mut socket: Socket, outgoing: VecDeque<Bytes>) {
+async fn goodbye(mut socket: Socket, outgoing: VecDeque<Outgoing>) {
     let farewell = async {
         for frame in outgoing {
-            socket.feed(Message::text(frame)).await?;
+            socket.feed(frame.into()).await?;
         }
         socket.send(Message::close(Some(CloseCode::NORMAL_CLOSURE), "")).await?;
         while socket.next().await.transpose()?.is_some() {}

@@ -16,7 +16,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// No delay is shorter than this, whatever is asked for: a loop without a pause helps nobody.
-    const FLOOR: Duration = Duration::from_millis(10);
+    pub(super) const FLOOR: Duration = Duration::from_millis(10);
 
     /// Doubles from the start of the range to its end, without jitter.
     pub fn exponential(range: RangeInclusive<Duration>) -> Self {

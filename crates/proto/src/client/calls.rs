@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use super::cause::{LostCause, server_error};
+use super::config::{Delivery, Offline};
 use super::contract::{AuthReason, CallId, ExchangeId, Lane, Operation, Output, SinkId};
 use super::core::{Core, Next};
 use super::diagnosis::{Diagnosis, diagnose};
-use super::event::{Event, LostCause, State};
+use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
-use super::outcome::{CallError, CallResult, CloseReason, server_error};
+use super::outcome::{CallError, CallResult, CloseReason};
 use super::requests::{Kind, Request, Stamp};
 use super::subscriptions::Status;
 use crate::channel::Channel;
@@ -28,6 +30,10 @@ impl Core {
         if matches!(self.state, State::Disconnected | State::Disconnecting) {
             let reason = if self.closing.is_some() { CloseReason::Requested } else { CloseReason::NotOpen };
             return self.resolve(Some(call), Err(CallError::Closed(reason)));
+        }
+        let refuse = self.config.offline == Offline::Refuse && self.state != State::Connected;
+        if refuse && matches!(operation, Operation::Publish { .. } | Operation::Request { .. }) {
+            return self.resolve(Some(call), Err(CallError::Offline));
         }
         let taken = match operation {
             Operation::Publish { channel, data } => {
@@ -183,13 +189,15 @@ impl Core {
         timeout: Option<Duration>,
         now: Time,
     ) -> Request {
-        let deadline = now + timeout.unwrap_or(self.config.request_timeout);
+        let give_up = now + timeout.unwrap_or(self.config.call_timeout);
         Request {
             kind,
             call,
             message: message.with_id(id),
             started: now,
-            deadline,
+            deadline: give_up,
+            reply_within: timeout.is_none().then_some(self.config.request_timeout),
+            give_up,
             exchange: None,
             again: false,
             stamp: Stamp::default(),
@@ -248,19 +256,20 @@ impl Core {
     }
 
     /// Sends what waits, as far as the lane is free.
-    pub(super) fn flush(&mut self) {
+    pub(super) fn flush(&mut self, now: Time) {
         let open = matches!(self.state, State::Connecting | State::Connected | State::Disconnecting);
-        if !open || self.client_id.is_none() || self.auth.asking {
+        let resting = self.lane.rest_until.is_some_and(|until| until > now);
+        if !open || self.client_id.is_none() || self.auth.asking || resting || self.connect.trial.is_some() {
             return;
         }
         let duplex = self.transport().is_duplex();
         let max_bytes = if duplex { MAX_FRAME } else { MAX_POST };
-        while (duplex || self.busy.is_none()) && self.requests.has_queued() {
+        while (duplex || self.lane.busy.is_none()) && self.requests.has_queued() {
             let exchange = self.new_exchange();
             let stamp = Stamp { generation: self.auth.generation, session: self.sessions };
-            let messages = self.requests.take_turn(exchange, max_bytes, stamp);
+            let messages = self.requests.take_turn(exchange, max_bytes, stamp, now);
             if !duplex {
-                self.busy = Some(exchange);
+                self.lane.busy = Some(exchange);
             }
             self.send(Lane::Other, exchange, messages.into_iter().map(|(_, message)| message).collect());
         }
@@ -311,8 +320,7 @@ impl Core {
             return self.settle(id, request, Err(error), now);
         }
         request.again = true;
-        request.exchange = None;
-        self.requests.push_front(vec![(id, request)]);
+        self.requests.push_again(id, request);
     }
 
     /// A request has its outcome.
@@ -368,18 +376,37 @@ impl Core {
         }
     }
 
-    /// An exchange, or the whole transport, failed: so did the requests that went out with it.
+    /// An exchange, or the whole transport, failed: so did the requests that went out with it. Those that the server
+    /// cannot have seen wait for their turn again, and so do those that may be sent twice.
     pub(super) fn fail_requests(&mut self, ids: &[u64], failure: &Failure, now: Time) {
+        let unseen = failure.is_before_sending();
+        let unauthorized = matches!(failure.kind(), FailureKind::Http { status: 401 });
         for &id in ids {
             let Some(request) = self.requests.remove(id) else { continue };
-            let error =
-                CallError::Transport { failure: failure.clone(), fate_unknown: !failure.is_before_sending() };
-            let refused = matches!(failure.kind(), FailureKind::Http { status: 401 });
-            if refused && self.refresh(request.stamp.generation, AuthReason::HttpRefused(401)) {
+            let error = CallError::Transport { failure: failure.clone(), fate_unknown: !unseen };
+            if unauthorized && self.refresh(request.stamp.generation, AuthReason::HttpRefused(401)) {
                 self.again_or(id, request, error, now);
+            } else if (unseen || self.may_repeat(&request)) && now < request.give_up {
+                self.requests.push_again(id, request);
             } else {
                 self.settle(id, request, Err(error), now);
             }
+        }
+    }
+
+    /// Lets the lane for all but connects rest after a failed exchange: longer after each.
+    pub(super) fn rest_lane(&mut self, now: Time) {
+        self.lane.failures = self.lane.failures.saturating_add(1);
+        self.lane.rest_until = Some(now + self.backoff(self.lane.failures));
+    }
+
+    /// Whether a request may reach the server twice.
+    fn may_repeat(&self, request: &Request) -> bool {
+        match request.kind {
+            Kind::Publish => self.config.delivery == Delivery::AtLeastOnce,
+            // Asking twice is the same as asking once.
+            Kind::Subscribe(_) | Kind::Unsubscribe(_) => true,
+            Kind::Service | Kind::Disconnect => false,
         }
     }
 
@@ -389,22 +416,27 @@ impl Core {
         let mut dead = false;
         while let Some((_, id)) = self.requests.next_deadline().filter(|(at, _)| *at <= now) {
             let Some(request) = self.requests.remove(id) else { continue };
-            let after = now.since(request.started);
-            let error = CallError::Timeout { after, fate_unknown: request.exchange.is_some() };
-            if let Some(exchange) = request.exchange {
-                dead |= self.transport().is_duplex()
-                    && now.since(self.last_received) >= self.config.request_timeout;
+            let sent = request.exchange;
+            let silent = now.since(self.last_received) >= self.config.request_timeout;
+            dead |= sent.is_some() && silent && self.transport().is_duplex();
+            if sent.is_some() && self.may_repeat(&request) && now < request.give_up {
+                self.requests.push_again(id, request);
+            } else {
+                let after = now.since(request.started);
+                let error = CallError::Timeout { after, fate_unknown: sent.is_some() };
+                self.settle(id, request, Err(error), now);
+            }
+            if let Some(exchange) = sent {
                 self.release(exchange);
             }
-            self.settle(id, request, Err(error), now);
         }
         dead
     }
 
     /// Gives an HTTP exchange up when nobody waits for it any more.
     fn release(&mut self, exchange: ExchangeId) {
-        if self.busy == Some(exchange) && self.requests.of_exchange(exchange).is_empty() {
-            self.busy = None;
+        if self.lane.busy == Some(exchange) && self.requests.of_exchange(exchange).is_empty() {
+            self.lane.busy = None;
             self.emit(Output::Cancel(exchange));
         }
     }

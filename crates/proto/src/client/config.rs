@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::backoff::Backoff;
+use super::retry::Retry;
 use crate::connection_type::ConnectionType;
 
 /// The settings of a [`Session`](super::Session). All waits are bounded; the defaults are CometD's where it has any.
@@ -21,6 +21,13 @@ pub struct Config {
     /// How long a reply may take, not counting the time that the server is asked to hold a connect
     /// (CometD's `maxNetworkDelay`). Default: 10 s.
     pub request_timeout: Duration,
+    /// How long a call waits for its turn while the connection is being restored, and in all when it is sent more
+    /// than once. Default: 10 s.
+    pub call_timeout: Duration,
+    /// What becomes of a publish that was on its way when the connection broke. Default: at most once.
+    pub delivery: Delivery,
+    /// What becomes of a publish or request while there is no connection. Default: it waits.
+    pub offline: Offline,
     /// How much longer the first message on a new connection may take. Default: 10 s.
     pub connect_timeout: Duration,
     /// How long opening may take in all; `None` for ever. Default: 30 s.
@@ -30,10 +37,16 @@ pub struct Config {
     pub retry_open: bool,
     /// How long closing may take. Default: 5 s.
     pub close_timeout: Duration,
-    /// The delays between attempts. Default: 1 s doubling to 30 s, jittered.
-    pub backoff: Backoff,
+    /// The delays between attempts, and when to stop. Default: 1 s doubling to 30 s, jittered, without end.
+    pub retry: Retry,
     /// How long a refused transport is left alone. Default: 5 min.
     pub transport_cooldown: Duration,
+    /// How long a WebSocket may be quiet before a ping asks whether the server is still there; `None` for no pings.
+    /// A server that is gone is noticed this long and `request_timeout` after it was last heard of. Default: 20 s.
+    pub ping_interval: Option<Duration>,
+    /// Whether to offer the acknowledge extension, with which the server sends again what did not arrive.
+    /// Default: true.
+    pub ack: bool,
     /// How many calls may wait for their reply at once. Default: 10,000.
     pub max_pending: usize,
     /// The largest payload of one message to send, in bytes. Default: 1 MiB (CometD's `maxSendBayeuxMessageSize`).
@@ -48,6 +61,29 @@ pub struct Config {
     pub seed: u64,
 }
 
+/// What becomes of a publish that was on its way when the connection broke, so that nobody knows whether the server
+/// has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// It fails, and the error says that its fate is unknown. The server gets it once or not at all.
+    #[default]
+    AtMostOnce,
+    /// It is sent again, until it is confirmed or `call_timeout` is over. The server may get it twice.
+    AtLeastOnce,
+}
+
+/// What becomes of a publish or request while there is no connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Offline {
+    /// It waits for the connection, for `call_timeout` at most, and at most `max_pending` calls do.
+    #[default]
+    Wait,
+    /// It fails at once.
+    Refuse,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -55,11 +91,16 @@ impl Default for Config {
             transports: vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
             same_endpoint: true,
             request_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(10),
+            delivery: Delivery::default(),
+            offline: Offline::default(),
             connect_timeout: Duration::from_secs(10),
             open_timeout: Some(Duration::from_secs(30)),
             retry_open: false,
             close_timeout: Duration::from_secs(5),
-            backoff: Backoff::default(),
+            retry: Retry::default(),
+            ping_interval: Some(Duration::from_secs(20)),
+            ack: true,
             transport_cooldown: Duration::from_secs(300),
             max_pending: 10_000,
             max_send_size: 1024 * 1024,

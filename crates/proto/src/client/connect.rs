@@ -2,29 +2,45 @@
 
 use std::time::Duration;
 
+use super::cause::{LostCause, server_error};
 use super::contract::{AuthReason, Lane, Output};
 use super::core::{ConnectStage, Core, Next, Sent};
 use super::diagnosis::{Diagnosis, diagnose};
-use super::event::{Event, LostCause, State};
+use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
-use super::outcome::{CloseReason, server_error};
+use super::outcome::CloseReason;
 use crate::advice::{Advice, Interval, Reconnect};
 use crate::channel::Channel;
+use crate::ext::ack;
 use crate::message::Message;
 use crate::time::Time;
 
-/// After that many refused upgrades the session moves to another transport.
-const REFUSED_UPGRADES: u32 = 2;
+/// After that many strikes the session moves to another transport.
+const STRIKES: u32 = 4;
+/// A transport that was left without a clear word against it is tried again after this part of the cool-down.
+const DOUBT: u32 = 10;
 /// That many connects in a row may come back at once with nothing before they are slowed down.
 const IDLE_TURNS: u32 = 5;
 /// What "at once" is.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 impl Core {
-    /// Plans the first connect of a new session.
-    pub(super) fn schedule_first_connect(&mut self, now: Time) -> Next {
+    /// Plans the first connect of a new session, after the events that come with its handshake.
+    pub(super) fn schedule_first_connect(&mut self, events: u64, now: Time) -> Next {
         self.connect.idle_turns = 0;
-        self.schedule_connect(self.interval(), now)
+        self.connect.handshake_events = events;
+        let pause = if events > 0 { Some(self.config.request_timeout) } else { self.interval() };
+        self.schedule_connect(pause, now)
+    }
+
+    /// An event came before the first connect: it may be the last of those that come with a handshake.
+    pub(super) fn count_handshake_event(&mut self, now: Time) {
+        if self.connect.handshake_events > 0 {
+            self.connect.handshake_events -= 1;
+            if self.connect.handshake_events == 0 && matches!(self.connect.stage, ConnectStage::Waiting(_)) {
+                self.connect.stage = ConnectStage::Waiting(now + self.interval().unwrap_or_default());
+            }
+        }
     }
 
     fn schedule_connect(&mut self, pause: Option<Duration>, now: Time) -> Next {
@@ -42,8 +58,9 @@ impl Core {
         if !matches!(self.connect.stage, ConnectStage::Waiting(at) if at <= now) || self.auth.asking {
             return;
         }
+        self.begin_trial(now);
         // What waits goes first: the subscriptions of a new session.
-        self.flush();
+        self.flush(now);
         // The first connect, and each after a failure, asks to be answered at once: that proves the way.
         let probe = !self.connect.proven;
         let id = self.new_id();
@@ -54,6 +71,10 @@ impl Core {
         if probe {
             fields.advice = Some(Advice { timeout: Some(Duration::ZERO), ..Advice::default() });
         }
+        if let Some(batch) = self.window.batch() {
+            ack::set_batch(&mut message, batch);
+        }
+        self.window.turn();
         let hold = if probe { Duration::ZERO } else { self.advice.timeout.unwrap_or_default() };
         let deadline = now + hold + self.config.request_timeout;
         let generation = self.auth.generation;
@@ -80,9 +101,15 @@ impl Core {
     }
 
     fn connect_granted(&mut self, sent: Sent, reply: Message, now: Time) -> Next {
-        self.failures = 0;
+        self.recovered();
         self.auth.unproven = false;
-        self.connect.refused_upgrades = 0;
+        self.connect.strikes = 0;
+        if let Some(from) = self.connect.trial.take() {
+            self.event(Event::TransportChanged { from, to: self.transport(), cause: None });
+        }
+        if let Some(batch) = ack::batch(&reply) {
+            self.end_batch(batch);
+        }
         match reply.fields().advice.as_ref().and_then(|advice| advice.reconnect) {
             Some(Reconnect::None) => return Next::Terminate(CloseReason::Server(Box::new(reply))),
             Some(Reconnect::Handshake) => return Next::Rehandshake(LostCause::SessionLost(Box::new(reply))),
@@ -95,6 +122,7 @@ impl Core {
         self.connect.idle_turns = if quick { self.connect.idle_turns.saturating_add(1) } else { 0 };
         let brake = self.connect.idle_turns.saturating_sub(IDLE_TURNS);
         let brake = if brake > 0 { self.backoff(brake) } else { Duration::ZERO };
+        let brake = brake.max(self.hold_back());
         let next = self.schedule_connect(self.interval().map(|interval| interval.max(brake)), now);
         self.announce_connected();
         next
@@ -117,6 +145,12 @@ impl Core {
         if !recovering || !self.connect.proven || self.subscriptions.any_pending() {
             return;
         }
+        if std::mem::take(&mut self.connect.gap) {
+            let channels = self.subscriptions.established();
+            if !channels.is_empty() {
+                self.event(Event::GapPossible { channels });
+            }
+        }
         self.state = State::Connected;
         self.event(Event::Connected { transport: self.transport() });
         if let Some(opening) = self.opening.take() {
@@ -130,8 +164,13 @@ impl Core {
 
     fn connect_refused(&mut self, sent: Sent, reply: Message, now: Time) -> Next {
         let advised = reply.fields().advice.as_ref().and_then(|advice| advice.reconnect);
+        if self.connect.trial.is_some() {
+            return self.end_trial(now);
+        }
         let diagnosis = diagnose(&reply);
-        if diagnosis == Diagnosis::Credentials {
+        // Advice to stop is not final as long as there may be credentials that the server likes better.
+        let forbidden = advised == Some(Reconnect::None) && server_error(&reply).code() == Some(403);
+        if diagnosis == Diagnosis::Credentials || forbidden {
             let reason = AuthReason::Refused(server_error(&reply));
             if self.refresh(sent.generation, reason) {
                 self.lost(now, &LostCause::Refused(Box::new(reply)));
@@ -182,40 +221,84 @@ impl Core {
         if self.state == State::Disconnecting {
             return Next::Nothing;
         }
+        if self.connect.trial.is_some() {
+            return self.end_trial(now);
+        }
         self.last_failure = Some(failure.clone());
-        let refused = match failure.kind() {
-            FailureKind::Http { status: 401 } | FailureKind::UpgradeRefused { status: 401 } => true,
-            FailureKind::UpgradeRefused { .. } => {
-                self.connect.refused_upgrades += 1;
-                let moves = self.connect.refused_upgrades >= REFUSED_UPGRADES
-                    && self.transports.avoid_current(now, self.config.transport_cooldown);
-                if moves {
-                    return Next::Rehandshake(LostCause::Transport(failure));
-                }
-                false
-            }
-            _ => false,
-        };
-        if refused && self.refresh(generation, AuthReason::HttpRefused(401)) {
+        let unauthorized = failure.http_status() == Some(401);
+        if unauthorized && self.refresh(generation, AuthReason::HttpRefused(401)) {
             self.lost(now, &LostCause::Transport(failure));
             return self.wait_for_credentials(now);
         }
+        // What the server had sent when the connection broke is gone, unless it keeps it until we confirm.
+        self.connect.gap |= self.window.batch().is_none() && !failure.is_before_sending();
+        self.change_transport(&failure, now);
         self.connect_again(LostCause::Transport(failure), now)
+    }
+
+    /// Moves an established session to another transport, when the one in use has failed often enough.
+    fn change_transport(&mut self, failure: &Failure, now: Time) {
+        let refused = matches!(failure.kind(), FailureKind::UpgradeRefused { status } if status < 500);
+        self.connect.strikes += match failure.kind() {
+            FailureKind::UpgradeRefused { .. } if refused => 2,
+            FailureKind::UpgradeRefused { .. }
+            | FailureKind::Timeout
+            | FailureKind::Lost
+            | FailureKind::Closed { .. }
+            | FailureKind::Malformed
+            | FailureKind::TooLarge => 1,
+            _ => 0,
+        };
+        if self.connect.strikes < STRIKES {
+            return;
+        }
+        if let Some(to) = self.transports.alternative() {
+            let from = self.transport();
+            let cooldown = self.config.transport_cooldown;
+            self.transports.avoid_current(now, if refused { cooldown } else { cooldown / DOUBT });
+            self.transports.switch(to);
+            self.connect.strikes = 0;
+            self.event(Event::TransportChanged { from, to, cause: Some(failure.clone()) });
+        }
+    }
+
+    /// Tries, between two turns of a connection that works, whether a better transport works again. The session is
+    /// the same; only if the server takes its next connect there, everything moves.
+    fn begin_trial(&mut self, now: Time) {
+        let settled = self.state == State::Connected && self.connect.proven && self.connect.held_turns == 0;
+        if let Some(better) = self.transports.better(now).filter(|_| settled) {
+            self.connect.trial = Some(self.transport());
+            self.connect.proven = false;
+            self.transports.switch(better);
+        }
+    }
+
+    /// The better transport does not work yet: back to the one that does.
+    fn end_trial(&mut self, now: Time) -> Next {
+        if self.transport().is_duplex() {
+            self.emit(Output::CloseWebSocket { graceful: true });
+        }
+        self.transports.avoid_current(now, self.config.transport_cooldown);
+        if let Some(back) = self.connect.trial.take() {
+            self.transports.switch(back);
+        }
+        self.connect.proven = true;
+        self.schedule_connect(Some(Duration::ZERO), now)
     }
 
     /// Plans the connect after a failed one; or gives the session up when the server must have done so by now
     /// (CometD's `BayeuxClient` counts the same: timeout, interval and maxInterval).
     fn connect_again(&mut self, cause: LostCause, now: Time) -> Next {
         self.lost(now, &cause);
-        self.failures = self.failures.saturating_add(1);
         self.state = State::Unconnected;
-        let Some(interval) = self.interval() else {
-            return self.schedule_connect(None, now);
+        let pause = match self.attempt_failed(&cause, now) {
+            Ok(pause) => pause,
+            Err(reason) => return Next::Terminate(reason),
         };
-        let pause = self.backoff(self.failures).max(interval);
         if let Some(kept) = self.advice.max_interval.filter(|kept| !kept.is_zero()) {
             let away = now.since(self.lost_since.unwrap_or(now)) + pause;
-            if away > self.advice.timeout.unwrap_or_default() + interval + kept {
+            let held = self.advice.timeout.unwrap_or_default() + self.interval().unwrap_or_default();
+            if away > held + kept {
                 return Next::Rehandshake(cause);
             }
         }

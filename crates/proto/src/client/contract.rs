@@ -90,6 +90,15 @@ pub enum Input {
     },
     /// Bytes of a response are arriving: its deadline is put off.
     Progress(ExchangeId),
+    /// A part of a WebSocket frame has come: deadlines are put off.
+    Arriving,
+    /// The WebSocket gave a sign of life that is no message: the answer to a ping.
+    Alive,
+    /// How much a receiver can take that must not lose anything, in messages and bytes; `None` for a receiver that
+    /// takes whatever comes. With the acknowledge extension it gets no more than that, and the server keeps the rest.
+    Room(SinkId, Option<(usize, usize)>),
+    /// The network has changed, says the user: the connection is to be made anew, at once.
+    Reconnect,
     /// An HTTP exchange failed.
     ExchangeFailed(ExchangeId, Failure),
     /// The WebSocket could not be opened, or broke.
@@ -121,6 +130,10 @@ pub enum Output {
         /// Whether to say goodbye.
         graceful: bool,
     },
+    /// Ping the server over the WebSocket, and answer with [`Input::Alive`] when it does.
+    Ping,
+    /// Forget the cookies that the server set: it refuses the sessions that go with them.
+    ResetCookies,
     /// Hand a message to these receivers, in this order.
     Deliver {
         /// The receivers.

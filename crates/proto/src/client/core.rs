@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::ack::Window;
+use super::cause::LostCause;
 use super::config::Config;
 use super::contract::{AuthReason, CallId, ExchangeId, Lane, Output, Transmit};
-use super::event::{Event, LostCause, State};
+use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
 use super::outcome::{CallError, CallResult, CloseReason};
 use super::requests::Requests;
+use super::retry::FailedAttempt;
+use super::rooms::Rooms;
 use super::subscriptions::Subscriptions;
 use super::transports::Transports;
 use crate::advice::{Advice, Interval};
@@ -34,6 +38,9 @@ pub(super) struct Core {
     pub(super) handshake: Handshake,
     pub(super) handshake_reply: Option<Box<Message>>,
     pub(super) connect: Connect,
+    /// What is acknowledged of the events of this session.
+    pub(super) window: Window,
+    pub(super) rooms: Rooms,
     pub(super) auth: Auth,
     pub(super) opening: Option<Opening>,
     pub(super) closing: Option<Closing>,
@@ -41,11 +48,16 @@ pub(super) struct Core {
     pub(super) sessions: u64,
     /// Attempts that failed in a row, of any kind.
     pub(super) failures: u32,
+    /// When the first of them did.
+    pub(super) failing_since: Option<Time>,
     pub(super) lost_since: Option<Time>,
     pub(super) last_failure: Option<Failure>,
     pub(super) last_received: Time,
-    /// The exchange that occupies the lane for all but connects and handshakes, over HTTP.
-    pub(super) busy: Option<ExchangeId>,
+    /// When the ping went out that is not answered yet.
+    pub(super) ping_sent: Option<Time>,
+    /// What time it is, as far as was told.
+    pub(super) now: Time,
+    pub(super) lane: LaneState,
     outputs: VecDeque<Output>,
     random: fastrand::Rng,
     last_id: u64,
@@ -83,8 +95,16 @@ pub(super) struct Connect {
     pub(super) idle_turns: u32,
     /// Events received since the outstanding connect was sent.
     pub(super) events: bool,
-    /// Upgrades refused in a row to an established session.
-    pub(super) refused_upgrades: u32,
+    /// Failures in a row that speak against the transport.
+    pub(super) strikes: u32,
+    /// Turns in a row whose batch was not acknowledged, because a receiver had no room for it.
+    pub(super) held_turns: u32,
+    /// Events that are still to come with the handshake, before the first connect.
+    pub(super) handshake_events: u64,
+    /// A better transport is being tried; this one works.
+    pub(super) trial: Option<ConnectionType>,
+    /// Messages may have been lost with the connection, and this was not told yet.
+    pub(super) gap: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -107,6 +127,17 @@ pub(super) struct Sent {
     pub(super) generation: u64,
     /// A connect that asked to be answered at once.
     pub(super) probe: bool,
+}
+
+/// The lane for all but connects and handshakes.
+#[derive(Debug, Default)]
+pub(super) struct LaneState {
+    /// The exchange that occupies it, over HTTP.
+    pub(super) busy: Option<ExchangeId>,
+    /// Nothing is sent before then, after exchanges failed.
+    pub(super) rest_until: Option<Time>,
+    /// Exchanges that failed in a row.
+    pub(super) failures: u32,
 }
 
 /// What is known of the credentials.
@@ -153,17 +184,26 @@ impl Core {
                 session_proven: false,
                 idle_turns: 0,
                 events: false,
-                refused_upgrades: 0,
+                strikes: 0,
+                held_turns: 0,
+                handshake_events: 0,
+                trial: None,
+                gap: false,
             },
+            window: Window::default(),
+            rooms: Rooms::default(),
             auth: Auth::default(),
             opening: None,
             closing: None,
             sessions: 0,
             failures: 0,
+            failing_since: None,
             lost_since: None,
             last_failure: None,
             last_received: Time::ZERO,
-            busy: None,
+            ping_sent: None,
+            now: Time::ZERO,
+            lane: LaneState::default(),
             outputs: VecDeque::new(),
             last_id: 0,
             last_exchange: 0,
@@ -223,9 +263,36 @@ impl Core {
         }
     }
 
-    /// The pause before the next attempt after `failures` failed ones.
+    /// The pause before something that failed that often in a row is tried again.
     pub(super) fn backoff(&mut self, failures: u32) -> Duration {
-        self.config.backoff.delay(failures.max(1), &mut self.random)
+        self.config.retry.delay(failures.max(1), &mut self.random)
+    }
+
+    /// Attempts succeed again.
+    pub(super) fn recovered(&mut self) {
+        self.failures = 0;
+        self.failing_since = None;
+    }
+
+    /// An attempt to connect failed. The pause before the next one, no shorter than the server asks for; or why there
+    /// is to be none.
+    pub(super) fn attempt_failed(&mut self, cause: &LostCause, now: Time) -> Result<Duration, CloseReason> {
+        self.failures = self.failures.saturating_add(1);
+        let failures = self.failures;
+        let elapsed = now.since(*self.failing_since.get_or_insert(now));
+        let Some(interval) = self.interval() else {
+            return Err(match cause {
+                LostCause::Refused(reply) | LostCause::SessionLost(reply) => {
+                    CloseReason::Server(reply.clone())
+                }
+                LostCause::Transport(failure) => CloseReason::Failed(failure.clone()),
+            });
+        };
+        let delay = self.backoff(failures);
+        match self.config.retry.verdict(&FailedAttempt { cause, failures, elapsed, delay }) {
+            Some(delay) => Ok(delay.max(interval)),
+            None => Err(CloseReason::GaveUp { failures, elapsed, cause: Box::new(cause.clone()) }),
+        }
     }
 
     /// Notes that messages flow no more, and says so once.
@@ -309,15 +376,18 @@ impl Core {
         if self.transport().is_duplex() {
             self.emit(Output::CloseWebSocket { graceful: true });
         } else {
-            for exchange in connect.into_iter().chain(handshake).chain(self.busy) {
+            for exchange in connect.into_iter().chain(handshake).chain(self.lane.busy) {
                 self.emit(Output::Cancel(exchange));
             }
         }
-        self.busy = None;
+        self.lane = LaneState::default();
         self.subscriptions.keep_inbox_only();
         self.handshake = Handshake::Idle;
         self.connect.stage = ConnectStage::Idle;
         self.connect.proven = false;
+        self.connect.trial = None;
+        self.connect.gap = false;
+        self.rooms.forget();
         self.client_id = None;
         self.auth.asking = false;
         self.state = State::Disconnected;

@@ -1,6 +1,6 @@
 //! What a refusal means: servers spell "I do not know you" in many ways.
 
-use super::outcome::server_error;
+use super::cause::server_error;
 use crate::message::Message;
 
 /// What the server's refusal says about the session.

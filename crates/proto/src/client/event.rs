@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use super::cause::LostCause;
 use super::failure::Failure;
 use super::outcome::{CallError, CloseReason};
 use crate::advice::Advice;
 use crate::channel::Channel;
 use crate::connection_type::ConnectionType;
-use crate::message::Message;
 
 /// Where a session stands (the states of CometD's `BayeuxClient`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,19 +91,4 @@ pub enum Event {
     EventsMissed(u64),
     /// The session has ended.
     Closed(CloseReason),
-}
-
-/// Why messages stopped flowing.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LostCause {
-    /// The transport failed.
-    #[error("{0}")]
-    Transport(Failure),
-    /// The server answered a handshake or connect with a refusal.
-    #[error("the server refused: {}", super::outcome::server_error(.0))]
-    Refused(Box<Message>),
-    /// The server knows the session no more.
-    #[error("the server has forgotten the session: {}", super::outcome::server_error(.0))]
-    SessionLost(Box<Message>),
 }

@@ -18,7 +18,9 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// The name does not resolve, or nothing answers at the address: nothing was sent.
+    /// The name of the host does not resolve: nothing was sent.
+    UnknownHost,
+    /// Nothing answers at the address: nothing was sent.
     Unreachable,
     /// TLS could not be agreed on: a certificate that is not trusted, say. Nothing was sent.
     Tls,
@@ -79,7 +81,8 @@ impl Failure {
     pub fn is_before_sending(&self) -> bool {
         matches!(
             self.kind,
-            FailureKind::Unreachable
+            FailureKind::UnknownHost
+                | FailureKind::Unreachable
                 | FailureKind::Tls
                 | FailureKind::Proxy
                 | FailureKind::UpgradeRefused { .. }

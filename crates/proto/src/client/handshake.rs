@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::cause::{LostCause, server_error};
 use super::contract::{AuthReason, Lane, Output};
 use super::core::{Core, Handshake, Next, Sent};
 use super::diagnosis::{Diagnosis, diagnose};
-use super::event::{Event, LostCause, State};
+use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
-use super::outcome::{CloseReason, server_error};
+use super::outcome::CloseReason;
 use crate::advice::Reconnect;
 use crate::channel::Channel;
 use crate::connection_type::ConnectionType;
 use crate::data::Data;
+use crate::ext::ack;
 use crate::message::Message;
 use crate::time::Time;
 
@@ -72,6 +74,9 @@ impl Core {
             }
         }
         ext.extend(self.auth.ext.clone());
+        if self.config.ack {
+            ext.insert("ack".to_owned(), Value::Bool(true));
+        }
         if !ext.is_empty() {
             message.set_ext(Some(Data::from(Value::Object(ext))));
         }
@@ -108,7 +113,8 @@ impl Core {
         let carried_by = self.transport();
         let offered: Vec<ConnectionType> = fields.known_connection_types().collect();
         let named = fields.supported_connection_types.as_ref().is_some_and(|types| !types.is_empty());
-        let Some(chosen) = self.transports.negotiate(&offered, named) else {
+        let retry_at = now + self.config.transport_cooldown;
+        let Some(chosen) = self.transports.negotiate(&offered, named, retry_at) else {
             let server = fields.supported_connection_types.clone().unwrap_or_default();
             return Next::Terminate(CloseReason::NoTransport { client: self.transports.names(), server });
         };
@@ -119,6 +125,11 @@ impl Core {
             self.event(Event::TransportChanged { from: carried_by, to: chosen, cause: None });
         }
         self.auth.unproven = false;
+        self.window.begin(if self.config.ack { ack::agreed(&reply) } else { None });
+        self.rooms.forget();
+        self.connect.held_turns = 0;
+        self.connect.gap = false;
+        let events = fields.handshake_messages.unwrap_or(0);
         let previous = self.handshake_reply.replace(Box::new(reply));
         self.client_id = Some(client_id);
         self.sessions += 1;
@@ -131,7 +142,7 @@ impl Core {
             self.event(Event::GapPossible { channels: gaps });
         }
         self.resubscribe(now);
-        self.schedule_first_connect(now)
+        self.schedule_first_connect(events, now)
     }
 
     fn handshake_refused(&mut self, sent: Sent, reply: Message, now: Time) -> Next {
@@ -169,11 +180,14 @@ impl Core {
             self.handshake = Handshake::NeedsCredentials;
             return Next::Nothing;
         }
-        if matches!(failure.kind(), FailureKind::UpgradeRefused { .. }) {
+        if matches!(failure.kind(), FailureKind::UpgradeRefused { status } if status < 500) {
             self.transports.avoid_current(now, self.config.transport_cooldown);
         }
         let hopeless = self.config.same_endpoint
-            && matches!(failure.kind(), FailureKind::Unreachable | FailureKind::Tls | FailureKind::Proxy);
+            && matches!(
+                failure.kind(),
+                FailureKind::UnknownHost | FailureKind::Unreachable | FailureKind::Tls | FailureKind::Proxy
+            );
         let from = self.transport();
         match self.transports.next_in_round(failure.clone()) {
             Some(to) if !hopeless => {
@@ -193,17 +207,14 @@ impl Core {
     }
 
     fn handshake_again(&mut self, cause: LostCause, now: Time) -> Next {
-        self.failures = self.failures.saturating_add(1);
-        let Some(interval) = self.interval() else {
-            return Next::Terminate(match cause {
-                LostCause::Refused(reply) | LostCause::SessionLost(reply) => CloseReason::Server(reply),
-                LostCause::Transport(failure) => CloseReason::Failed(failure),
-            });
-        };
-        let delay = self.backoff(self.failures).max(interval);
-        self.event(Event::Retrying { delay, failures: self.failures, cause });
-        self.start_handshake(delay, now);
-        Next::Nothing
+        match self.attempt_failed(&cause, now) {
+            Err(reason) => Next::Terminate(reason),
+            Ok(delay) => {
+                self.event(Event::Retrying { delay, failures: self.failures, cause });
+                self.start_handshake(delay, now);
+                Next::Nothing
+            }
+        }
     }
 
     /// Goes on after credentials came, or did not.

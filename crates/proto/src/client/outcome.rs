@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cause::{LostCause, server_error};
 use super::failure::Failure;
 use crate::channel::Channel;
 use crate::error::BayeuxError;
@@ -36,6 +37,9 @@ pub enum CallError {
     /// The session has ended, or was never opened.
     #[error("{0}")]
     Closed(CloseReason),
+    /// There is no connection, and the call was not to wait for one.
+    #[error("there is no connection at the moment, and calls are not to wait for one")]
+    Offline,
     /// The session is open already.
     #[error("the client is open already")]
     AlreadyOpen,
@@ -96,6 +100,16 @@ pub enum CloseReason {
     /// No transport got through.
     #[error("{0}")]
     Failed(Failure),
+    /// Attempts to connect failed for as often or as long as they may, or their cause was not to be tried again.
+    #[error("given up after {failures} failed {}: {cause}", if *failures == 1 { "attempt" } else { "attempts" })]
+    GaveUp {
+        /// How many attempts failed in a row.
+        failures: u32,
+        /// For how long.
+        elapsed: Duration,
+        /// What the last one failed with.
+        cause: Box<LostCause>,
+    },
     /// Opening took too long.
     #[error("not connected within {after:?}{}", last.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
     OpenTimeout {
@@ -109,24 +123,12 @@ pub enum CloseReason {
     NoCredentials(String),
 }
 
-/// The error of a refusing reply. Salesforce hides the real reason of a refused handshake in its `ext`.
-pub(super) fn server_error(message: &Message) -> BayeuxError {
-    if let Some(reason) =
-        message.ext_value("sfdc").and_then(|sfdc| Some(sfdc.get("failureReason")?.as_str()?.to_owned()))
-    {
-        return BayeuxError::parse(reason);
-    }
-    message.fields().error.clone().unwrap_or_else(|| {
-        let text = if message.channel() == "/meta/disconnect" { "disconnected by the server" } else { "" };
-        BayeuxError::parse(text)
-    })
-}
-
 impl CallError {
     /// The error that the server gave, if it gave one.
     pub fn server_error(&self) -> Option<BayeuxError> {
         match self {
-            Self::Refused(reply) | Self::Closed(CloseReason::Server(reply)) => Some(server_error(reply)),
+            Self::Refused(reply) => Some(server_error(reply)),
+            Self::Closed(reason) => reason.server_error(),
             _ => None,
         }
     }
@@ -137,6 +139,19 @@ impl CloseReason {
     pub fn server_error(&self) -> Option<BayeuxError> {
         match self {
             Self::Server(reply) => Some(server_error(reply)),
+            Self::GaveUp { cause, .. } => match &**cause {
+                LostCause::Refused(reply) | LostCause::SessionLost(reply) => Some(server_error(reply)),
+                LostCause::Transport(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What happened to the transport, when that is the reason.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            Self::GaveUp { cause, .. } => cause.failure(),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Requests on their way: what waits for its turn, what waits for its reply, and until when.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use super::contract::{CallId, ExchangeId};
 use crate::channel::Channel;
@@ -15,7 +16,12 @@ pub(super) struct Request {
     /// The message without the session's id, so that it can be sent again in another session.
     pub(super) message: Message,
     pub(super) started: Time,
+    /// When the caller has waited long enough: for its turn, or, once it is sent, for its reply.
     pub(super) deadline: Time,
+    /// How long the reply may take, counted from when it is sent; `None` when `deadline` is final.
+    pub(super) reply_within: Option<Duration>,
+    /// Until when it may be put back into the queue.
+    pub(super) give_up: Time,
     /// The exchange it went out with; `None` while it waits for its turn.
     pub(super) exchange: Option<ExchangeId>,
     /// Whether it was sent once before and the server had certainly not acted on it.
@@ -81,6 +87,20 @@ impl Requests {
         }
     }
 
+    /// Puts back what was sent in vain, to be sent again: before all that was asked for after it, but after the
+    /// subscriptions of a new session.
+    pub(super) fn push_again(&mut self, id: u64, request: Request) {
+        let later = |(other, _): &(u64, u64)| {
+            *other > id
+                && self.table.get(other).is_some_and(|request| !matches!(request.kind, Kind::Subscribe(_)))
+        };
+        let at = self.queue.iter().position(later).unwrap_or(self.queue.len());
+        let group = self.group();
+        self.queue.insert(at, (id, group));
+        let deadline = request.give_up;
+        self.insert(id, Request { exchange: None, deadline, ..request });
+    }
+
     /// Puts back what [`Requests::remove`] took out; its place in the queue is still there.
     pub(super) fn restore(&mut self, id: u64, request: Request) {
         self.insert(id, request);
@@ -116,6 +136,7 @@ impl Requests {
         exchange: ExchangeId,
         max_bytes: usize,
         stamp: Stamp,
+        now: Time,
     ) -> Vec<(u64, Message)> {
         let mut taken = Vec::new();
         let mut bytes = 0_usize;
@@ -133,6 +154,11 @@ impl Requests {
             last_group = Some(group);
             request.exchange = Some(exchange);
             request.stamp = stamp;
+            if let Some(span) = request.reply_within {
+                self.deadlines.remove(&(request.deadline, id));
+                request.deadline = now + span;
+                self.deadlines.insert((request.deadline, id));
+            }
             taken.push((id, request.message.clone()));
             self.queue.pop_front();
         }

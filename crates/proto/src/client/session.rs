@@ -1,9 +1,11 @@
 //! The session as a whole: what goes in, what comes out, and when to call again.
 
+use super::ack::Place;
+use super::cause::LostCause;
 use super::config::Config;
 use super::contract::{CallId, ExchangeId, Input, Operation, Output};
-use super::core::{Closing, ConnectStage, Core, Handshake, Next, Opening};
-use super::event::{Event, LostCause, State};
+use super::core::{Closing, ConnectStage, Core, Handshake, LaneState, Next, Opening};
+use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
 use super::outcome::{CallError, CloseReason};
 use super::requests::Kind;
@@ -43,6 +45,11 @@ impl Session {
         self.core.lost_since
     }
 
+    /// When the server was last heard of; `None` before that.
+    pub fn last_received(&self) -> Option<Time> {
+        Some(self.core.last_received).filter(|at| *at > Time::ZERO)
+    }
+
     /// How many calls wait for their reply.
     pub fn pending(&self) -> usize {
         self.core.requests.len()
@@ -64,7 +71,7 @@ impl Session {
         if let Some(output) = self.core.next_output() {
             return Some(output);
         }
-        self.core.flush();
+        self.core.flush(self.core.now);
         self.core.next_output()
     }
 
@@ -86,11 +93,14 @@ impl Session {
             if core.client_id.is_some() { core.subscriptions.next_retry().map(|(at, _)| at) } else { None };
         let opening = core.opening.as_ref().and_then(|opening| opening.deadline);
         let closing = core.closing.as_ref().map(|closing| closing.deadline);
-        [connect, handshake, request, retry, opening, closing].into_iter().flatten().min()
+        let rest = core.lane.rest_until.filter(|until| *until > core.now && core.requests.len() > 0);
+        let ping = core.next_ping();
+        [connect, handshake, request, retry, opening, closing, rest, ping].into_iter().flatten().min()
     }
 
     /// Takes in what happened at `now`.
     pub fn handle(&mut self, input: Input, now: Time) {
+        self.core.now = now;
         let next = match input {
             Input::Call(call, Operation::Open) => self.open(call, now),
             Input::Call(call, Operation::Close) => self.close(call, now),
@@ -119,6 +129,19 @@ impl Session {
             Input::TransportLost(failure) => self.transport_lost(&failure, now),
             Input::Vetoed { message, reason } => self.vetoed(&message, &reason, now),
             Input::Credentials(outcome) => self.credentials(outcome, now),
+            Input::Arriving => {
+                self.arriving(now);
+                Next::Nothing
+            }
+            Input::Alive => {
+                self.core.heard(now);
+                Next::Nothing
+            }
+            Input::Room(sink, room) => {
+                self.core.room(sink, room, now);
+                Next::Nothing
+            }
+            Input::Reconnect => self.reconnect(now),
             Input::Timeout => Next::Nothing,
         };
         self.follow(next, now);
@@ -143,6 +166,9 @@ impl Session {
         let expired = self.core.expire_handshake(now).map(|failure| self.core.handshake_failed(failure, now));
         self.follow(expired.unwrap_or(Next::Nothing), now);
         if let Some(failure) = self.core.expire_connect(now) {
+            self.give_up_transport(&failure, now);
+        }
+        if let Some(failure) = self.core.ping(now) {
             self.give_up_transport(&failure, now);
         }
         if self.core.expire_requests(now) {
@@ -175,7 +201,7 @@ impl Session {
             return Next::Nothing;
         }
         core.opening = Some(Opening { call, deadline: core.config.open_timeout.map(|span| now + span) });
-        core.failures = 0;
+        core.recovered();
         core.lost_since = None;
         core.last_failure = None;
         core.handshake_reply = None;
@@ -224,15 +250,17 @@ impl Session {
         core.abandon_connect();
         core.lost(now, &cause);
         core.void_subscription_requests();
-        // A session that never got to a connect was lost at once: to ask again without a pause would be a loop.
+        // A session that never got to a connect was lost at once: to ask again without a pause would be a loop, and
+        // to ask with the same cookies may be the same again.
         let delay = if core.connect.session_proven {
-            std::time::Duration::ZERO
+            core.interval().unwrap_or_default()
         } else {
-            core.failures = core.failures.saturating_add(1);
-            let failures = core.failures;
-            core.backoff(failures)
+            core.emit(Output::ResetCookies);
+            match core.attempt_failed(&cause, now) {
+                Ok(delay) => delay,
+                Err(reason) => return core.terminate(&reason),
+            }
         };
-        let delay = delay.max(core.interval().unwrap_or_default());
         if !delay.is_zero() {
             let failures = core.failures;
             core.event(Event::Retrying { delay, failures, cause });
@@ -241,7 +269,7 @@ impl Session {
     }
 
     fn received(&mut self, exchange: Option<ExchangeId>, messages: Vec<Message>, now: Time) {
-        self.core.last_received = now;
+        self.core.heard(now);
         for message in messages {
             let next = self.message(exchange, message, now);
             self.follow(next, now);
@@ -266,7 +294,7 @@ impl Session {
             ChannelKind::Service | ChannelKind::Broadcast if message.channel().as_str().is_empty() => {
                 self.without_channel(exchange, &message, now)
             }
-            ChannelKind::Service | ChannelKind::Broadcast => self.application(message, now),
+            ChannelKind::Service | ChannelKind::Broadcast => self.application(exchange, message, now),
         }
     }
 
@@ -317,8 +345,14 @@ impl Session {
     }
 
     /// A message on a channel of the application: an event, or the reply to a publish, which has no data.
-    fn application(&mut self, message: Message, now: Time) -> Next {
-        let is_reply = if message.has_data() {
+    fn application(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
+        // Replies without data are no part of what the server keeps for us.
+        let kept = message.has_data() || message.fields().successful.is_none();
+        let place = if kept { self.core.place(exchange) } else { None };
+        let seen = matches!(place, Some(Place::Again(_)));
+        let is_reply = if seen {
+            false
+        } else if message.has_data() {
             // Services answer with data; anything else that carries data and grants nothing is an event.
             message.channel().is_service() || message.fields().successful.is_some()
         } else {
@@ -337,10 +371,8 @@ impl Session {
             }
         }
         self.core.not_idle(now);
-        let sinks = self.core.subscriptions.route(message.channel());
-        if !sinks.is_empty() {
-            self.core.emit(Output::Deliver { sinks, message });
-        }
+        self.core.count_handshake_event(now);
+        self.core.deliver(message, place);
         Next::Nothing
     }
 
@@ -389,8 +421,8 @@ impl Session {
     /// The response of an HTTP exchange is in, whole.
     fn exchange_ended(&mut self, exchange: ExchangeId, now: Time) -> Next {
         let core = &mut self.core;
-        if core.busy == Some(exchange) {
-            core.busy = None;
+        if core.lane.busy == Some(exchange) {
+            core.lane = LaneState::default();
         }
         if matches!(core.handshake, Handshake::Sent(sent) if sent.exchange == exchange) {
             let failure = core.no_reply("handshake");
@@ -403,9 +435,30 @@ impl Session {
         Next::Nothing
     }
 
+    /// A frame is arriving, and whatever is waited for may be in it or behind it.
+    fn arriving(&mut self, now: Time) {
+        let core = &mut self.core;
+        let span = core.config.request_timeout;
+        // Deadlines are put off in steps, because each step touches all that waits.
+        let step = now.since(core.last_received) >= span / 8;
+        core.heard(now);
+        if !step {
+            return;
+        }
+        if let ConnectStage::Sent(sent) = &mut core.connect.stage {
+            sent.deadline = sent.deadline.max(now + span);
+        }
+        if let Handshake::Sent(sent) = &mut core.handshake {
+            sent.deadline = sent.deadline.max(now + span);
+        }
+        for id in core.requests.sent() {
+            core.requests.extend(id, now + span);
+        }
+    }
+
     fn progress(&mut self, exchange: ExchangeId, now: Time) {
         let core = &mut self.core;
-        core.last_received = now;
+        core.heard(now);
         let deadline = now + core.config.request_timeout;
         if let ConnectStage::Sent(sent) = &mut core.connect.stage
             && sent.exchange == exchange
@@ -424,8 +477,8 @@ impl Session {
 
     fn exchange_failed(&mut self, exchange: ExchangeId, failure: Failure, now: Time) -> Next {
         let core = &mut self.core;
-        if core.busy == Some(exchange) {
-            core.busy = None;
+        if core.lane.busy == Some(exchange) {
+            core.lane.busy = None;
         }
         if matches!(core.handshake, Handshake::Sent(sent) if sent.exchange == exchange) {
             return core.handshake_failed(failure, now);
@@ -435,6 +488,7 @@ impl Session {
         }
         let ids = core.requests.of_exchange(exchange);
         core.fail_requests(&ids, &failure, now);
+        core.rest_lane(now);
         Next::Nothing
     }
 
@@ -455,8 +509,10 @@ impl Session {
         if !core.transport().is_duplex() {
             return Next::Nothing;
         }
-        let sent = core.requests.sent();
-        core.fail_requests(&sent, failure, now);
+        if core.connect.trial.is_none() {
+            let sent = core.requests.sent();
+            core.fail_requests(&sent, failure, now);
+        }
         match self.core.state {
             State::Disconnected => Next::Nothing,
             State::Disconnecting => Next::Terminate(CloseReason::Requested),
@@ -472,6 +528,37 @@ impl Session {
                         ConnectStage::Waiting(_) | ConnectStage::NeedsCredentials
                     );
                 if pausing { Next::Nothing } else { self.core.connect_failed(failure.clone(), now) }
+            }
+        }
+    }
+
+    /// The user knows that the connection is of no use any more, or that waiting is over.
+    fn reconnect(&mut self, now: Time) -> Next {
+        let core = &mut self.core;
+        match core.state {
+            State::Disconnected | State::Disconnecting => Next::Nothing,
+            State::Handshaking => {
+                if let Handshake::Waiting(_) = core.handshake {
+                    core.handshake = Handshake::Waiting(now);
+                }
+                Next::Nothing
+            }
+            State::Connecting | State::Connected | State::Unconnected => {
+                let failure = Failure::new(FailureKind::Lost, "the connection is made anew, as asked for");
+                if core.transport().is_duplex() {
+                    core.emit(Output::CloseWebSocket { graceful: false });
+                } else if let Some(exchange) = core.lane.busy.take() {
+                    core.emit(Output::Cancel(exchange));
+                }
+                let sent = core.requests.sent();
+                core.fail_requests(&sent, &failure, now);
+                core.connect.gap |=
+                    core.window.batch().is_none() && matches!(core.connect.stage, ConnectStage::Sent(_));
+                core.abandon_connect();
+                core.lost(now, &LostCause::Transport(failure));
+                core.state = State::Unconnected;
+                core.connect.stage = ConnectStage::Waiting(now);
+                Next::Nothing
             }
         }
     }
@@ -493,9 +580,9 @@ impl Session {
             let exchange = core.requests.get(id).and_then(|request| request.exchange);
             core.veto(id, reason, now);
             if exchange.is_some_and(|exchange| {
-                core.requests.of_exchange(exchange).is_empty() && core.busy == Some(exchange)
+                core.requests.of_exchange(exchange).is_empty() && core.lane.busy == Some(exchange)
             }) {
-                core.busy = None;
+                core.lane.busy = None;
             }
         }
         Next::Nothing

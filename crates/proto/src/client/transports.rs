@@ -20,11 +20,16 @@ struct Known {
     avoid_until: Option<Time>,
     /// What it failed with in the round of attempts that is under way.
     failed: Option<Failure>,
+    /// The server of this session speaks it.
+    offered: bool,
 }
 
 impl Transports {
     pub(super) fn new(order: &[ConnectionType]) -> Self {
-        let known = order.iter().map(|&kind| Known { kind, avoid_until: None, failed: None }).collect();
+        let known = order
+            .iter()
+            .map(|&kind| Known { kind, avoid_until: None, failed: None, offered: true })
+            .collect();
         Self { known, current: order.first().copied().unwrap_or(ConnectionType::LongPolling) }
     }
 
@@ -72,13 +77,34 @@ impl Transports {
         Some(next.kind)
     }
 
-    /// Leaves the current transport alone for a while. Whether there is another to use meanwhile.
-    pub(super) fn avoid_current(&mut self, now: Time, span: Duration) -> bool {
+    /// Leaves the current transport alone for a while.
+    pub(super) fn avoid_current(&mut self, now: Time, span: Duration) {
         let current = self.current;
         for known in self.known.iter_mut().filter(|known| known.kind == current) {
             known.avoid_until = Some(now + span);
         }
-        self.known.iter().any(|known| known.avoid_until.is_none())
+    }
+
+    /// The transport to use in place of the current one, which fails; `None` when there is no other to be had.
+    pub(super) fn alternative(&self) -> Option<ConnectionType> {
+        let usable =
+            |known: &&Known| known.offered && known.avoid_until.is_none() && known.kind != self.current;
+        self.known.iter().find(usable).map(|known| known.kind)
+    }
+
+    /// A transport that the user prefers to the current one, and that has been left alone for long enough.
+    pub(super) fn better(&self, now: Time) -> Option<ConnectionType> {
+        let preferred = self.known.iter().take_while(|known| known.kind != self.current);
+        let usable = |known: &&Known| known.offered && known.avoid_until.is_none_or(|until| until <= now);
+        preferred.into_iter().find(usable).map(|known| known.kind)
+    }
+
+    /// Uses another transport from now on.
+    pub(super) fn switch(&mut self, to: ConnectionType) {
+        self.current = to;
+        for known in self.known.iter_mut().filter(|known| known.kind == to) {
+            known.avoid_until = None;
+        }
     }
 
     /// What to tell of a round in which all failed: each transport's failure, the preferred one's kind.
@@ -95,17 +121,22 @@ impl Transports {
         }
     }
 
-    /// Chooses among what the server offers, in the user's order: the current one if it is as good as any that
-    /// need not be avoided. A server that names nothing accepts what carried its reply.
-    pub(super) fn negotiate(&mut self, offered: &[ConnectionType], named: bool) -> Option<ConnectionType> {
-        if !named {
-            return Some(self.current);
+    /// Chooses among what the server offers, in the user's order, less what failed a moment ago: that is left alone
+    /// until `retry_at`. A server that names nothing accepts what carried its reply.
+    pub(super) fn negotiate(
+        &mut self,
+        offered: &[ConnectionType],
+        named: bool,
+        retry_at: Time,
+    ) -> Option<ConnectionType> {
+        for known in &mut self.known {
+            known.offered = if named { offered.contains(&known.kind) } else { known.kind == self.current };
+            if known.failed.is_some() {
+                known.avoid_until.get_or_insert(retry_at);
+            }
         }
-        let chosen = self
-            .known
-            .iter()
-            .filter(|known| offered.contains(&known.kind))
-            .min_by_key(|known| known.avoid_until.is_some() || known.failed.is_some())?;
+        let usable = self.known.iter().filter(|known| known.offered);
+        let chosen = usable.min_by_key(|known| known.avoid_until.is_some())?;
         self.current = chosen.kind;
         Some(chosen.kind)
     }

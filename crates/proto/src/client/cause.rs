@@ -1,0 +1,59 @@
+//! Why messages stop flowing, and what the server said about it.
+
+use super::failure::{Failure, FailureKind};
+use crate::error::BayeuxError;
+use crate::message::Message;
+
+/// Why messages stopped flowing.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LostCause {
+    /// The transport failed.
+    #[error("{0}")]
+    Transport(Failure),
+    /// The server answered a handshake or connect with a refusal.
+    #[error("the server refused: {}", server_error(.0))]
+    Refused(Box<Message>),
+    /// The server knows the session no more.
+    #[error("the server has forgotten the session: {}", server_error(.0))]
+    SessionLost(Box<Message>),
+}
+
+impl LostCause {
+    /// Whether trying again is bound to fail until somebody changes something: a certificate that is not trusted, a
+    /// host name that does not exist, credentials that the server refuses.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Transport(failure) => matches!(
+                failure.kind(),
+                FailureKind::Tls
+                    | FailureKind::UnknownHost
+                    | FailureKind::Http { status: 401 | 403 }
+                    | FailureKind::UpgradeRefused { status: 401 | 403 }
+            ),
+            Self::Refused(reply) => matches!(server_error(reply).code(), Some(401 | 403)),
+            Self::SessionLost(_) => false,
+        }
+    }
+
+    /// What happened to the transport, when that is the cause.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Transport(failure) => Some(failure),
+            Self::Refused(_) | Self::SessionLost(_) => None,
+        }
+    }
+}
+
+/// The error of a refusing reply. Salesforce hides the real reason of a refused handshake in its `ext`.
+pub(super) fn server_error(message: &Message) -> BayeuxError {
+    if let Some(reason) =
+        message.ext_value("sfdc").and_then(|sfdc| Some(sfdc.get("failureReason")?.as_str()?.to_owned()))
+    {
+        return BayeuxError::parse(reason);
+    }
+    message.fields().error.clone().unwrap_or_else(|| {
+        let text = if message.channel() == "/meta/disconnect" { "disconnected by the server" } else { "" };
+        BayeuxError::parse(text)
+    })
+}

@@ -1,0 +1,78 @@
+//! From an event to its receivers: each once, in order, and not before they have room.
+
+use std::time::Duration;
+
+use super::ack::Place;
+use super::contract::{ExchangeId, Output, SinkId};
+use super::core::{ConnectStage, Core};
+use super::event::State;
+use crate::message::Message;
+use crate::time::Time;
+
+/// A connect that only asks again for what a receiver had no room for follows after this, at first.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// And after this at last: CometD servers keep a session that does not connect for 10 s, unless they say otherwise.
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+impl Core {
+    /// The place of an event among those that the outstanding connect has brought, if the server keeps them for us.
+    pub(super) fn place(&mut self, exchange: Option<ExchangeId>) -> Option<Place> {
+        let ConnectStage::Sent(sent) = self.connect.stage else { return None };
+        if exchange.is_some_and(|exchange| exchange != sent.exchange) {
+            return None;
+        }
+        self.window.place()
+    }
+
+    /// Hands an event to its receivers.
+    pub(super) fn deliver(&mut self, message: Message, place: Option<Place>) {
+        let sinks = self.subscriptions.route(message.channel());
+        let admitted = match place {
+            None => None,
+            Some(Place::New(place)) => self.rooms.admit(&sinks, place, message.data().as_bytes().len(), true),
+            Some(Place::Again(place)) => {
+                self.rooms.admit(&sinks, place, message.data().as_bytes().len(), false)
+            }
+        };
+        let sinks = admitted.map_or(sinks, Into::into);
+        if !sinks.is_empty() {
+            self.emit(Output::Deliver { sinks, message });
+        }
+    }
+
+    /// The reply to a connect ends a batch. It is acknowledged when all receivers have what was in it; until then
+    /// the server keeps it, and sends it again.
+    pub(super) fn end_batch(&mut self, batch: u64) {
+        self.rooms.settle(self.window.seen());
+        if self.rooms.any_missed() {
+            self.connect.held_turns = self.connect.held_turns.saturating_add(1);
+        } else {
+            self.window.close(batch);
+            self.connect.held_turns = 0;
+        }
+    }
+
+    /// A receiver has room, or needs none.
+    pub(super) fn room(&mut self, sink: SinkId, room: Option<(usize, usize)>, now: Time) {
+        self.rooms.set(sink, room);
+        if self.connect.held_turns > 0
+            && self.hold_back().is_zero()
+            && matches!(self.connect.stage, ConnectStage::Waiting(_))
+            && self.state == State::Connected
+        {
+            self.connect.stage = ConnectStage::Waiting(now + self.interval().unwrap_or_default());
+        }
+    }
+
+    /// How long the next connect is to be put off, because a receiver could take nothing of what it would bring.
+    pub(super) fn hold_back(&self) -> Duration {
+        if self.connect.held_turns == 0 || self.rooms.any_ready() {
+            return Duration::ZERO;
+        }
+        let last = match self.advice.max_interval.filter(|kept| !kept.is_zero()) {
+            Some(kept) => LAST_PAUSE.min(kept / 2),
+            None => LAST_PAUSE,
+        };
+        FIRST_PAUSE.saturating_mul(1 << (self.connect.held_turns - 1).min(8)).min(last)
+    }
+}

@@ -1,0 +1,3 @@
+//! The wire form of each extension.
+
+pub mod ack;
