@@ -349,6 +349,9 @@ impl Session {
         // Replies without data are no part of what the server keeps for us.
         let kept = message.has_data() || message.fields().successful.is_none();
         let place = if kept { self.core.place(exchange) } else { None };
+        if kept {
+            self.core.not_idle(now);
+        }
         let seen = matches!(place, Some(Place::Again(_)));
         let is_reply = if seen {
             false
@@ -370,7 +373,6 @@ impl Session {
                 return Next::Nothing;
             }
         }
-        self.core.not_idle(now);
         self.core.count_handshake_event(now);
         self.core.deliver(message, place);
         Next::Nothing
