@@ -45,7 +45,7 @@ impl Core {
         // What waits goes first: the subscriptions of a new session.
         self.flush();
         // The first connect, and each after a failure, asks to be answered at once: that proves the way.
-        let probe = !self.connect.proven;
+        let probe = self.connect.proven.is_none();
         let id = self.new_id();
         let exchange = self.new_exchange();
         let mut message = Message::meta(Channel::CONNECT).with_id(id);
@@ -80,7 +80,6 @@ impl Core {
     }
 
     fn connect_granted(&mut self, sent: Sent, reply: Message, now: Time) -> Next {
-        self.failures = 0;
         self.auth.unproven = false;
         self.connect.refused_upgrades = 0;
         match reply.fields().advice.as_ref().and_then(|advice| advice.reconnect) {
@@ -88,7 +87,8 @@ impl Core {
             Some(Reconnect::Handshake) => return Next::Rehandshake(LostCause::SessionLost(Box::new(reply))),
             Some(Reconnect::Retry) | None => {}
         }
-        self.connect.proven = true;
+        self.failures = 0;
+        self.connect.proven.get_or_insert(now);
         self.connect.session_proven = true;
         self.lost_since = None;
         let quick = !sent.probe && !self.connect.events && now.since(sent.at) < AT_ONCE;
@@ -114,7 +114,7 @@ impl Core {
     /// Says that messages flow, once the first connect is answered and all subscriptions are settled.
     pub(super) fn announce_connected(&mut self) {
         let recovering = matches!(self.state, State::Connecting | State::Unconnected);
-        if !recovering || !self.connect.proven || self.subscriptions.any_pending() {
+        if !recovering || self.connect.proven.is_none() || self.subscriptions.any_pending() {
             return;
         }
         self.state = State::Connected;
@@ -207,19 +207,20 @@ impl Core {
     /// (CometD's `BayeuxClient` counts the same: timeout, interval and maxInterval).
     fn connect_again(&mut self, cause: LostCause, now: Time) -> Next {
         self.lost(now, &cause);
-        self.failures = self.failures.saturating_add(1);
         self.state = State::Unconnected;
         let Some(interval) = self.interval() else {
             return self.schedule_connect(None, now);
         };
-        let pause = self.backoff(self.failures).max(interval);
+        let failures = self.failures.saturating_add(1);
+        let pause = self.backoff(failures.saturating_add(self.relapses())).max(interval);
         if let Some(kept) = self.advice.max_interval.filter(|kept| !kept.is_zero()) {
             let away = now.since(self.lost_since.unwrap_or(now)) + pause;
             if away > self.advice.timeout.unwrap_or_default() + interval + kept {
                 return Next::Rehandshake(cause);
             }
         }
-        self.event(Event::Retrying { delay: pause, failures: self.failures, cause });
+        self.failures = failures;
+        self.event(Event::Retrying { delay: pause, failures, cause });
         self.schedule_connect(Some(pause), now)
     }
 

@@ -20,6 +20,9 @@ use crate::id::{ClientId, MessageId};
 use crate::message::{Message, Subscription};
 use crate::time::Time;
 
+/// A success that ends sooner than this was none.
+const LASTING: Duration = Duration::from_secs(10);
+
 /// The state of a session. Each part of its behaviour is an `impl` in a file of its own, which may use those below
 /// it: `calls`, then `connect`, then `handshake`, then `session`. What belongs above is returned as [`Next`].
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(super) struct Core {
     pub(super) sessions: u64,
     /// Attempts that failed in a row, of any kind.
     pub(super) failures: u32,
+    /// Successes in a row that did not last.
+    pub(super) lapses: u32,
     pub(super) lost_since: Option<Time>,
     pub(super) last_failure: Option<Failure>,
     pub(super) last_received: Time,
@@ -75,8 +80,8 @@ pub(super) enum Handshake {
 #[derive(Debug, PartialEq)]
 pub(super) struct Connect {
     pub(super) stage: ConnectStage,
-    /// Whether a connect succeeded since the last loss.
-    pub(super) proven: bool,
+    /// Since when connects succeed; `None` since the last loss.
+    pub(super) proven: Option<Time>,
     /// Whether one ever succeeded in this session.
     pub(super) session_proven: bool,
     /// Successful connects in a row that came back at once with nothing.
@@ -149,7 +154,7 @@ impl Core {
             handshake_reply: None,
             connect: Connect {
                 stage: ConnectStage::Idle,
-                proven: false,
+                proven: None,
                 session_proven: false,
                 idle_turns: 0,
                 events: false,
@@ -160,6 +165,7 @@ impl Core {
             closing: None,
             sessions: 0,
             failures: 0,
+            lapses: 0,
             lost_since: None,
             last_failure: None,
             last_received: Time::ZERO,
@@ -228,9 +234,26 @@ impl Core {
         self.config.backoff.delay(failures.max(1), &mut self.random)
     }
 
+    /// How many failures the successes count for that did not last: success and failure in turn would be a loop
+    /// without a growing pause else. The first is forgiven.
+    pub(super) fn relapses(&self) -> u32 {
+        self.lapses.saturating_sub(1)
+    }
+
+    /// The pause before something that is done at once, unless it was just done before.
+    pub(super) fn pause_after_relapses(&mut self) -> Duration {
+        match self.relapses() {
+            0 => Duration::ZERO,
+            relapses => self.backoff(relapses),
+        }
+    }
+
     /// Notes that messages flow no more, and says so once.
     pub(super) fn lost(&mut self, now: Time, cause: &LostCause) {
-        self.connect.proven = false;
+        if let Some(since) = self.connect.proven.take() {
+            let lasted = now.since(since) >= LASTING;
+            self.lapses = if lasted { 0 } else { self.lapses.saturating_add(1) };
+        }
         if self.lost_since.is_none() {
             self.lost_since = Some(now);
         }
@@ -317,7 +340,7 @@ impl Core {
         self.subscriptions.keep_inbox_only();
         self.handshake = Handshake::Idle;
         self.connect.stage = ConnectStage::Idle;
-        self.connect.proven = false;
+        self.connect.proven = None;
         self.client_id = None;
         self.auth.asking = false;
         self.state = State::Disconnected;

@@ -24,7 +24,7 @@ impl Core {
     pub(super) fn start_handshake(&mut self, pause: Duration, now: Time) {
         self.state = State::Handshaking;
         self.client_id = None;
-        self.connect.proven = false;
+        self.connect.proven = None;
         self.connect.session_proven = false;
         // What the last session was told to do next is no advice to this one.
         self.advice.reconnect = None;
@@ -200,7 +200,7 @@ impl Core {
                 LostCause::Transport(failure) => CloseReason::Failed(failure),
             });
         };
-        let delay = self.backoff(self.failures).max(interval);
+        let delay = self.backoff(self.failures.saturating_add(self.relapses())).max(interval);
         self.event(Event::Retrying { delay, failures: self.failures, cause });
         self.start_handshake(delay, now);
         Next::Nothing

@@ -176,6 +176,7 @@ impl Session {
         }
         core.opening = Some(Opening { call, deadline: core.config.open_timeout.map(|span| now + span) });
         core.failures = 0;
+        core.lapses = 0;
         core.lost_since = None;
         core.last_failure = None;
         core.handshake_reply = None;
@@ -226,10 +227,10 @@ impl Session {
         core.void_subscription_requests();
         // A session that never got to a connect was lost at once: to ask again without a pause would be a loop.
         let delay = if core.connect.session_proven {
-            std::time::Duration::ZERO
+            core.pause_after_relapses()
         } else {
             core.failures = core.failures.saturating_add(1);
-            let failures = core.failures;
+            let failures = core.failures.saturating_add(core.relapses());
             core.backoff(failures)
         };
         let delay = delay.max(core.interval().unwrap_or_default());
@@ -526,7 +527,7 @@ impl Session {
                 core.fail_requests(&sent, &failure, now);
                 if matches!(core.connect.stage, ConnectStage::Sent(_)) {
                     core.connect.stage = ConnectStage::Waiting(now);
-                    core.connect.proven = false;
+                    core.connect.proven = None;
                 }
             }
             Ok(()) => {}
