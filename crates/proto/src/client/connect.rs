@@ -62,7 +62,7 @@ impl Core {
         // What waits goes first: the subscriptions of a new session.
         self.flush(now);
         // The first connect, and each after a failure, asks to be answered at once: that proves the way.
-        let probe = !self.connect.proven;
+        let probe = self.connect.proven.is_none();
         let id = self.new_id();
         let exchange = self.new_exchange();
         let mut message = Message::meta(Channel::CONNECT).with_id(id);
@@ -101,7 +101,6 @@ impl Core {
     }
 
     fn connect_granted(&mut self, sent: Sent, reply: Message, now: Time) -> Next {
-        self.recovered();
         self.auth.unproven = false;
         self.connect.strikes = 0;
         if let Some(from) = self.connect.trial.take() {
@@ -115,7 +114,8 @@ impl Core {
             Some(Reconnect::Handshake) => return Next::Rehandshake(LostCause::SessionLost(Box::new(reply))),
             Some(Reconnect::Retry) | None => {}
         }
-        self.connect.proven = true;
+        self.recovered();
+        self.connect.proven.get_or_insert(now);
         self.connect.session_proven = true;
         self.lost_since = None;
         let quick = !sent.probe && !self.connect.events && now.since(sent.at) < AT_ONCE;
@@ -142,7 +142,7 @@ impl Core {
     /// Says that messages flow, once the first connect is answered and all subscriptions are settled.
     pub(super) fn announce_connected(&mut self) {
         let recovering = matches!(self.state, State::Connecting | State::Unconnected);
-        if !recovering || !self.connect.proven || self.subscriptions.any_pending() {
+        if !recovering || self.connect.proven.is_none() || self.subscriptions.any_pending() {
             return;
         }
         if std::mem::take(&mut self.connect.gap) {
@@ -265,10 +265,11 @@ impl Core {
     /// Tries, between two turns of a connection that works, whether a better transport works again. The session is
     /// the same; only if the server takes its next connect there, everything moves.
     fn begin_trial(&mut self, now: Time) {
-        let settled = self.state == State::Connected && self.connect.proven && self.connect.held_turns == 0;
+        let settled =
+            self.state == State::Connected && self.connect.proven.is_some() && self.connect.held_turns == 0;
         if let Some(better) = self.transports.better(now).filter(|_| settled) {
             self.connect.trial = Some(self.transport());
-            self.connect.proven = false;
+            self.connect.proven = None;
             self.transports.switch(better);
         }
     }
@@ -282,7 +283,7 @@ impl Core {
         if let Some(back) = self.connect.trial.take() {
             self.transports.switch(back);
         }
-        self.connect.proven = true;
+        self.connect.proven = Some(now);
         self.schedule_connect(Some(Duration::ZERO), now)
     }
 

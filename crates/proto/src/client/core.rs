@@ -24,6 +24,9 @@ use crate::id::{ClientId, MessageId};
 use crate::message::{Message, Subscription};
 use crate::time::Time;
 
+/// A success that ends sooner than this was none.
+const LASTING: Duration = Duration::from_secs(10);
+
 /// The state of a session. Each part of its behaviour is an `impl` in a file of its own, which may use those below
 /// it: `calls`, then `connect`, then `handshake`, then `session`. What belongs above is returned as [`Next`].
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub(super) struct Core {
     pub(super) failures: u32,
     /// When the first of them did.
     pub(super) failing_since: Option<Time>,
+    /// Successes in a row that did not last.
+    pub(super) lapses: u32,
     pub(super) lost_since: Option<Time>,
     pub(super) last_failure: Option<Failure>,
     pub(super) last_received: Time,
@@ -87,8 +92,8 @@ pub(super) enum Handshake {
 #[derive(Debug, PartialEq)]
 pub(super) struct Connect {
     pub(super) stage: ConnectStage,
-    /// Whether a connect succeeded since the last loss.
-    pub(super) proven: bool,
+    /// Since when connects succeed; `None` since the last loss.
+    pub(super) proven: Option<Time>,
     /// Whether one ever succeeded in this session.
     pub(super) session_proven: bool,
     /// Successful connects in a row that came back at once with nothing.
@@ -180,7 +185,7 @@ impl Core {
             handshake_reply: None,
             connect: Connect {
                 stage: ConnectStage::Idle,
-                proven: false,
+                proven: None,
                 session_proven: false,
                 idle_turns: 0,
                 events: false,
@@ -198,6 +203,7 @@ impl Core {
             sessions: 0,
             failures: 0,
             failing_since: None,
+            lapses: 0,
             lost_since: None,
             last_failure: None,
             last_received: Time::ZERO,
@@ -288,16 +294,33 @@ impl Core {
                 LostCause::Transport(failure) => CloseReason::Failed(failure.clone()),
             });
         };
-        let delay = self.backoff(failures);
+        let delay = self.backoff(failures.saturating_add(self.relapses()));
         match self.config.retry.verdict(&FailedAttempt { cause, failures, elapsed, delay }) {
             Some(delay) => Ok(delay.max(interval)),
             None => Err(CloseReason::GaveUp { failures, elapsed, cause: Box::new(cause.clone()) }),
         }
     }
 
+    /// How many failures the successes count for that did not last: success and failure in turn would be a loop
+    /// without a growing pause else. The first is forgiven.
+    pub(super) fn relapses(&self) -> u32 {
+        self.lapses.saturating_sub(1)
+    }
+
+    /// The pause before something that is done at once, unless it was just done before.
+    pub(super) fn pause_after_relapses(&mut self) -> Duration {
+        match self.relapses() {
+            0 => Duration::ZERO,
+            relapses => self.backoff(relapses),
+        }
+    }
+
     /// Notes that messages flow no more, and says so once.
     pub(super) fn lost(&mut self, now: Time, cause: &LostCause) {
-        self.connect.proven = false;
+        if let Some(since) = self.connect.proven.take() {
+            let lasted = now.since(since) >= LASTING;
+            self.lapses = if lasted { 0 } else { self.lapses.saturating_add(1) };
+        }
         if self.lost_since.is_none() {
             self.lost_since = Some(now);
         }
@@ -384,7 +407,7 @@ impl Core {
         self.subscriptions.keep_inbox_only();
         self.handshake = Handshake::Idle;
         self.connect.stage = ConnectStage::Idle;
-        self.connect.proven = false;
+        self.connect.proven = None;
         self.connect.trial = None;
         self.connect.gap = false;
         self.rooms.forget();

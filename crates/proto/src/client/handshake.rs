@@ -26,8 +26,9 @@ impl Core {
     pub(super) fn start_handshake(&mut self, pause: Duration, now: Time) {
         self.state = State::Handshaking;
         self.client_id = None;
-        self.connect.proven = false;
+        self.connect.proven = None;
         self.connect.session_proven = false;
+        self.connect.trial = None;
         // What the last session was told to do next is no advice to this one.
         self.advice.reconnect = None;
         self.transports.begin_round(now);

@@ -202,6 +202,7 @@ impl Session {
         }
         core.opening = Some(Opening { call, deadline: core.config.open_timeout.map(|span| now + span) });
         core.recovered();
+        core.lapses = 0;
         core.lost_since = None;
         core.last_failure = None;
         core.handshake_reply = None;
@@ -253,7 +254,7 @@ impl Session {
         // A session that never got to a connect was lost at once: to ask again without a pause would be a loop, and
         // to ask with the same cookies may be the same again.
         let delay = if core.connect.session_proven {
-            core.interval().unwrap_or_default()
+            core.pause_after_relapses().max(core.interval().unwrap_or_default())
         } else {
             core.emit(Output::ResetCookies);
             match core.attempt_failed(&cause, now) {
@@ -615,7 +616,7 @@ impl Session {
                 core.fail_requests(&sent, &failure, now);
                 if matches!(core.connect.stage, ConnectStage::Sent(_)) {
                     core.connect.stage = ConnectStage::Waiting(now);
-                    core.connect.proven = false;
+                    core.connect.proven = None;
                 }
             }
             Ok(()) => {}
