@@ -22,6 +22,7 @@ use crate::operation::{encode, parse};
 use crate::queue::{Capacity, Overflow, Queue};
 use crate::receiver::Receiver;
 use crate::shared::{Command, Shared};
+use crate::snapshot::SessionSnapshot;
 use crate::stream::Subscription;
 
 /// How many wishes of handles may wait for the driver.
@@ -84,6 +85,60 @@ impl Client {
     pub async fn open(&self) -> Result<(), Error> {
         let reply = self.call(Operation::Open).await;
         reply.map(drop).map_err(|cause| Error::new("open", cause))
+    }
+
+    /// Opens the connection with the session of a [`SessionSnapshot`], as another client or process left it: with its
+    /// id, its cookies, its transport and its subscriptions. If the server has forgotten it, a new session takes its
+    /// place, and [`Event::Rehandshaken`](crate::Event::Rehandshaken) and [`Event::GapPossible`](crate::Event::GapPossible) tell so.
+    ///
+    /// With the acknowledge extension nothing is missed. Messages of channels that were streams come to the inbox
+    /// until the stream is made again with [`stream`](Client::stream).
+    ///
+    /// # Errors
+    /// As [`open`](Client::open); and when the snapshot is of another server, which must not get its secrets. The
+    /// snapshot can be tried again.
+    ///
+    /// # Cancel safety
+    /// As [`open`](Client::open).
+    pub async fn resume(&self, snapshot: &SessionSnapshot) -> Result<(), Error> {
+        let (session, cookies) = snapshot.parts(&self.inner.url)?;
+        let failed = |cause| Error::new("resume", cause);
+        send(&self.start(), Command::RestoreCookies(cookies)).await.map_err(failed)?;
+        self.call(Operation::Resume(Box::new(session))).await.map(drop).map_err(failed)
+    }
+
+    /// Leaves the session without telling the server, which keeps it for a while (CometD's `maxInterval`, 10 s by
+    /// default), and closes the client. The snapshot can be [resumed](Client::resume) here or in another process;
+    /// what was received stays receivable here. Calls that wait fail: it is best to await them before.
+    ///
+    /// # Errors
+    /// When there is no session: the client is closed, or is asking for one.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the session may have been left, and its snapshot lost; the client is closed then.
+    pub async fn suspend(&self) -> Result<SessionSnapshot, Error> {
+        self.take_snapshot("suspend", true).await
+    }
+
+    /// What is to be remembered of the session that goes on, in case this process ends without a chance to
+    /// [`suspend`](Client::suspend). Whoever resumes it later may get messages again that this client got meanwhile.
+    ///
+    /// # Errors
+    /// When there is no session: the client is closed, or is asking for one.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn snapshot(&self) -> Result<SessionSnapshot, Error> {
+        self.take_snapshot("snapshot", false).await
+    }
+
+    async fn take_snapshot(&self, name: &'static str, leave: bool) -> Result<SessionSnapshot, Error> {
+        let failed = |cause| Error::new(name, cause);
+        let driver = self.driver().ok_or_else(|| failed(not_open()))?;
+        let (reply, wait) = oneshot::channel();
+        send(&driver, Command::Snapshot { leave, reply }).await.map_err(failed)?;
+        let (session, cookies) = wait.await.ok().flatten().ok_or_else(|| failed(not_open()))?;
+        Ok(SessionSnapshot::new(&self.inner.url, session, cookies))
     }
 
     /// Closes the connection in good order: publishes that wait are sent, the server is told, sockets are closed.
@@ -449,7 +504,7 @@ impl Client {
 
     async fn call(&self, operation: Operation) -> Result<Message, Cause> {
         let driver = match operation {
-            Operation::Open => self.start(),
+            Operation::Open | Operation::Resume(_) => self.start(),
             _ => self.driver().ok_or_else(not_open)?,
         };
         let (reply, wait) = oneshot::channel();

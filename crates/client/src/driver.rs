@@ -34,6 +34,9 @@ const BURST: usize = 256;
 /// How many rounds are made before other tasks get their turn.
 const ROUNDS: usize = 16;
 
+/// A call whose outcome nobody waits for.
+const NOBODY: CallId = CallId(u64::MAX);
+
 /// What a driver is made of.
 #[derive(Clone)]
 pub(crate) struct Parts {
@@ -201,7 +204,9 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Call(call, operation, reply) => {
-                if matches!(operation, Operation::Open) && self.session.state() == State::Disconnected {
+                if matches!(operation, Operation::Open | Operation::Resume(_))
+                    && self.session.state() == State::Disconnected
+                {
                     self.shared.inbox.reopen();
                 }
                 self.calls.insert(call, reply);
@@ -224,6 +229,21 @@ impl Driver {
             }
             Command::Detach(sink) => self.detach(sink),
             Command::Reconnect => self.handle(Input::Reconnect),
+            Command::Snapshot { leave, reply } => {
+                let snapshot = self.session.snapshot(!leave);
+                // A caller that went away meanwhile must not lose the session.
+                let taken = reply.send(snapshot.map(|session| (session, self.parts.http.save_cookies())));
+                if leave && taken.is_ok() {
+                    self.handle(Input::Call(NOBODY, Operation::Suspend));
+                }
+            }
+            Command::RestoreCookies(saved) => {
+                if self.session.state() == State::Disconnected
+                    && let Err(error) = self.parts.http.restore_cookies(&saved)
+                {
+                    tracing::warn!(%error, "the cookies of the snapshot cannot be read");
+                }
+            }
             Command::Forget(call) => {
                 self.calls.remove(&call);
                 self.handle(Input::Forget(call));
@@ -234,9 +254,7 @@ impl Driver {
     fn detach(&mut self, sink: SinkId) {
         if let Some(Sink { channel: Some(channel), .. }) = self.sinks.remove(&sink) {
             self.handle(Input::Room(sink, None));
-            // Nobody waits for the outcome, so the call needs no id of its own.
-            let call = CallId(u64::MAX);
-            self.handle(Input::Call(call, Operation::Unsubscribe { channel, sink }));
+            self.handle(Input::Call(NOBODY, Operation::Unsubscribe { channel, sink }));
         }
     }
 

@@ -22,6 +22,7 @@
 //! | [`stream`](Client::stream), [`messages`](Client::messages) | gives a channel a queue of its own, typed or raw |
 //! | [`publish`](Client::publish), [`batch`](Client::batch), [`request`](Client::request) | sends, and returns the server's reply or the service's answer |
 //! | [`events`](Client::events), [`state`](Client::state) | tells how the connection fares |
+//! | [`suspend`](Client::suspend), [`resume`](Client::resume) | leaves a session to another process, and goes on with it |
 //! | [`close`](Client::close), [`run`](Client::run) | ends the session in good order, or a scope with it |
 //!
 //! # What it takes care of
@@ -46,6 +47,7 @@ mod operation;
 mod queue;
 mod receiver;
 mod shared;
+mod snapshot;
 mod stream;
 mod transport;
 mod wire_log;
@@ -58,6 +60,7 @@ pub use error::{Error, ErrorKind};
 pub use events::Events;
 pub use extension::{Extension, Veto};
 pub use queue::Overflow;
+pub use snapshot::SessionSnapshot;
 pub use stream::Subscription;
 pub use transport::{Proxy, TlsOptions};
 

@@ -49,7 +49,9 @@ impl Core {
             Operation::Subscribe { channel, sink } => self.subscribe(call, channel, sink, group, now),
             Operation::Unsubscribe { channel, sink } => self.unsubscribe(call, channel, sink, group, now),
             // The session above takes these itself.
-            Operation::Open | Operation::Close => Err(CallError::AlreadyOpen),
+            Operation::Open | Operation::Resume(_) | Operation::Close | Operation::Suspend => {
+                Err(CallError::AlreadyOpen)
+            }
         };
         if let Err(error) = taken {
             self.resolve(Some(call), Err(error));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::event::Event;
 use super::failure::Failure;
 use super::outcome::CallResult;
+use super::snapshot::SessionSnapshot;
 use crate::channel::Channel;
 use crate::connection_type::ConnectionType;
 use crate::data::Data;
@@ -37,6 +38,8 @@ pub struct ExchangeId(pub u64);
 pub enum Operation {
     /// Open the session: resolves when messages flow.
     Open,
+    /// Go on with a session of another process: resolves as [`Operation::Open`].
+    Resume(Box<SessionSnapshot>),
     /// Receive the messages of a channel or pattern.
     Subscribe {
         /// The channel.
@@ -69,6 +72,8 @@ pub enum Operation {
     },
     /// End the session in good order.
     Close,
+    /// Leave the session without a word, so that another process can go on with it.
+    Suspend,
 }
 
 /// What happens to a session.
