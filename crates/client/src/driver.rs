@@ -26,6 +26,7 @@ use crate::error::Cause;
 use crate::extension::Extension;
 use crate::queue::Queue;
 use crate::shared::{Command, Shared};
+use crate::telemetry::Telemetry;
 use crate::transport::{HttpStack, LongPolling, LongPollingEvent, WebSocket, WebSocketEvent, display_url};
 use crate::wire_log;
 
@@ -71,6 +72,7 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Time>,
     subscriptions_version: u64,
+    telemetry: Telemetry,
 }
 
 type Asking = Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send>>;
@@ -106,6 +108,7 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
             subscriptions_version: 0,
+            telemetry: Telemetry::new(&parts.session.endpoint),
             shared,
             parts,
         }
@@ -361,6 +364,7 @@ impl Driver {
         if messages.is_empty() {
             return;
         }
+        self.telemetry.sent.increment(messages.len() as u64);
         let mut headers = self.credentials.clone();
         let body = codec::encode(&messages);
         wire_log::log(">", transport.as_str(), &body);
@@ -419,6 +423,7 @@ impl Driver {
 
     fn deliver(&mut self, sinks: &[SinkId], message: Message) {
         if let Some((last, others)) = sinks.split_last() {
+            self.telemetry.received.increment(1);
             for sink in others {
                 if let Some(sink) = self.sinks.get_mut(sink) {
                     sink.batch.push(message.clone());
@@ -448,6 +453,9 @@ impl Driver {
     fn resolve(&mut self, call: CallId, result: CallResult) {
         // What came before a reply is there when the caller hears of the reply.
         self.hand_over();
+        if result.is_err() {
+            self.telemetry.failed_calls.increment(1);
+        }
         if let Some(reply) = self.calls.remove(&call) {
             if let Ok(message) = &result
                 && message.channel() == Channel::HANDSHAKE
@@ -462,6 +470,7 @@ impl Driver {
 
     fn event(&mut self, event: Event) {
         tracing::debug!(?event, "event");
+        self.telemetry.event(&event);
         if let Event::Closed(reason) = &event {
             self.end(reason);
         }

@@ -34,6 +34,15 @@
 //!
 //! The client logs with [`tracing`]: its events at `debug`, and each body and frame at `trace` of the target
 //! `bayeux::wire`, without secrets.
+//!
+//! # Features
+//!
+//! - `metrics` (off by default): counts through the facade [`metrics`](https://docs.rs/metrics), each with the label
+//!   `endpoint`: the gauge `bayeux_connected`; and the counters `bayeux_messages_received_total`,
+//!   `bayeux_messages_sent_total`, `bayeux_messages_dropped_total`, `bayeux_calls_failed_total`,
+//!   `bayeux_connections_lost_total`, `bayeux_retries_total`, `bayeux_rehandshakes_total`,
+//!   `bayeux_resubscriptions_refused_total`, `bayeux_transport_changes_total`, `bayeux_gaps_possible_total` and
+//!   `bayeux_closed_total`.
 
 mod auth;
 mod batch;
@@ -49,6 +58,7 @@ mod receiver;
 mod shared;
 mod snapshot;
 mod stream;
+mod telemetry;
 mod transport;
 mod wire_log;
 

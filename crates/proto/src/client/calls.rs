@@ -202,6 +202,7 @@ impl Core {
             give_up,
             exchange: None,
             again: false,
+            accepted: false,
             stamp: Stamp::default(),
         }
     }
@@ -280,8 +281,8 @@ impl Core {
     /// A reply to the request `id`.
     pub(super) fn reply(&mut self, id: u64, reply: Message, now: Time) -> Next {
         let Some(request) = self.requests.get(id) else { return Next::Nothing };
-        let acknowledged = request.kind == Kind::Service && reply.is_successful() && !reply.has_data();
-        if acknowledged {
+        if request.kind == Kind::Service && reply.is_successful() && !reply.has_data() {
+            self.requests.accept(id);
             return Next::Nothing;
         }
         let Some(request) = self.requests.remove(id) else { return Next::Nothing };
@@ -396,6 +397,17 @@ impl Core {
         }
     }
 
+    /// The session is gone, and with it the answers that were to come in it.
+    pub(super) fn fail_accepted(&mut self, now: Time) {
+        for id in self.requests.ids(|request| request.accepted) {
+            let Some(request) = self.requests.remove(id) else { continue };
+            let text =
+                format!("{}: the session that the answer was to come in is gone", self.config.endpoint);
+            let failure = Failure::new(FailureKind::Lost, text);
+            self.settle(id, request, Err(CallError::Transport { failure, fate_unknown: true }), now);
+        }
+    }
+
     /// Lets the lane for all but connects rest after a failed exchange: longer after each.
     pub(super) fn rest_lane(&mut self, now: Time) {
         self.lane.failures = self.lane.failures.saturating_add(1);
@@ -420,7 +432,7 @@ impl Core {
             let Some(request) = self.requests.remove(id) else { continue };
             let sent = request.exchange;
             let silent = now.since(self.last_received) >= self.config.request_timeout;
-            dead |= sent.is_some() && silent && self.transport().is_duplex();
+            dead |= sent.is_some() && !request.accepted && silent && self.transport().is_duplex();
             if sent.is_some() && self.may_repeat(&request) && now < request.give_up {
                 self.requests.push_again(id, request);
             } else {

@@ -264,6 +264,7 @@ impl Session {
         core.abandon_connect();
         core.lost(now, &cause);
         core.void_subscription_requests();
+        core.fail_accepted(now);
         // A session that never got to a connect was lost at once: to ask again without a pause would be a loop, and
         // to ask with the same cookies may be the same again.
         let delay = if core.connect.session_proven {
@@ -467,7 +468,7 @@ impl Session {
         if let Handshake::Sent(sent) = &mut core.handshake {
             sent.deadline = sent.deadline.max(now + span);
         }
-        for id in core.requests.sent() {
+        for id in core.requests.awaited() {
             core.requests.extend(id, now + span);
         }
     }
