@@ -75,11 +75,11 @@ impl Core {
             }
         }
         ext.extend(self.auth.ext.clone());
-        if self.config.ack {
-            ext.insert("ack".to_owned(), Value::Bool(true));
-        }
         if !ext.is_empty() {
             message.set_ext(Some(Data::from(Value::Object(ext))));
+        }
+        if self.config.ack {
+            ack::offer(&mut message);
         }
         let fields = message.fields_mut();
         fields.version = Some(VERSION.to_owned());
