@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bayeux_proto::client::{CallError, CallId, CallResult, CloseReason, Operation, SinkId, State};
+use bayeux_proto::ext::binary::Binary;
 use bayeux_proto::{Channel, ConnectionType, InvalidChannel, Message};
 use futures_core::Stream;
 use serde::Serialize;
@@ -251,6 +252,24 @@ impl Client {
         self.call(operation).await.map_err(|cause| Error::new(format!("publish to {channel}"), cause))
     }
 
+    /// Sends bytes to a broadcast or service channel, as CometD's binary extension does: in Z85, which takes a quarter
+    /// more than the bytes. Receivers take them out with [`Binary::read`](crate::Binary::read), or with
+    /// [`binaries`](Client::binaries).
+    ///
+    /// # Errors
+    /// As [`publish`](Client::publish).
+    ///
+    /// # Cancel safety
+    /// As [`publish`](Client::publish).
+    pub async fn publish_binary<C>(&self, channel: C, bytes: impl Into<Binary>) -> Result<Message, Error>
+    where
+        C: TryInto<Channel, Error: Into<InvalidChannel>>,
+    {
+        let channel = parse(channel, "publish")?;
+        let operation = Operation::PublishBinary { channel: channel.clone(), binary: bytes.into() };
+        self.call(operation).await.map_err(|cause| Error::new(format!("publish to {channel}"), cause))
+    }
+
     /// Sends `data` to a service channel and returns the service's answer (CometD's remote call): the message with
     /// data that carries the id of this one.
     ///
@@ -358,6 +377,28 @@ impl Client {
         channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
     ) -> Result<Subscription<Message>, Error> {
         self.attach(parse(channel, "stream")?, Ok).await
+    }
+
+    /// As [`stream`](Client::stream), of bytes that others send with [`publish_binary`](Client::publish_binary) or
+    /// CometD's binary extension. A message that is not such is one `Err` item.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Client::subscribe).
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes the subscription back.
+    pub async fn binaries(
+        &self,
+        channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
+    ) -> Result<Subscription<Binary>, Error> {
+        self.attach(parse(channel, "stream")?, |message| {
+            let failed = |text| Error::new(format!("message on {}", message.channel()), Cause::Decode(text));
+            match Binary::read(&message) {
+                Some(binary) => binary.map_err(|error| failed(error.to_string())),
+                None => Err(failed("the message is not marked as binary".to_owned())),
+            }
+        })
+        .await
     }
 
     /// A handle of the same client whose streams have queues for that many messages, with that policy when they are

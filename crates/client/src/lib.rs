@@ -48,6 +48,7 @@ mod auth;
 mod batch;
 mod builder;
 mod client;
+mod clock;
 mod driver;
 mod error;
 mod events;
@@ -59,6 +60,8 @@ mod shared;
 mod snapshot;
 mod stream;
 mod telemetry;
+mod timestamp;
+mod timesync;
 mod transport;
 mod wire_log;
 
@@ -72,12 +75,15 @@ pub use extension::{Extension, Veto};
 pub use queue::Overflow;
 pub use snapshot::SessionSnapshot;
 pub use stream::Subscription;
+pub use timestamp::Timestamp;
+pub use timesync::TimeSync;
 pub use transport::{Proxy, TlsOptions};
 
 pub use bayeux_proto::client::{
     Backoff, CallError, CloseReason, Delivery, Event, FailedAttempt, Failure, FailureKind, LostCause,
     Offline, Retry, State, Verdict,
 };
+pub use bayeux_proto::ext::binary::{Binary, BinaryError};
 pub use bayeux_proto::{
     Advice, BayeuxError, Channel, ConnectionType, Data, Interval, InvalidChannel, Message, MessageId,
     Reconnect,

@@ -13,7 +13,6 @@ use super::outcome::{CallError, CallResult, CloseReason};
 use super::requests::{Kind, Request, Stamp};
 use super::subscriptions::Status;
 use crate::channel::Channel;
-use crate::data::Data;
 use crate::message::{Message, Subscription};
 use crate::time::Time;
 
@@ -32,15 +31,25 @@ impl Core {
             return self.resolve(Some(call), Err(CallError::Closed(reason)));
         }
         let refuse = self.config.offline == Offline::Refuse && self.state != State::Connected;
-        if refuse && matches!(operation, Operation::Publish { .. } | Operation::Request { .. }) {
+        let publishes = matches!(
+            operation,
+            Operation::Publish { .. } | Operation::PublishBinary { .. } | Operation::Request { .. }
+        );
+        if refuse && publishes {
             return self.resolve(Some(call), Err(CallError::Offline));
         }
         let taken = match operation {
             Operation::Publish { channel, data } => {
-                self.publish(call, channel, data, Kind::Publish, None, group, now)
+                self.publish(call, Kind::Publish, Message::new(channel).with_data(data), None, group, now)
+            }
+            Operation::PublishBinary { channel, binary } => {
+                let mut message = Message::new(channel);
+                // Bytes can always be written.
+                let _ = binary.write(&mut message);
+                self.publish(call, Kind::Publish, message, None, group, now)
             }
             Operation::Request { channel, data, timeout } if channel.is_service() => {
-                self.publish(call, channel, data, Kind::Service, timeout, group, now)
+                self.publish(call, Kind::Service, Message::new(channel).with_data(data), timeout, group, now)
             }
             Operation::Request { channel, .. } => Err(CallError::WrongChannel {
                 channel,
@@ -58,30 +67,27 @@ impl Core {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn publish(
         &mut self,
         call: CallId,
-        channel: Channel,
-        data: Data,
         kind: Kind,
+        message: Message,
         timeout: Option<Duration>,
         group: u64,
         now: Time,
     ) -> Result<(), CallError> {
+        let channel = message.channel();
+        let wrong = |why| Err(CallError::WrongChannel { channel: channel.clone(), why });
         if channel.is_meta() {
-            let why = "is a meta channel, which only the protocol itself may use";
-            return Err(CallError::WrongChannel { channel, why });
+            return wrong("is a meta channel, which only the protocol itself may use");
         }
         if channel.is_wild() {
-            let why = "is a pattern; a message is published to one channel";
-            return Err(CallError::WrongChannel { channel, why });
+            return wrong("is a pattern; a message is published to one channel");
         }
-        let (size, cap) = (data.as_bytes().len(), self.config.max_send_size);
+        let (size, cap) = (message.data().as_bytes().len(), self.config.max_send_size);
         if size > cap {
             return Err(CallError::TooLarge { size, cap });
         }
-        let message = Message::new(channel).with_data(data);
         self.enqueue(Some(call), kind, message, timeout, group, now)?;
         Ok(())
     }

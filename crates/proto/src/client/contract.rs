@@ -13,6 +13,7 @@ use crate::channel::Channel;
 use crate::connection_type::ConnectionType;
 use crate::data::Data;
 use crate::error::BayeuxError;
+use crate::ext::binary::Binary;
 use crate::message::Message;
 
 /// A call that waits for its outcome. Chosen by whoever drives the session, never twice.
@@ -60,6 +61,13 @@ pub enum Operation {
         channel: Channel,
         /// The payload.
         data: Data,
+    },
+    /// Send bytes, in the form of the binary extension; resolves with the server's reply.
+    PublishBinary {
+        /// The channel, service or broadcast.
+        channel: Channel,
+        /// The bytes, and what is said about them.
+        binary: Binary,
     },
     /// Send a message on a service channel; resolves with the answer that carries data.
     Request {

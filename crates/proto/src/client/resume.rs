@@ -39,7 +39,7 @@ impl Core {
 
     /// Goes on with a session of another process: with its next connect, and with a handshake if the server has
     /// forgotten it.
-    pub(super) fn resume_session(&mut self, snapshot: SessionSnapshot, now: Time) -> Next {
+    pub(super) fn resume_session(&mut self, snapshot: &SessionSnapshot, now: Time) -> Next {
         if let Some(transport) = snapshot.transport() {
             self.transports.prefer(transport);
         }

@@ -218,7 +218,7 @@ impl Session {
         core.had_session = false;
         core.transports.reset();
         if let Some(snapshot) = from {
-            return core.resume_session(snapshot, now);
+            return core.resume_session(&snapshot, now);
         }
         core.start_handshake(std::time::Duration::ZERO, now);
         Next::Nothing
