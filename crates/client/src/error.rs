@@ -85,7 +85,9 @@ impl Error {
     /// Whether this is the end of a receiver.
     pub(crate) fn end(&self) -> Option<End> {
         match &self.inner.cause {
-            Cause::Close(CloseReason::Requested | CloseReason::NotOpen) => Some(End::Wanted),
+            Cause::Close(CloseReason::Requested | CloseReason::Suspended | CloseReason::NotOpen) => {
+                Some(End::Wanted)
+            }
             Cause::Close(_) | Cause::Overflow => Some(End::Unwanted),
             _ => None,
         }

@@ -86,6 +86,9 @@ pub enum CloseReason {
     /// The client was closed by its user.
     #[error("the client was closed")]
     Requested,
+    /// The client was suspended by its user; the server still knows the session.
+    #[error("the client was suspended")]
+    Suspended,
     /// The server ended the session: by advice, by refusing the handshake for good, or by a disconnect.
     #[error("the server closed the session: {}", server_error(.0))]
     Server(Box<Message>),
