@@ -92,7 +92,7 @@ pub(crate) struct Subscribe {
     /// The server, http:// or https:// (ws:// and wss:// are the same).
     pub(crate) url: String,
     /// Channels or patterns: /a, /a/*, /a/**.
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "CHANNEL")]
     pub(crate) channels: Vec<String>,
     /// Stop after that many messages.
     #[arg(long, value_name = "N")]
@@ -182,16 +182,24 @@ pub(crate) struct Chat {
 #[derive(Debug, clap::Args)]
 #[command(after_help = with_exit_codes!(
     r#"Commands:
-  {"subscribe": "/chat/**"}                            {"unsubscribe": "/chat/**"}
-  {"publish": "/chat/demo", "data": …, "tag": 7}       {"request": "/service/echo", "data": …, "tag": 8}
+  {"subscribe": "/chat/**"}
+  {"unsubscribe": "/chat/**"}
+  {"publish": "/chat/demo", "data": …, "tag": 7}
+  {"request": "/service/echo", "data": …, "tag": 8}
   {"close": true}
-Any command may have a "tag" (any JSON value), which its outcome repeats. The end of the input closes, too.
+A command may have a tag, any JSON value, which its outcome repeats.
+The end of the input closes, too.
 
-What comes, by "type":
-  opened (transport), subscribed and unsubscribed (channel), message (channel, data), reply (channel, tag, and
-  "reply" of the server or "data" of the service), error (kind, text, code when the server gave one, tag),
-  event (event, and what belongs to it), closed (reason, text)
-docs/pipe.md tells each field.
+What comes, by its "type":
+  opened        transport
+  subscribed    channel, tag
+  unsubscribed  channel, tag
+  message       channel, data
+  reply         channel, tag, and the server's reply or the service's data
+  error         kind, text, tag, and code when the server gave one
+  event         event, and what belongs to it
+  closed        reason, text
+docs/pipe.md describes each field.
 
 Example:
   echo '{"publish": "/chat/demo", "data": {"user": "ann", "chat": "hi"}}' | bayeux pipe URL"#

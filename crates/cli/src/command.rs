@@ -51,6 +51,21 @@ struct Tagged {
     tag: Option<Box<RawValue>>,
 }
 
+impl Command {
+    /// The channel that is subscribed to or unsubscribed from.
+    pub(crate) fn subscription(&self) -> Option<&str> {
+        match &self.verb {
+            Verb::Subscribe(channel) | Verb::Unsubscribe(channel) => Some(channel),
+            Verb::Publish(_) | Verb::Request(_) | Verb::Close => None,
+        }
+    }
+
+    /// Whether it is about a subscription to one of these channels.
+    pub(crate) fn channel_is_in(&self, channels: &[String]) -> bool {
+        self.subscription().is_some_and(|channel| channels.iter().any(|busy| busy == channel))
+    }
+}
+
 /// Reads a line.
 pub(crate) fn parse(line: &str) -> Result<Command, Misunderstood> {
     const VERBS: &str = "a command is an object with one of subscribe, unsubscribe, publish, request, close";

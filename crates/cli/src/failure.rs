@@ -12,6 +12,8 @@ use crate::output;
 pub(crate) enum Failure {
     /// The client said so.
     Client(Error),
+    /// The same, and what may help.
+    ClientHint(Error, &'static str),
     /// The command line, a file or the input is wrong.
     Usage(String),
     /// The same, and what may help.
@@ -36,6 +38,10 @@ impl Failure {
                     output::hint(&hint);
                 }
             }
+            Self::ClientHint(error, hint) => {
+                output::error(&error.to_string());
+                output::hint(hint);
+            }
             Self::Usage(text) => output::error(text),
             Self::UsageHint(text, hint) => {
                 output::error(text);
@@ -53,7 +59,7 @@ impl Failure {
     /// The exit codes, as `--help` names them.
     fn code(&self) -> u8 {
         match self {
-            Self::Client(error) => code(error),
+            Self::Client(error) | Self::ClientHint(error, _) => code(error),
             Self::Usage(_) | Self::UsageHint(..) => 2,
             Self::Lost(_) => 4,
             Self::ClosedPipe => 0,
@@ -133,6 +139,7 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         });
     }
     match error.code() {
+        None if error.is_timeout() => Some("-v shows what travels".to_owned()),
         Some(401) => Some(CREDENTIALS.to_owned()),
         Some(403) => Some(
             "the server's policy forbids it; credentials may help: --header \"Authorization: Bearer …\""

@@ -54,7 +54,13 @@ pub(crate) async fn run(options: Inspect) -> Result<(), Failure> {
     }
     let worked = findings.iter().any(|finding| finding.outcome.is_ok());
     match findings.into_iter().rev().find_map(|finding| finding.outcome.err()) {
-        Some(error) if !worked => Err(error.into()),
+        Some(error) if !worked => {
+            // What failed has been told above.
+            if let Some(hint) = failure::hint(&error) {
+                output::hint(&hint);
+            }
+            Err(Failure::Told(failure::code(&error)))
+        }
         _ => Ok(()),
     }
 }

@@ -17,6 +17,8 @@ use crate::{output, report, session};
 /// How many commands are carried out at once; the next line is read when one is done.
 const AT_ONCE: usize = 1024;
 
+type Running<'a> = LocalBoxFuture<'a, (Option<String>, Object)>;
+
 pub(crate) async fn run(options: Pipe) -> Result<(), Failure> {
     let client = session::client(&options.url, &options.connection)?;
     if options.connection.events {
@@ -38,11 +40,20 @@ async fn drive(client: &Client) -> Result<(), Failure> {
     let mut interruption = Box::pin(interrupted());
     let mut signal = None;
     let mut lines = input::stdin();
-    let mut running: FuturesUnordered<LocalBoxFuture<'_, Object>> = FuturesUnordered::new();
+    let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
+    let mut held = None;
+    let mut subscribing: Vec<String> = Vec::new();
     let mut at_end = false;
     let mut closing: Option<LocalBoxFuture<'_, Result<(), Error>>> = None;
     loop {
-        if at_end && running.is_empty() && closing.is_none() {
+        // One after the other for the same channel: an unsubscription would cut short what it is to undo.
+        if held.as_ref().is_some_and(|command: &Command| !command.channel_is_in(&subscribing))
+            && let Some(command) = held.take()
+        {
+            subscribing.extend(command.subscription().map(str::to_owned));
+            running.push(Box::pin(carry_out(client, command)));
+        }
+        if at_end && held.is_none() && running.is_empty() && closing.is_none() {
             closing = Some(Box::pin(client.close()));
         }
         tokio::select! {
@@ -55,7 +66,12 @@ async fn drive(client: &Client) -> Result<(), Failure> {
                 let transport = client.connection_type().map(|transport| transport.as_str());
                 output::print(typed("opened").with("transport", transport))?;
             }
-            Some(outcome) = running.next() => output::print(outcome)?,
+            Some((channel, outcome)) = running.next() => {
+                if let Some(at) = subscribing.iter().position(|busy| Some(busy) == channel.as_ref()) {
+                    subscribing.swap_remove(at);
+                }
+                output::print(outcome)?;
+            }
             message = client.receive(), if open && !client.is_closed() => match message {
                 Ok(message) => output::print(typed("message").followed_by(&report::message(&message)))?,
                 // The end is told by the event.
@@ -64,7 +80,7 @@ async fn drive(client: &Client) -> Result<(), Failure> {
             },
             Some(event) = events.next() => match event {
                 Event::Closed(reason) if open => {
-                    while let Some(outcome) = running.next().await {
+                    while let Some((_, outcome)) = running.next().await {
                         output::print(outcome)?;
                     }
                     while client.pending_count() > 0 {
@@ -97,11 +113,11 @@ async fn drive(client: &Client) -> Result<(), Failure> {
             // The end is told by the event.
             _ = async { match &mut closing { Some(closing) => closing.await, None => std::future::pending().await } },
                 if !client.is_closed() => {}
-            line = lines.next(), if open && !at_end && signal.is_none() && running.len() < AT_ONCE => match line? {
+            line = lines.next(), if open && !at_end && signal.is_none() && held.is_none() && running.len() < AT_ONCE => match line? {
                 None => at_end = true,
                 Some(line) => match understand(line) {
                     Ok(Command { verb: Verb::Close, .. }) => at_end = true,
-                    Ok(command) => running.push(Box::pin(carry_out(client, command))),
+                    Ok(command) => held = Some(command),
                     Err(wrong) => output::print(misunderstood(&wrong))?,
                 },
             },
@@ -130,8 +146,10 @@ fn understand(line: Line) -> Result<Command, Misunderstood> {
     understood.map_err(|wrong| Misunderstood { text: format!("line {number}: {}", wrong.text), ..wrong })
 }
 
-/// Carries a command out; the line that tells its outcome.
-async fn carry_out(client: &Client, Command { verb, data, tag }: Command) -> Object {
+/// Carries a command out: its channel if it is about a subscription, and the line that tells its outcome.
+async fn carry_out(client: &Client, command: Command) -> (Option<String>, Object) {
+    let subscription = command.subscription().map(str::to_owned);
+    let Command { verb, data, tag } = command;
     let outcome = match &verb {
         Verb::Subscribe(channel) => {
             client.subscribe(channel).await.map(|()| typed("subscribed").with("channel", channel))
@@ -149,7 +167,7 @@ async fn carry_out(client: &Client, Command { verb, data, tag }: Command) -> Obj
         Verb::Close => Ok(typed("closed")),
     };
     let line = outcome.unwrap_or_else(|error| typed("error").followed_by(&report::error(&error)));
-    line.with_raw("tag", tag.as_deref())
+    (subscription, line.with_raw("tag", tag.as_deref()))
 }
 
 fn typed(name: &str) -> Object {

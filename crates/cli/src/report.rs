@@ -142,6 +142,7 @@ pub(crate) fn close_reason(reason: &CloseReason) -> &'static str {
     match reason {
         CloseReason::NotOpen => "not_open",
         CloseReason::Requested => "requested",
+        CloseReason::Suspended => "suspended",
         CloseReason::Server(_) => "server",
         CloseReason::NoTransport { .. } => "no_transport",
         CloseReason::Failed(_) => "failed",

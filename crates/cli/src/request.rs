@@ -9,8 +9,14 @@ use crate::{json, output, payload, session};
 pub(crate) async fn run(options: Request) -> Result<(), Failure> {
     let data = payload::parse(&options.data)?;
     session::run(&options.url, &options.connection, async |client| {
-        let answer: Box<RawValue> = client.request(&options.channel, &data).await?;
-        Ok(output::print(json::one_line(answer.get()))?)
+        match client.request::<Box<RawValue>>(&options.channel, &data).await {
+            Ok(answer) => Ok(output::print(json::one_line(answer.get()))?),
+            Err(error) if error.is_timeout() && error.failure().is_none() => Err(Failure::ClientHint(
+                error,
+                "is there a service on this channel? A server without it does not say so",
+            )),
+            Err(error) => Err(error.into()),
+        }
     })
     .await
 }

@@ -1,9 +1,10 @@
 //! What the commands share: a client from the options, its events, its log, its end.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
-use bayeux::{Builder, Client, Event, Proxy, TlsOptions};
+use bayeux::{Builder, Client, Error, Event, Proxy, TlsOptions};
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
@@ -87,6 +88,12 @@ pub(crate) fn print_events(client: &Client) {
 
 /// The options as those of a builder.
 pub(crate) fn builder(url: &str, options: &Connection) -> Result<Builder, Failure> {
+    if !url.contains("://") {
+        return Err(Failure::UsageHint(
+            "this is no URL of a server: http://, https://, ws:// or wss:// is missing".to_owned(),
+            "write it as http://localhost:8080/cometd",
+        ));
+    }
     let mut builder = Client::builder(url)
         .connection_timeout(options.connection_timeout.0)
         .connect_timeout(options.connect_timeout)
@@ -119,21 +126,29 @@ fn pair<'a>(text: &'a str, separator: char, wrong: &str) -> Result<(&'a str, &'a
 }
 
 fn tls(options: &Connection) -> Result<TlsOptions, Failure> {
-    let read = |option: &str, path: &std::path::Path| {
+    let read = |option: &str, path: &Path| {
         std::fs::read(path)
             .map_err(|error| Failure::Usage(format!("{option}: cannot read {}: {error}", path.display())))
     };
     let mut tls = TlsOptions::new();
     if let Some(ca) = &options.ca {
-        tls = tls.ca_pem(&read("--ca", ca)?)?;
+        tls = tls.ca_pem(&read("--ca", ca)?).map_err(|error| unusable("--ca", ca, &error))?;
     }
     if let (Some(cert), Some(key)) = (&options.cert, &options.key) {
-        tls = tls.client_certificate_pem(&read("--cert", cert)?, &read("--key", key)?)?;
+        tls = tls
+            .client_certificate_pem(&read("--cert", cert)?, &read("--key", key)?)
+            .map_err(|error| unusable("--cert", cert, &error))?;
     }
     if options.insecure {
         tls = tls.dangerously_trust_anyone();
     }
     Ok(tls)
+}
+
+fn unusable(option: &str, path: &Path, error: &Error) -> Failure {
+    let text = error.to_string();
+    let why = text.strip_prefix("configuration: ").unwrap_or(&text);
+    Failure::Usage(format!("{option} {}: {why}", path.display()))
 }
 
 /// The client's URL as it may be shown: without user, password and query.
