@@ -20,6 +20,8 @@ use crate::session;
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+const QUIT: &str = "/quit";
+
 const COMMANDS: &str = "/who lists who is here, /quit (or ^D, ^C) leaves, //text says /text";
 
 /// What travels on `/chat/ROOM`.
@@ -67,7 +69,7 @@ async fn talk(
     room: &mut Room<'_>,
     name: &str,
 ) -> Result<(), Failure> {
-    let (mut typed, mut screen) = screen::open(format!("{}> ", room.nickname));
+    let (mut typed, mut screen) = screen::open(format!("{}> ", room.nickname), QUIT);
     let mut narrator = Narrator::default();
     screen.note(&format!("You are {} in {name}. /help lists the commands.", room.nickname))?;
     let mut sending: FuturesOrdered<Sending<'_>> = FuturesOrdered::new();
@@ -97,7 +99,7 @@ async fn talk(
                 }
             },
             line = typed.recv() => match line.as_deref().map(str::trim) {
-                None | Some("/quit") => break,
+                None | Some(QUIT) => break,
                 Some("") => {}
                 Some("/help") => screen.note(COMMANDS)?,
                 Some("/who") => screen.note(&room.who())?,
