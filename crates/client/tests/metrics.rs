@@ -1,5 +1,7 @@
 //! What is counted through the `metrics` facade.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::time::Duration;
 
 use bayeux::{Client, Error};
