@@ -187,7 +187,7 @@ impl<'a> Room<'a> {
 
     fn who(&self) -> String {
         match &self.present {
-            None => "this server does not tell who is here".to_owned(),
+            None => "the server has not told who is here; not all do".to_owned(),
             Some(present) => format!("here: {}", list(present)),
         }
     }

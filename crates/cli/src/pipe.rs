@@ -37,6 +37,8 @@ async fn drive(client: &Client) -> Result<(), Failure> {
     let mut events = client.events();
     let mut opening = Box::pin(client.open());
     let mut open = false;
+    // Events that come with the opening are told after it.
+    let mut early = Vec::new();
     let mut interruption = Box::pin(interrupted());
     let mut signal = None;
     let mut lines = input::stdin();
@@ -65,6 +67,9 @@ async fn drive(client: &Client) -> Result<(), Failure> {
                 }
                 let transport = client.connection_type().map(|transport| transport.as_str());
                 output::print(typed("opened").with("transport", transport))?;
+                for event in early.drain(..) {
+                    output::print(event_line(&event))?;
+                }
             }
             Some((channel, outcome)) = running.next() => {
                 if let Some(at) = subscribing.iter().position(|busy| Some(busy) == channel.as_ref()) {
@@ -97,7 +102,8 @@ async fn drive(client: &Client) -> Result<(), Failure> {
                 }
                 // The outcome of opening tells.
                 Event::Closed(_) => {}
-                event => output::print(typed("event").followed_by(&report::event(&event)))?,
+                Event::Connected { .. } if !open => early.push(event),
+                event => output::print(event_line(&event))?,
             },
             code = &mut interruption => {
                 if signal.replace(code).is_some() {
@@ -172,6 +178,10 @@ async fn carry_out(client: &Client, command: Command) -> (Option<String>, Object
 
 fn typed(name: &str) -> Object {
     Object::new().with("type", name)
+}
+
+fn event_line(event: &Event) -> Object {
+    typed("event").followed_by(&report::event(event))
 }
 
 fn misunderstood(wrong: &Misunderstood) -> Object {
