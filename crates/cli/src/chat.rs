@@ -20,6 +20,9 @@ use crate::session;
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// How many lines are on their way at once; the next is taken when one has arrived.
+const AT_ONCE: usize = 256;
+
 const QUIT: &str = "/quit";
 
 const COMMANDS: &str = "/who lists who is here, /quit (or ^D, ^C) leaves, //text says /text";
@@ -77,12 +80,8 @@ async fn talk(
     sending.push_back(room.announce(client, "join", "has joined"));
     loop {
         tokio::select! {
-            message = client.receive() => match message {
-                Ok(message) => room.show(&message, &mut screen)?,
-                // The events have told it already.
-                Err(_) if !client.is_closed() => {}
-                Err(error) => return Err(error.into()),
-            },
+            // Events before what follows from them; and many messages must not keep the user from leaving.
+            biased;
             Some(event) = events.next() => {
                 if let Some(sentence) = narrator.tell(&event) {
                     screen.note(&sentence)?;
@@ -98,7 +97,7 @@ async fn talk(
                     room.not_sent(text.as_deref(), &error, &mut screen)?;
                 }
             },
-            line = typed.recv() => match line.as_deref().map(str::trim) {
+            line = typed.recv(), if sending.len() < AT_ONCE => match line.as_deref().map(str::trim) {
                 None | Some(QUIT) => break,
                 Some("") => {}
                 Some("/help") => screen.note(COMMANDS)?,
@@ -111,6 +110,12 @@ async fn talk(
                     }
                     (None, None) => sending.push_back(room.say(client, line.to_owned())),
                 },
+            },
+            message = client.receive() => match message {
+                Ok(message) => room.show(&message, &mut screen)?,
+                // The events have told it already.
+                Err(_) if !client.is_closed() => {}
+                Err(error) => return Err(error.into()),
             },
         }
     }

@@ -71,18 +71,7 @@ async fn drive(client: &Client) -> Result<(), Failure> {
                     output::print(event_line(&event))?;
                 }
             }
-            Some((channel, outcome)) = running.next() => {
-                if let Some(at) = subscribing.iter().position(|busy| Some(busy) == channel.as_ref()) {
-                    subscribing.swap_remove(at);
-                }
-                output::print(outcome)?;
-            }
-            message = client.receive(), if open && !client.is_closed() => match message {
-                Ok(message) => output::print(typed("message").followed_by(&report::message(&message)))?,
-                // The end is told by the event.
-                Err(_) if client.is_closed() => {}
-                Err(error) => output::print(typed("error").followed_by(&report::error(&error)))?,
-            },
+            // Events before what follows from them.
             Some(event) = events.next() => match event {
                 Event::Closed(reason) if open => {
                     while let Some((_, outcome)) = running.next().await {
@@ -104,6 +93,18 @@ async fn drive(client: &Client) -> Result<(), Failure> {
                 Event::Closed(_) => {}
                 Event::Connected { .. } if !open => early.push(event),
                 event => output::print(event_line(&event))?,
+            },
+            Some((channel, outcome)) = running.next() => {
+                if let Some(at) = subscribing.iter().position(|busy| Some(busy) == channel.as_ref()) {
+                    subscribing.swap_remove(at);
+                }
+                output::print(outcome)?;
+            }
+            message = client.receive(), if open && !client.is_closed() => match message {
+                Ok(message) => output::print(typed("message").followed_by(&report::message(&message)))?,
+                // The end is told by the event.
+                Err(_) if client.is_closed() => {}
+                Err(error) => output::print(typed("error").followed_by(&report::error(&error)))?,
             },
             code = &mut interruption => {
                 if signal.replace(code).is_some() {

@@ -215,3 +215,24 @@ fn a_thousand_commands_at_once_have_a_thousand_outcomes() {
     answered.sort_unstable();
     assert_eq!(answered, (0..3000).collect::<Vec<_>>());
 }
+
+/// The blocks of `docs/pipe.md` that begin so.
+fn documented(beginning: &str) -> Vec<&'static str> {
+    const PAGE: &str = include_str!("../../../../docs/pipe.md");
+    let (_, block) = PAGE.split_once(beginning).expect("the page has the block");
+    let (lines, _) = block.split_once("\n```").expect("the block ends");
+    lines.trim().lines().collect()
+}
+
+#[test]
+fn the_example_in_the_documentation_happens_as_it_is_written() {
+    let server = Server::start();
+    let input = documented("```json commands").join("\n");
+    let output = bayeux(&["pipe", &server.url]).stdin(input).assert().success().get_output().stdout.clone();
+    let output = String::from_utf8(output).unwrap();
+    let printed: Vec<_> = output.lines().collect();
+    for line in documented("```json output") {
+        assert!(printed.contains(&line), "{line} is not printed, but {output}");
+    }
+    assert_eq!(printed.iter().filter(|line| line.contains(r#""kind":"command""#)).count(), 1, "{output}");
+}
