@@ -1,5 +1,7 @@
 //! `bayeux pipe`: a session that a program drives with JSON lines. `docs/pipe.md` describes them.
 
+use std::time::Duration;
+
 use bayeux::{Client, CloseReason, Error, Event};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
@@ -39,6 +41,7 @@ async fn drive(client: &Client) -> Result<(), Failure> {
     let mut open = false;
     // Events that come with the opening are told after it.
     let mut early = Vec::new();
+    let mut end = None;
     let mut interruption = Box::pin(interrupted());
     let mut signal = None;
     let mut lines = input::stdin();
@@ -63,7 +66,7 @@ async fn drive(client: &Client) -> Result<(), Failure> {
             opened = &mut opening, if !open => {
                 open = true;
                 if let Err(error) = opened {
-                    return Err(not_opened(client, &error)?);
+                    return Err(not_opened(&error, end, &mut events).await?);
                 }
                 let transport = client.connection_type().map(|transport| transport.as_str());
                 output::print(typed("opened").with("transport", transport))?;
@@ -89,8 +92,7 @@ async fn drive(client: &Client) -> Result<(), Failure> {
                         (None, code) => Err(Failure::Told(code)),
                     };
                 }
-                // The outcome of opening tells.
-                Event::Closed(_) => {}
+                Event::Closed(reason) => end = Some(reason),
                 Event::Connected { .. } if !open => early.push(event),
                 event => output::print(event_line(&event))?,
             },
@@ -132,10 +134,28 @@ async fn drive(client: &Client) -> Result<(), Failure> {
     }
 }
 
-/// Tells why there is no session.
-fn not_opened(client: &Client, error: &Error) -> Result<Failure, Failure> {
+/// Tells why there is no session: the error of opening, and the end, which comes at about the same time.
+async fn not_opened(
+    error: &Error,
+    end: Option<CloseReason>,
+    events: &mut bayeux::Events,
+) -> Result<Failure, Failure> {
+    const SOON: Duration = Duration::from_secs(1);
     output::print(typed("error").followed_by(&report::error(error)))?;
-    if let Some(reason) = client.close_reason() {
+    let ended = async {
+        loop {
+            match events.next().await {
+                Some(Event::Closed(reason)) => return Some(reason),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    };
+    let end = match end {
+        Some(reason) => Some(reason),
+        None => tokio::time::timeout(SOON, ended).await.ok().flatten(),
+    };
+    if let Some(reason) = end {
         output::print(closed(&reason))?;
     }
     if let Some(hint) = failure::hint(error) {

@@ -144,16 +144,17 @@ error: configuration: "ftp://localhost/" is no URL of a server: it begins with f
 "#]]);
 }
 
-/// The domain `invalid` is reserved: no name in it has an address.
+/// A label of 64 letters is one too many: no name server need be asked.
 #[test]
 fn a_host_that_does_not_exist_is_named() {
-    bayeux(&["publish", "http://nowhere.invalid/cometd", "/a", "1"]).assert().code(1).stderr_eq(
-        snapbox::str![[r#"
-error: open: cannot reach http://nowhere.invalid/cometd: unknown host: [..]
- hint: no address is known for nowhere.invalid: check how it is written, and the name service
-
-"#]],
+    let host = format!("{}.invalid", "n".repeat(64));
+    let output = bayeux(&["publish", &format!("http://{host}/cometd"), "/a", "1"]).assert().code(1);
+    let error = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(
+        error.starts_with(&format!("error: open: cannot reach http://{host}/cometd: unknown host")),
+        "{error}"
     );
+    assert!(error.contains(&format!(" hint: no address is known for {host}: ")), "{error}");
 }
 
 #[test]
