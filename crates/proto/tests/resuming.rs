@@ -1,5 +1,7 @@
 //! Leaving a session to another process, and going on with it there.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use bayeux_proto::client::{

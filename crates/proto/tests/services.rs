@@ -1,5 +1,7 @@
 //! Requests to services: a reply without data only says that the request was accepted.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use bayeux_proto::client::{CallError, FailureKind, State};
