@@ -9,9 +9,11 @@ mod inspect;
 mod options;
 mod pipe;
 mod publish;
+mod refusals;
 mod request;
 mod running;
 mod serve;
 mod subscribe;
 #[cfg(unix)]
 mod terminal;
+mod tls;

@@ -217,3 +217,19 @@ error: open: [..] within 300ms[..]
 "#]]);
     assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}", start.elapsed());
 }
+
+#[cfg(unix)]
+#[test]
+fn an_interruption_ends_the_opening() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cometd", listener.local_addr().unwrap());
+    for command in
+        [&["subscribe", &url, "/a"][..], &["pipe", &url], &["inspect", &url], &["chat", &url, "ann"]]
+    {
+        let mut process = Running::start(command);
+        // It has connected, and waits for an answer that never comes.
+        let _connection = listener.accept().unwrap();
+        process.signal(rustix::process::Signal::INT);
+        assert_eq!(process.exit_code(), 130, "{command:?}");
+    }
+}
