@@ -106,6 +106,12 @@ impl Binary {
     }
 }
 
+impl<T: Into<Bytes>> From<T> for Binary {
+    fn from(data: T) -> Self {
+        Self::new(data)
+    }
+}
+
 /// Payloads are the user's business and can be large: only their size is told.
 impl std::fmt::Debug for Binary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
