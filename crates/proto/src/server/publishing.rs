@@ -41,6 +41,7 @@ impl Core {
             let except = (!self.config.broadcast_to_publisher).then_some(key);
             let mut event = Message::new(channel).with_data(message.data().clone());
             event.set_ext(self.public_ext(message));
+            event.fields_mut().timestamp.clone_from(&message.fields().timestamp);
             self.broadcast(&event, None, except, turn.now);
         }
     }
