@@ -162,7 +162,11 @@ impl Server {
     }
 
     pub(crate) fn at(port: &str) -> Self {
-        let process = Running::start(&["serve", "--port", port]);
+        Self::with(&["--port", port])
+    }
+
+    pub(crate) fn with(options: &[&str]) -> Self {
+        let process = Running::start(&[&["serve"], options].concat());
         let url = process.line();
         Self { process, url }
     }
