@@ -124,7 +124,8 @@ fn the_end_of_the_input_closes_when_all_is_done() {
     assert_eq!(tags_of(&["error"]), Vec::<Value>::new());
     let data: Vec<_> =
         lines.iter().filter(|line| line["type"] == "message").map(|line| &line["data"]).collect();
-    assert!(data.contains(&&json!(1)), "{lines:?}");
+    // What came for a channel that was left meanwhile is nobody's.
+    assert!(data.contains(&&Value::Null), "{lines:?}");
     assert_eq!(lines.last().unwrap()["type"], "closed");
 }
 
