@@ -1,5 +1,7 @@
 //! Whose session it is, how long it lives, and how it ends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod server_support;
 
 use std::time::Duration;

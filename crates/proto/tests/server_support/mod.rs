@@ -1,7 +1,7 @@
 //! An engine in virtual time, with clients that speak JSON to it.
 
 // Each test file uses its part.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::needless_pass_by_value)]
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
