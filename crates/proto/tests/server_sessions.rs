@@ -377,3 +377,35 @@ fn a_server_that_goes_down_answers_everybody() {
     let link = server.request(None, json!([handshake(json!({}))]));
     assert_eq!(server.status(link), 503);
 }
+
+#[test]
+fn a_socket_that_was_left_for_http_can_be_taken_up_again() {
+    let mut server = Server::new();
+    let (client, socket) = server.socket_connected(json!({}));
+    server.connect_at_once(&client);
+    server.send(socket, client.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])));
+    server.publish("/a", json!(1));
+    assert_eq!(events(&server.pushed(socket)), [json!(1)]);
+}
+
+#[test]
+fn events_of_who_has_a_socket_all_go_there() {
+    let mut server = Server::new();
+    let (client, socket) = server.socket_connected(json!({}));
+    server.send(socket, client.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])));
+    assert_eq!(server.post(&client, json!([publish("/a", json!(1))])).len(), 1);
+    assert_eq!(events(&server.pushed(socket)), [json!(1)]);
+}
+
+#[test]
+fn a_socket_that_handshakes_again_hears_no_more_of_its_old_session() {
+    let mut server = Server::new();
+    let (old, socket) = server.socket_connected(json!({}));
+    server.send(socket, old.sign(json!([connect(json!({}))])));
+    let replies = server.send(socket, json!([handshake(json!({}))]));
+    assert_ne!(replies[0]["clientId"], old.id);
+    server.send_to(&old, "/a", json!(1));
+    server.advance_ms(9_000);
+    assert!(server.pushed(socket).is_empty());
+    assert_eq!(server.closed(socket), None);
+}
