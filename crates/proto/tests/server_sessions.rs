@@ -383,7 +383,8 @@ fn a_socket_that_was_left_for_http_can_be_taken_up_again() {
     let mut server = Server::new();
     let (client, socket) = server.socket_connected(json!({}));
     server.connect_at_once(&client);
-    server.send(socket, client.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])));
+    server
+        .send(socket, client.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])));
     server.publish("/a", json!(1));
     assert_eq!(events(&server.pushed(socket)), [json!(1)]);
 }
@@ -392,7 +393,8 @@ fn a_socket_that_was_left_for_http_can_be_taken_up_again() {
 fn events_of_who_has_a_socket_all_go_there() {
     let mut server = Server::new();
     let (client, socket) = server.socket_connected(json!({}));
-    server.send(socket, client.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])));
+    server
+        .send(socket, client.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])));
     assert_eq!(server.post(&client, json!([publish("/a", json!(1))])).len(), 1);
     assert_eq!(events(&server.pushed(socket)), [json!(1)]);
 }
