@@ -1,1 +1,3 @@
-#![allow(missing_docs)]
+//! What the tests of a program that speaks CometD need.
+
+pub mod sim;
