@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    CallError, CallId, CallResult, Delivery, Event, ExchangeId, FailureKind, Input, Operation, Output,
+    CallError, CallId, CallResult, Delivery, Event, ExchangeId, FailureKind, Input, LostCause, Operation, Output,
     SinkId, Transmit,
 };
 use bayeux_proto::{Channel, ConnectionType, Message, codec};
@@ -160,7 +160,13 @@ impl World {
         match about {
             About::Subscribe(channel, sink) => {
                 let ledger = &mut self.clients[client].ledger;
-                if result.is_ok() { ledger.granted(sink, &channel) } else { ledger.unwanted(sink, &channel) }
+                match result {
+                    Ok(_) => ledger.granted(sink, &channel),
+                    // What was not even tried changes nothing.
+                    Err(CallError::Closed(_) | CallError::TooManyPending { .. })
+                        if ledger.is_granted(sink, &channel) => {}
+                    Err(_) => ledger.unwanted(sink, &channel),
+                }
             }
             About::Message(number, at) => {
                 let config = &self.clients[client].config;
@@ -194,7 +200,10 @@ impl World {
                 self.check_restored(client);
             }
             Event::Lost { .. } => self.clients[client].ledger.connected = false,
-            Event::Retrying { delay, failures, .. } => {
+            Event::Retrying { delay, failures, cause } => {
+                // A server that answers, if only that it has forgotten the session, ends no row of failures, but the
+                // way to it works: a new session is asked for sooner.
+                let failures = if matches!(cause, LostCause::SessionLost(_)) { &0 } else { failures };
                 let actor = &mut self.clients[client];
                 let [shortest, longest] = actor.pauses;
                 let pauses = [shortest, longest.max(actor.interval)];

@@ -189,6 +189,10 @@ impl Ledger {
         }
     }
 
+    pub(super) fn is_granted(&self, sink: SinkId, channel: &Channel) -> bool {
+        self.wanted.get(&sink).and_then(|channels| channels.get(channel)).is_some_and(|granted| *granted)
+    }
+
     /// A receiver wants a channel no more, or is not to have it.
     pub(super) fn unwanted(&mut self, sink: SinkId, channel: &Channel) {
         if let Some(channels) = self.wanted.get_mut(&sink) {

@@ -60,9 +60,6 @@ impl World {
                 }
                 Output::Service(call) => {
                     let number = number_of(&call.data).unwrap_or(u32::MAX);
-                    let taken = self.post.take(number);
-                    let owner = self.server.session(&call.session).map_or(0, |known| known.owner);
-                    self.check(owner, taken);
                     if self.chance.chance(self.service_answers) {
                         let after = self.chance.up_to(Duration::from_secs(2));
                         self.plan(after, Happening::Answer(call.token, call.data, number));
@@ -131,16 +128,19 @@ impl World {
                         }
                     }
                 }
-                _ if request.channel().is_broadcast() => self.published(client, request),
-                _ => {}
+                _ => self.published(client, request),
             }
         }
     }
 
     fn published(&mut self, client: usize, message: &Message) {
+        // Requests to services among them: those reach nobody else.
         let Some(number) = number_of(message.data()) else { return };
         let taken = self.post.take(number);
         self.check(client, taken);
+        if !message.channel().is_broadcast() {
+            return;
+        }
         for known in self.server.reached(message.channel()) {
             let ledger = &mut self.clients[known.owner].ledger;
             ledger.owe(number, message.channel(), &known.id, self.now);
