@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    CallError, CallId, CallResult, Delivery, Event, ExchangeId, FailureKind, Input, LostCause, Operation, Output,
-    SinkId, Transmit,
+    CallError, CallId, CallResult, Delivery, Event, ExchangeId, FailureKind, Input, LostCause, Operation,
+    Output, SinkId, State, Transmit,
 };
 use bayeux_proto::{Channel, ConnectionType, Message, codec};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use super::trace::brief;
 use super::world::{Happening, World, failure, number_of, payload};
 
 /// What a call may take beyond its deadlines, while a body comes in parts.
-const GRACE: Duration = Duration::from_secs(25);
+const GRACE: Duration = Duration::from_secs(40);
 
 impl World {
     /// Hands a client's session an input, and does what it says.
@@ -352,7 +352,11 @@ impl World {
                 (about, Operation::Subscribe { channel, sink }, Some(patience))
             }
             Step::Unsubscribe(channel, sink) => {
-                self.clients[client].ledger.unwanted(sink, &channel);
+                // A client that is closed keeps the wishes of its inbox, and says so.
+                let state = self.clients[client].session.state();
+                if !matches!(state, State::Disconnected | State::Disconnecting) {
+                    self.clients[client].ledger.unwanted(sink, &channel);
+                }
                 (About::Unsubscribe, Operation::Unsubscribe { channel, sink }, Some(patience))
             }
             Step::Publish(channel, filling) => {
