@@ -145,12 +145,7 @@ impl Core {
         if !recovering || self.connect.proven.is_none() || self.subscriptions.any_pending() {
             return;
         }
-        if std::mem::take(&mut self.connect.gap) {
-            let channels = self.subscriptions.established();
-            if !channels.is_empty() {
-                self.event(Event::GapPossible { channels });
-            }
-        }
+        self.tell_gap();
         self.state = State::Connected;
         self.event(Event::Connected { transport: self.transport() });
         if let Some(opening) = self.opening.take() {
@@ -223,6 +218,9 @@ impl Core {
             return Next::Nothing;
         }
         if self.connect.trial.is_some() {
+            if !failure.is_before_sending() {
+                self.response_missed();
+            }
             return self.end_trial(now);
         }
         self.last_failure = Some(failure.clone());
