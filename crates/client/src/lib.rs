@@ -56,6 +56,8 @@ mod extension;
 mod operation;
 mod queue;
 mod receiver;
+mod receiving;
+mod sending;
 mod shared;
 mod snapshot;
 mod stream;
@@ -88,3 +90,8 @@ pub use bayeux_proto::{
     Advice, BayeuxError, Channel, ConnectionType, Data, Interval, InvalidChannel, Message, MessageId,
     Reconnect,
 };
+
+/// The programs in the README are compiled, and run where they need no server, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

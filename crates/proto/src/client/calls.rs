@@ -225,19 +225,16 @@ impl Core {
         self.requests.push_back(id, group, request);
     }
 
-    /// Asks a new session for all that is wanted, before anything else is sent.
+    /// Asks a new session for all that is wanted, before anything else is sent. What is asked for already only moves
+    /// to the front: the calls that wait for it have waited since then.
     pub(super) fn resubscribe(&mut self, now: Time) {
         let mut restored = Vec::new();
         for channel in self.subscriptions.remote() {
-            let pending = match self.subscriptions.entry(&channel).map(|entry| entry.status) {
+            let asked = match self.subscriptions.entry(&channel).map(|entry| entry.status) {
                 Some(Status::Pending(id)) => self.requests.remove(id).map(|request| (id, request)),
                 _ => None,
             };
-            restored.push(match pending {
-                // A call waits for it, and no longer than it was to.
-                Some(pending) => pending,
-                None => self.subscribe_request(&channel, now),
-            });
+            restored.push(asked.unwrap_or_else(|| self.subscribe_request(&channel, now)));
         }
         self.requests.push_front(restored);
     }
@@ -261,26 +258,30 @@ impl Core {
         (id, self.request(id, None, Kind::Subscribe(channel.clone()), message, None, now))
     }
 
-    /// Prepares the calls for a new session: what was asked of the old one about subscriptions is void. Calls that
-    /// wait for a subscription go on waiting, no longer than before.
+    /// Prepares the calls for a new session: what was asked of the old one about subscriptions is void, and what
+    /// somebody waits for is to be asked of the new one.
     pub(super) fn void_subscription_requests(&mut self) {
         for id in
             self.requests.ids(|request| matches!(request.kind, Kind::Subscribe(_) | Kind::Unsubscribe(_)))
         {
             let Some(request) = self.requests.remove(id) else { continue };
+            let exchange = request.exchange;
             match &request.kind {
                 Kind::Unsubscribe(channel) => {
                     self.resolve(request.call, Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(channel))));
                 }
                 Kind::Subscribe(channel) => {
-                    let waits = self.subscriptions.entry(channel).is_some_and(|entry| {
+                    let wanted = self.subscriptions.entry(channel).is_some_and(|entry| {
                         entry.status == Status::Pending(id) && !entry.waiting.is_empty()
                     });
-                    if waits {
+                    if wanted {
                         self.requests.push_again(id, request);
                     }
                 }
                 Kind::Publish | Kind::Service | Kind::Disconnect => {}
+            }
+            if let Some(exchange) = exchange {
+                self.release(exchange);
             }
         }
     }
@@ -387,16 +388,15 @@ impl Core {
                 let failures = entry.failures;
                 entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
                 let sinks = entry.sinks.clone();
-                if sinks.is_empty() {
-                    // Those that wanted it are told by their calls.
-                    self.subscriptions.forget(channel);
-                } else {
-                    let retry_at = now + self.backoff(failures);
-                    if let Some(entry) = self.subscriptions.entry(channel) {
+                let retry_at = now + self.backoff(failures);
+                match self.subscriptions.entry(channel) {
+                    Some(entry) if !sinks.is_empty() => {
                         entry.status = Status::Refused(retry_at);
+                        let (channel, error) = (channel.clone(), error.clone());
+                        self.emit(Output::SubscriptionLost { sinks, channel, error });
                     }
-                    let channel = channel.clone();
-                    self.emit(Output::SubscriptionLost { sinks, channel, error: error.clone() });
+                    // Whoever wanted it was told by the outcome of a call.
+                    _ => drop(self.subscriptions.forget(channel)),
                 }
             }
             Err(_) => {
