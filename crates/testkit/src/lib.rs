@@ -7,8 +7,9 @@
 //! | [`FaultProxy`] | a network between a client and any server, which breaks on demand |
 //! | [`HttpProxy`], [`SocksProxy`] | the proxies of a company network |
 //! | [`Authority`] | certificates |
+//! | [`sim`] | both sessions and a network that fails, in virtual time, from one seed |
 //!
-//! All of them listen on a free port of the loopback interface, so that tests run in parallel, and end when they are
+//! All but the last listen on a free port of the loopback interface, so that tests run in parallel, and end when they are
 //! dropped. They panic when they cannot do their part: that ends the test.
 //!
 //! ```
@@ -28,6 +29,8 @@
 //! client.close().await
 //! # }
 //! ```
+
+pub mod sim;
 
 #[cfg(feature = "sockets")]
 mod peer;
