@@ -119,7 +119,7 @@ pub(crate) const SERVERS: &[Peer] = &[
         version: Version::Npm("faye"),
         command: &["node", "server.js"],
         transports: &[WebSocket, LongPolling],
-        has: &[Publish, Batch, Refusal, HandshakeRefusal, Large, ServerPublish],
+        has: &[Publish, Batch, Refusal, Large, ServerPublish],
     },
     Peer {
         name: "axum-cometd",
@@ -159,7 +159,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
         what: "cometd.js in Node.js",
         install: Install::Npm,
         version: Version::Npm("cometd"),
-        command: &["node", "node.js"],
+        command: &["node", "node.mjs"],
         transports: &[WebSocket, LongPolling],
         has: &[
             Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Timesync, Dismissal, ServerPublish,
@@ -170,9 +170,9 @@ pub(crate) const CLIENTS: &[Peer] = &[
         what: "Faye's client in Node.js",
         install: Install::Npm,
         version: Version::Npm("faye"),
-        command: &["node", "node.js"],
+        command: &["node", "node.mjs"],
         transports: &[WebSocket, LongPolling],
-        has: &[Publish, Batch, Refusal, Large, ServerPublish],
+        has: &[Publish, Refusal, Large, ServerPublish],
     },
     Peer {
         name: "bayeux",

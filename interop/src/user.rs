@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bayeux::{Client, ConnectionType, Event, Proxy, TlsOptions};
+use bayeux::{Backoff, Client, ConnectionType, Event, Proxy, TlsOptions};
 use serde_json::{Value, json};
 
 use crate::driven::Driven;
@@ -47,6 +47,8 @@ impl User {
             .proxy(options.proxy.clone())
             .tls(options.tls.clone())
             .max_send_size(4 * 1024 * 1024)
+            // The sessions of these servers do not live as long as pauses may become.
+            .retry(Backoff::exponential(Duration::from_millis(200)..=Duration::from_secs(2)).jittered())
             // Some servers ask for it, and the others pass it over.
             .handshake_field("minimumVersion", "1.0");
         if options.deny {

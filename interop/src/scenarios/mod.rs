@@ -93,7 +93,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "10,000",
         shows: "10,000 messages received in order, and 2,000 sent",
-        needs: &[Need::Publish, Need::Batch],
+        needs: &[Need::Publish],
         limit: LONG,
         play: |cell| Box::pin(volume::many(cell)),
     },

@@ -125,12 +125,13 @@ public class CometdClient {
             fields.put(Message.EXT_FIELD, command.get("ext"));
             AtomicReference<Message> handshake = new AtomicReference<>();
             client.handshake(fields, handshake::set);
-            if (client.waitFor(20_000, BayeuxClient.State.CONNECTED)) {
+            boolean connected = client.waitFor(20_000, BayeuxClient.State.CONNECTED, BayeuxClient.State.DISCONNECTED);
+            if (client.isConnected()) {
                 ok(id, null);
             } else if (handshake.get() != null) {
                 answer(id, handshake.get(), null);
             } else {
-                error(id, null, "no handshake within 20 s");
+                error(id, null, connected ? "ended" : "no handshake within 20 s");
             }
         }
 
