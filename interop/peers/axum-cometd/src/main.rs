@@ -19,7 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .subscription_channel_capacity(20_000)
         .build();
     let router = RouterBuilder::new()
-        .subscribe_base_path("/cometd")
+        // Where clients that add the name of a meta message to the URL look for it.
+        .subscribe_base_path("/cometd/subscribe")
         .handshake_base_path("/cometd")
         .connect_base_path("/cometd")
         .disconnect_base_path("/cometd")
