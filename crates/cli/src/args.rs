@@ -3,15 +3,35 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bayeux::ConnectionType;
-use clap::{Parser, Subcommand};
+use bayeux::{Channel, ConnectionType};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand, ValueHint};
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 the connection could not be made or was lost; 2 the command line, a \
-file or the input is wrong; 3 the server refused; 4 something took too long; 130 interrupted.";
+macro_rules! with_exit_codes {
+    ($text:expr) => {
+        concat!(
+            $text,
+            "\n\nExit codes:\n  \
+             0    done, or whoever read the output has gone\n  \
+             1    the connection could not be made, or broke\n  \
+             2    the command line, a file or the input is wrong\n  \
+             3    the server refused, or ended the session\n  \
+             4    something took too long\n  \
+             130  interrupted by ^C (143: told to terminate)"
+        )
+    };
+}
 
 /// CometD (Bayeux) at the terminal: over WebSocket and HTTP long-polling, with any server.
 #[derive(Debug, Parser)]
-#[command(name = "bayeux", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(
+    name = "bayeux",
+    version,
+    max_term_width = 100,
+    after_help = with_exit_codes!(
+        "Example, in two terminals:\n  bayeux serve\n  bayeux chat http://127.0.0.1:8080/cometd ann"
+    )
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -26,7 +46,11 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Chat(Chat),
     Pipe(Pipe),
-    /// Print completions for a shell, e.g. `bayeux completions bash > /etc/bash_completion.d/bayeux`.
+    /// Print completions for a shell.
+    #[command(after_help = "Examples:\n  \
+        bayeux completions bash > ~/.local/share/bash-completion/completions/bayeux\n  \
+        bayeux completions zsh > ~/.zfunc/_bayeux\n  \
+        bayeux completions fish > ~/.config/fish/completions/bayeux.fish")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -35,7 +59,10 @@ pub(crate) enum Command {
 
 /// Run a server with CometD's chat demo: /chat/*, /members/*, /service/members, /service/echo.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: bayeux serve --port 0\nPrints its URL, serves until interrupted.")]
+#[command(after_help = with_exit_codes!(
+    "Prints its URL and serves until ^C, which is then no failure.\n\n\
+     Examples:\n  bayeux serve\n  bayeux serve --host 0.0.0.0 --port 0 -v"
+))]
 pub(crate) struct Serve {
     /// The address to listen at; anything but loopback lets others in.
     #[arg(long, default_value = "127.0.0.1")]
@@ -56,13 +83,16 @@ pub(crate) struct Serve {
 
 /// Print messages of channels, one JSON object a line: {"channel": …, "data": …}.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  bayeux subscribe http://localhost:8080/cometd '/chat/**'\n  \
-    bayeux subscribe URL /trades --count 10 | jq .data")]
+#[command(after_help = with_exit_codes!(
+    "What happens to the connection is told on standard error.\n\n\
+     Examples:\n  bayeux subscribe http://127.0.0.1:8080/cometd '/chat/**'\n  \
+     bayeux subscribe URL /trades /quotes --count 10 --for 1m | jq .data"
+))]
 pub(crate) struct Subscribe {
     /// The server, http:// or https:// (ws:// and wss:// are the same).
     pub(crate) url: String,
     /// Channels or patterns: /a, /a/*, /a/**.
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "CHANNEL")]
     pub(crate) channels: Vec<String>,
     /// Stop after that many messages.
     #[arg(long, value_name = "N")]
@@ -76,10 +106,12 @@ pub(crate) struct Subscribe {
 
 /// Publish a message and print the server's reply.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  bayeux publish URL /chat/demo '{\"user\": \"ann\", \"chat\": \"hi\"}'\n  \
-    seq 1 1000 | bayeux publish URL /numbers -"
-)]
+#[command(after_help = with_exit_codes!(
+    "With -, replies come in the order of the lines; a line that fails is told, the rest goes on, and the exit code \
+     is that of the worst.\n\n\
+     Examples:\n  bayeux publish URL /chat/demo '{\"user\": \"ann\", \"chat\": \"hi\"}'\n  \
+     seq 1 1000 | bayeux publish URL /numbers -"
+))]
 pub(crate) struct Publish {
     /// The server.
     pub(crate) url: String,
@@ -94,7 +126,9 @@ pub(crate) struct Publish {
 
 /// Send a message to a service channel and print the payload of its answer.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: bayeux request URL /service/echo '{\"ping\": 1}'")]
+#[command(after_help = with_exit_codes!(
+    "Example:\n  bayeux request URL /service/echo '{\"ping\": 1}'"
+))]
 pub(crate) struct Request {
     /// The server.
     pub(crate) url: String,
@@ -109,7 +143,11 @@ pub(crate) struct Request {
 
 /// Tell what a server supports: transports, advice, extensions, round trip.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: bayeux inspect https://example.com/cometd")]
+#[command(after_help = with_exit_codes!(
+    "Each transport is tried by itself; it is a success when one works.\n\n\
+     Examples:\n  bayeux inspect https://example.com/cometd\n  \
+     bayeux inspect URL --json | jq '.transports[] | select(.works).round_trip_ms'"
+))]
 pub(crate) struct Inspect {
     /// The server.
     pub(crate) url: String,
@@ -122,15 +160,19 @@ pub(crate) struct Inspect {
 
 /// Chat in a room, with the users of CometD's chat demo.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: bayeux chat http://localhost:8080/cometd ann\n\
-    In the chat: /who lists the members, /quit (or ^D) leaves.")]
+#[command(after_help = with_exit_codes!(
+    "In the chat: /who lists who is here, /quit (or ^D, ^C) leaves, /help tells; up and down fetch earlier lines.\n\
+     Without a terminal it reads lines and prints lines.\n\n\
+     Example:\n  bayeux chat http://127.0.0.1:8080/cometd ann --room demo"
+))]
 pub(crate) struct Chat {
     /// The server.
     pub(crate) url: String,
     /// Your name in the room.
+    #[arg(value_parser = nickname)]
     pub(crate) nickname: String,
     /// The room.
-    #[arg(long, default_value = "demo")]
+    #[arg(long, default_value = "demo", value_parser = room)]
     pub(crate) room: String,
     #[command(flatten)]
     pub(crate) connection: Connection,
@@ -138,7 +180,30 @@ pub(crate) struct Chat {
 
 /// A session for programs: JSON commands on standard input, JSON events on standard output, one a line.
 #[derive(Debug, clap::Args)]
-#[command(after_help = PIPE)]
+#[command(after_help = with_exit_codes!(
+    r#"Commands:
+  {"subscribe": "/chat/**"}
+  {"unsubscribe": "/chat/**"}
+  {"publish": "/chat/demo", "data": …, "tag": 7}
+  {"request": "/service/echo", "data": …, "tag": 8}
+  {"close": true}
+A command may have a tag, any JSON value, which its outcome repeats.
+The end of the input closes, too.
+
+What comes, by its "type":
+  opened        transport
+  subscribed    channel, tag
+  unsubscribed  channel, tag
+  message       channel, data
+  reply         channel, tag, and the server's reply or the service's data
+  error         kind, text, tag, and code when the server gave one
+  event         event, and what belongs to it
+  closed        reason, text
+docs/pipe.md describes each field.
+
+Example:
+  echo '{"publish": "/chat/demo", "data": {"user": "ann", "chat": "hi"}}' | bayeux pipe URL"#
+))]
 pub(crate) struct Pipe {
     /// The server.
     pub(crate) url: String,
@@ -146,39 +211,27 @@ pub(crate) struct Pipe {
     pub(crate) connection: Connection,
 }
 
-const PIPE: &str = r#"Commands:
-  {"subscribe": "/chat/**"}                            {"unsubscribe": "/chat/**"}
-  {"publish": "/chat/demo", "data": …, "tag": 7}       {"request": "/service/echo", "data": …, "tag": 8}
-  {"close": true}
-Any command may have a "tag" (any JSON value), which its outcome repeats. The end of the input closes, too.
-
-What comes, by "type":
-  opened (transport), subscribed and unsubscribed (channel), message (channel, data), reply (tag, channel, and
-  "reply" of the server or "data" of the service), error (kind, text, code when the server gave one, tag),
-  event (event, and what belongs to it), closed (reason)
-The guide "pipe" in the documentation has each field."#;
-
 /// How to connect.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
     /// A transport to use; repeat it in the order of preference. Default: websocket, then long-polling.
-    #[arg(long, value_name = "NAME", value_parser = transport)]
+    #[arg(long, value_name = "NAME", value_parser = transports())]
     pub(crate) transport: Vec<ConnectionType>,
     /// A header for each request, "Name: value".
-    #[arg(long, value_name = "HEADER", value_parser = header)]
-    pub(crate) header: Vec<(String, String)>,
+    #[arg(long, value_name = "HEADER")]
+    pub(crate) header: Vec<String>,
     /// A cookie for each request, name=value.
-    #[arg(long, value_name = "COOKIE", value_parser = cookie)]
-    pub(crate) cookie: Vec<(String, String)>,
+    #[arg(long, value_name = "COOKIE")]
+    pub(crate) cookie: Vec<String>,
     /// Trust the certificate authorities in this PEM file too.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) ca: Option<PathBuf>,
     /// Come with this client certificate (PEM).
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "key")]
     pub(crate) cert: Option<PathBuf>,
     /// The key of the client certificate (PEM).
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "cert")]
     pub(crate) key: Option<PathBuf>,
     /// Go through this proxy, e.g. http://user:password@host:3128 or socks5h://host; "none" for none.
     #[arg(long, value_name = "URL")]
@@ -186,7 +239,8 @@ pub(crate) struct Connection {
     /// Trust any certificate: whoever is on the way can read and change everything.
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// How long the connection may stay lost before the command fails; "none" waits for ever.
+    /// How long the connection may stay lost before the command fails; "none" waits for ever. A chat never fails, and
+    /// a pipe tells it and goes on.
     #[arg(long, value_name = "DURATION", value_parser = patience, default_value = "10s")]
     pub(crate) connection_timeout: Patience,
     /// How long making a connection may take.
@@ -212,20 +266,25 @@ fn patience(text: &str) -> Result<Patience, String> {
     if text == "none" { Ok(Patience(None)) } else { duration(text).map(|time| Patience(Some(time))) }
 }
 
-fn transport(text: &str) -> Result<ConnectionType, String> {
-    match text {
-        "websocket" => Ok(ConnectionType::WebSocket),
-        "long-polling" => Ok(ConnectionType::LongPolling),
-        _ => Err("the transports are websocket and long-polling".to_owned()),
+fn transports() -> impl TypedValueParser<Value = ConnectionType> {
+    const BOTH: [ConnectionType; 2] = [ConnectionType::WebSocket, ConnectionType::LongPolling];
+    PossibleValuesParser::new(BOTH.map(ConnectionType::as_str)).map(|name| {
+        if name == ConnectionType::WebSocket.as_str() {
+            ConnectionType::WebSocket
+        } else {
+            ConnectionType::LongPolling
+        }
+    })
+}
+
+fn nickname(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() { Err("a name has at least one letter".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+fn room(text: &str) -> Result<String, String> {
+    match Channel::parse(&format!("/chat/{text}")) {
+        Ok(channel) if !channel.is_wild() && !text.contains('/') => Ok(text.to_owned()),
+        _ => Err("a room is one segment of a channel: letters, digits and -_!~()$@".to_owned()),
     }
-}
-
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("write it as \"Name: value\"")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
-}
-
-fn cookie(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write it as name=value")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }

@@ -1,173 +1,249 @@
-//! `bayeux chat`: a room in the terminal.
+//! `bayeux chat`: a room of CometD's chat demo in the terminal.
 
-use std::collections::BTreeSet;
-use std::io::IsTerminal;
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
-use bayeux::{Client, Message};
-use rustyline::error::ReadlineError;
-use rustyline::{DefaultEditor, ExternalPrinter};
+use bayeux::{Client, Error, Event, Message, State};
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesOrdered;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use crate::args::Chat;
 use crate::failure::Failure;
-use crate::{report, session};
+use crate::narrator::Narrator;
+use crate::screen::{self, Screen};
+use crate::session;
 
-const NOTE: Style = Style::new().dimmed();
+/// How long saying goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How many lines are on their way at once; the next is taken when one has arrived.
+const AT_ONCE: usize = 256;
+
+const QUIT: &str = "/quit";
+
+const COMMANDS: &str = "/who lists who is here, /quit (or ^D, ^C) leaves, //text says /text";
 
 /// What travels on `/chat/ROOM`.
 #[derive(Debug, Deserialize)]
 struct Line {
     user: String,
     chat: String,
+    /// Somebody comes or goes, and this tells it; nobody said it.
+    membership: Option<String>,
 }
 
-/// Prints above the line that is being typed.
-type Screen = Box<dyn FnMut(String) + Send>;
+/// What this user knows of the room.
+struct Room<'a> {
+    nickname: &'a str,
+    chat: String,
+    members: String,
+    /// Who is here; `None` until the server has told, and some servers never do.
+    present: Option<BTreeSet<String>>,
+    /// What was said and has not come back yet.
+    said: VecDeque<String>,
+}
+
+/// Something that is being sent: what the user said, if it is that, and the outcome.
+type Sending<'a> = LocalBoxFuture<'a, (Option<String>, Result<(), Error>)>;
 
 pub(crate) async fn run(options: Chat) -> Result<(), Failure> {
-    let client = session::open(&options.url, &options.connection).await?;
-    let chat = format!("/chat/{}", options.room);
-    let members = format!("/members/{}", options.room);
-    let work = async {
-        client.subscribe(&chat).await?;
-        client.subscribe(&members).await?;
-        join(&client, &options).await?;
-        talk(&client, &options, &chat).await
-    };
-    session::until_interrupted(&client, work).await
-}
-
-/// Tells the demo's service who is here; a server without it has no list of members.
-async fn join(client: &Client, options: &Chat) -> Result<(), Failure> {
-    let join = json!({"user": options.nickname, "room": format!("/chat/{}", options.room)});
-    match client.publish("/service/members", &join).await {
-        Err(error) if !error.is_server() => Err(error.into()),
-        _ => Ok(()),
+    let client = session::client(&options.url, &options.connection)?;
+    if options.connection.events {
+        session::print_events(&client);
     }
+    session::guard(&client, async {
+        let mut events = client.events();
+        client.open().await?;
+        let mut room = Room::new(&options);
+        client.subscribe(&room.chat).await?;
+        client.subscribe(&room.members).await?;
+        talk(&client, &mut events, &mut room, &options.room).await
+    })
+    .await
 }
 
-async fn talk(client: &Client, options: &Chat, chat: &str) -> Result<(), Failure> {
-    let (mut typed, mut screen) = terminal();
-    let mut events = client.events();
-    let mut present = BTreeSet::new();
-    screen(format!(
-        "{NOTE}You are {} in {}. /who lists the members, /quit leaves.{NOTE:#}",
-        options.nickname, options.room
-    ));
+async fn talk(
+    client: &Client,
+    events: &mut bayeux::Events,
+    room: &mut Room<'_>,
+    name: &str,
+) -> Result<(), Failure> {
+    let (mut typed, mut screen) = screen::open(format!("{}> ", room.nickname), QUIT);
+    let mut narrator = Narrator::default();
+    screen.note(&format!("You are {} in {name}. /help lists the commands.", room.nickname))?;
+    let mut sending: FuturesOrdered<Sending<'_>> = FuturesOrdered::new();
+    sending.push_back(room.enter(client));
+    sending.push_back(room.announce(client, "join", "has joined"));
     loop {
         tokio::select! {
-            message = client.receive() => match message {
-                Ok(message) => show(&message, options, &mut present, &mut screen),
-                Err(error) if error.is_timeout() => screen(format!("{NOTE}{error}{NOTE:#}")),
-                Err(error) => return Err(error.into()),
-            },
+            // Events before what follows from them; and many messages must not keep the user from leaving.
+            biased;
             Some(event) = events.next() => {
-                if let Some(sentence) = report::sentence(&event) {
-                    screen(format!("{NOTE}{sentence}{NOTE:#}"));
+                if let Some(sentence) = narrator.tell(&event) {
+                    screen.note(&sentence)?;
                 }
                 // A new session has to join anew.
-                if matches!(event, bayeux::Event::Rehandshaken) {
-                    join(client, options).await?;
+                if matches!(event, Event::Rehandshaken) {
+                    room.present = None;
+                    sending.push_back(room.enter(client));
                 }
             },
-            line = typed.recv() => match line.as_deref().map(str::trim) {
-                None | Some("/quit") => return Ok(()),
+            Some((text, outcome)) = sending.next() => {
+                if let Err(error) = outcome {
+                    room.not_sent(text.as_deref(), &error, &mut screen)?;
+                }
+            },
+            line = typed.recv(), if sending.len() < AT_ONCE => match line.as_deref().map(str::trim) {
+                None | Some(QUIT) => break,
                 Some("") => {}
-                Some("/who") => screen(format!("{NOTE}here: {}{NOTE:#}", list(&present))),
-                Some(command) if command.starts_with('/') => {
-                    screen(format!("{NOTE}{command} is no command; /who lists the members, /quit leaves{NOTE:#}"));
-                }
-                Some(text) => {
-                    if let Err(error) = client.publish(chat, &json!({"user": options.nickname, "chat": text})).await {
-                        screen(format!("{NOTE}not sent: {error}{NOTE:#}"));
+                Some("/help") => screen.note(COMMANDS)?,
+                Some("/who") => screen.note(&room.who())?,
+                Some(line) => match (line.strip_prefix("//"), line.strip_prefix('/')) {
+                    (Some(text), _) => sending.push_back(room.say(client, format!("/{text}"))),
+                    (None, Some(_)) => {
+                        let command = line.split_whitespace().next().unwrap_or_default();
+                        screen.note(&format!("{command} is no command: {COMMANDS}"))?;
                     }
-                }
+                    (None, None) => sending.push_back(room.say(client, line.to_owned())),
+                },
+            },
+            message = client.receive() => match message {
+                Ok(message) => room.show(&message, &mut screen)?,
+                // The events have told it already.
+                Err(_) if !client.is_closed() => {}
+                Err(error) => return Err(error.into()),
             },
         }
     }
+    leave(client, room, sending, &mut screen).await
 }
 
-fn show(message: &Message, options: &Chat, present: &mut BTreeSet<String>, screen: &mut Screen) {
-    if message.channel().as_str().starts_with("/members/") {
-        let Ok(now) = message.data().decode::<BTreeSet<String>>() else { return };
-        for name in now.difference(present).filter(|name| **name != options.nickname) {
-            screen(format!("{NOTE}{name} is here{NOTE:#}"));
+/// Sends what is still to be sent, shows what has come, and says goodbye.
+async fn leave(
+    client: &Client,
+    room: &mut Room<'_>,
+    mut sending: FuturesOrdered<Sending<'_>>,
+    screen: &mut Screen,
+) -> Result<(), Failure> {
+    while let Some((text, outcome)) = sending.next().await {
+        if let Err(error) = outcome {
+            room.not_sent(text.as_deref(), &error, screen)?;
         }
-        for name in present.difference(&now) {
-            screen(format!("{NOTE}{name} has gone{NOTE:#}"));
+    }
+    if client.state() == State::Connected {
+        // Whoever leaves need not know whether that was heard.
+        let _ = tokio::time::timeout(GOODBYE, room.announce(client, "leave", "has left")).await;
+    }
+    while client.pending_count() > 0 {
+        let Ok(message) = client.receive().await else { break };
+        room.show(&message, screen)?;
+    }
+    Ok(())
+}
+
+impl<'a> Room<'a> {
+    fn new(options: &'a Chat) -> Self {
+        Self {
+            nickname: &options.nickname,
+            chat: format!("/chat/{}", options.room),
+            members: format!("/members/{}", options.room),
+            present: None,
+            said: VecDeque::new(),
         }
-        *present = now;
-    } else if let Ok(line) = message.data().decode::<Line>() {
-        let style = colour(&line.user);
-        // Other people's text must not drive this terminal.
-        let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
-        screen(format!("{style}{}{style:#}: {}", clean(&line.user), clean(&line.chat)));
     }
-}
 
-fn list(present: &BTreeSet<String>) -> String {
-    if present.is_empty() {
-        return "this server does not tell".to_owned();
+    /// Tells the demo's service who is here; a server without it has no list of members.
+    fn enter<'c>(&self, client: &'c Client) -> Sending<'c> {
+        let join = json!({"user": self.nickname, "room": self.chat});
+        Box::pin(async move {
+            match client.publish("/service/members", &join).await {
+                Err(error) if !error.is_server() => (None, Err(error)),
+                _ => (None, Ok(())),
+            }
+        })
     }
-    present.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
 
-/// Each name has a colour of its own.
-fn colour(name: &str) -> Style {
-    const COLOURS: [AnsiColor; 6] = [
-        AnsiColor::Cyan,
-        AnsiColor::Green,
-        AnsiColor::Yellow,
-        AnsiColor::Blue,
-        AnsiColor::Magenta,
-        AnsiColor::Red,
-    ];
-    let sum = name.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
-    COLOURS[sum % COLOURS.len()].on_default().bold()
-}
+    /// Tells the others who comes and goes, as the demo's web page does.
+    fn announce<'c>(&self, client: &'c Client, membership: &str, what: &str) -> Sending<'c> {
+        let chat = format!("{} {what}", self.nickname);
+        let line = json!({"user": self.nickname, "membership": membership, "chat": chat});
+        let channel = self.chat.clone();
+        Box::pin(async move { (None, client.publish(&channel, &line).await.map(drop)) })
+    }
 
-/// Lines as they are typed, and a way to print between them. Without a terminal, plain input and output.
-fn terminal() -> (mpsc::Receiver<String>, Screen) {
-    let (lines, typed) = mpsc::channel(16);
-    let plain: Screen = Box::new(|line| anstream::println!("{line}"));
-    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-        std::thread::spawn(move || {
-            for line in std::io::stdin().lines() {
-                let Ok(line) = line else { break };
-                if lines.blocking_send(line).is_err() {
-                    break;
+    fn say<'c>(&mut self, client: &'c Client, text: String) -> Sending<'c> {
+        self.said.push_back(text.clone());
+        let line = json!({"user": self.nickname, "chat": text});
+        let channel = self.chat.clone();
+        Box::pin(async move { (Some(text), client.publish(&channel, &line).await.map(drop)) })
+    }
+
+    fn not_sent(&mut self, text: Option<&str>, error: &Error, screen: &mut Screen) -> io::Result<()> {
+        let Some(text) = text else { return screen.note(&error.to_string()) };
+        if let Some(at) = self.said.iter().position(|said| said == text) {
+            self.said.remove(at);
+        }
+        screen.note(&format!("not sent: {text} ({error})"))
+    }
+
+    fn who(&self) -> String {
+        match &self.present {
+            None => "the server has not told who is here; not all do".to_owned(),
+            Some(present) => format!("here: {}", list(present)),
+        }
+    }
+
+    fn show(&mut self, message: &Message, screen: &mut Screen) -> io::Result<()> {
+        if message.channel() == self.members.as_str() {
+            return match message.data().decode() {
+                Ok(now) => self.show_members(now, screen),
+                Err(_) => Ok(()),
+            };
+        }
+        match message.data().decode::<Line>() {
+            // The list of members tells it better, and of those too who go without a word.
+            Ok(line) if line.membership.is_some() => {
+                if self.present.is_none() && line.user != self.nickname {
+                    screen.note(&line.chat)?;
+                }
+                Ok(())
+            }
+            Ok(line) if self.is_echo(&line) && screen.shows_what_is_typed() => Ok(()),
+            Ok(line) => screen.said(&line.user, &line.chat),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether this is what the user has typed, come back.
+    fn is_echo(&mut self, line: &Line) -> bool {
+        if line.user != self.nickname {
+            return false;
+        }
+        let at = self.said.iter().position(|said| *said == line.chat);
+        at.is_some_and(|at| self.said.remove(at).is_some())
+    }
+
+    fn show_members(&mut self, now: BTreeSet<String>, screen: &mut Screen) -> io::Result<()> {
+        match &self.present {
+            None => screen.note(&format!("here: {}", list(&now)))?,
+            Some(before) => {
+                for name in now.difference(before) {
+                    screen.note(&format!("{name} has joined"))?;
+                }
+                for name in before.difference(&now) {
+                    screen.note(&format!("{name} has left"))?;
                 }
             }
-        });
-        return (typed, plain);
-    }
-    let Ok(mut editor) = DefaultEditor::new() else { return (typed, plain) };
-    let screen: Screen = match editor.create_external_printer() {
-        Ok(mut printer) => Box::new(move |line| {
-            // A terminal that is gone shows nothing.
-            let _ = printer.print(format!("{line}\n"));
-        }),
-        Err(_) => plain,
-    };
-    std::thread::spawn(move || {
-        loop {
-            match editor.readline("> ") {
-                Ok(line) => {
-                    let _ = editor.add_history_entry(&line);
-                    if lines.blocking_send(line).is_err() {
-                        return;
-                    }
-                }
-                Err(ReadlineError::Eof | ReadlineError::Interrupted) => {
-                    let _ = lines.blocking_send("/quit".to_owned());
-                    return;
-                }
-                Err(_) => return,
-            }
         }
-    });
-    (typed, screen)
+        self.present = Some(now);
+        Ok(())
+    }
+}
+
+fn list(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,7 @@
 //! CometD's chat demo: rooms whose members are told who is there.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeux_server::{Builder, ClientId, Data, Request, Server, ServiceError, SessionEvent};
@@ -36,12 +37,14 @@ impl Demo {
     }
 
     /// Watches the sessions of the server that it was installed in: who goes leaves all rooms.
-    pub(crate) async fn watch(self, server: Server) {
+    pub(crate) fn watch(self, server: &Server) -> impl Future<Output = ()> + use<> {
         let mut events = server.events();
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
-        while let Some(event) = events.next().await {
-            if let SessionEvent::Removed(session, _) = event {
-                self.leave(&session);
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
+        async move {
+            while let Some(event) = events.next().await {
+                if let SessionEvent::Removed(session, _) = event {
+                    self.leave(&session);
+                }
             }
         }
     }

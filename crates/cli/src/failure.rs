@@ -3,38 +3,55 @@
 use std::io;
 use std::process::ExitCode;
 
-use anstyle::{AnsiColor, Style};
-use bayeux::{Error, ErrorKind, FailureKind};
+use bayeux::{CloseReason, Error, ErrorKind, FailureKind};
+
+use crate::output;
 
 /// Why a command ends before it is done.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The client said so.
     Client(Error),
+    /// The same, and what may help.
+    ClientHint(Error, &'static str),
     /// The command line, a file or the input is wrong.
     Usage(String),
+    /// The same, and what may help.
+    UsageHint(String, &'static str),
+    /// The connection was not restored in time.
+    Lost(String),
     /// Whoever read our output has gone: that is no error.
     ClosedPipe,
-    /// The user has had enough.
-    Interrupted,
-    /// Something was refused, and was told already.
+    /// The user has had enough; the exit code of the signal.
+    Interrupted(u8),
+    /// It was told already.
     Told(u8),
 }
 
 impl Failure {
     /// Says it on standard error, and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        const ERROR: Style = AnsiColor::Red.on_default().bold();
-        const HINT: Style = AnsiColor::Cyan.on_default();
         match &self {
             Self::Client(error) => {
-                anstream::eprintln!("{ERROR}error:{ERROR:#} {error}");
+                output::error(&error.to_string());
                 if let Some(hint) = hint(error) {
-                    anstream::eprintln!("{HINT} hint:{HINT:#} {hint}");
+                    output::hint(&hint);
                 }
             }
-            Self::Usage(text) => anstream::eprintln!("{ERROR}error:{ERROR:#} {text}"),
-            Self::ClosedPipe | Self::Interrupted | Self::Told(_) => {}
+            Self::ClientHint(error, hint) => {
+                output::error(&error.to_string());
+                output::hint(hint);
+            }
+            Self::Usage(text) => output::error(text),
+            Self::UsageHint(text, hint) => {
+                output::error(text);
+                output::hint(hint);
+            }
+            Self::Lost(text) => {
+                output::error(text);
+                output::hint("--connection-timeout sets how long it may stay lost; \"none\" waits for ever");
+            }
+            Self::ClosedPipe | Self::Interrupted(_) | Self::Told(_) => {}
         }
         ExitCode::from(self.code())
     }
@@ -42,11 +59,11 @@ impl Failure {
     /// The exit codes, as `--help` names them.
     fn code(&self) -> u8 {
         match self {
-            Self::Client(error) => code(error),
-            Self::Usage(_) => 2,
+            Self::Client(error) | Self::ClientHint(error, _) => code(error),
+            Self::Usage(_) | Self::UsageHint(..) => 2,
+            Self::Lost(_) => 4,
             Self::ClosedPipe => 0,
-            Self::Interrupted => 130,
-            Self::Told(code) => *code,
+            Self::Interrupted(code) | Self::Told(code) => *code,
         }
     }
 }
@@ -54,42 +71,88 @@ impl Failure {
 /// The exit code of an error.
 pub(crate) fn code(error: &Error) -> u8 {
     match error.kind() {
+        ErrorKind::Config | ErrorKind::Invalid => 2,
         ErrorKind::Server | ErrorKind::Auth => 3,
         ErrorKind::Timeout => 4,
-        ErrorKind::Config | ErrorKind::Invalid | ErrorKind::Decode => 2,
-        _ => 1,
+        ErrorKind::Transport
+        | ErrorKind::Closed
+        | ErrorKind::Decode
+        | ErrorKind::Refused
+        | ErrorKind::Busy
+        | _ => 1,
     }
 }
 
-fn hint(error: &Error) -> Option<&'static str> {
+/// The exit code of the end of a session.
+pub(crate) fn close_code(reason: &CloseReason) -> u8 {
+    match reason {
+        CloseReason::Requested => 0,
+        CloseReason::Server(_) | CloseReason::NoTransport { .. } | CloseReason::NoCredentials(_) => 3,
+        CloseReason::OpenTimeout { .. } => 4,
+        _ => match reason.failure().map(bayeux::Failure::kind) {
+            Some(FailureKind::Timeout) => 4,
+            None if reason.server_error().is_some() => 3,
+            _ => 1,
+        },
+    }
+}
+
+/// What may help.
+pub(crate) fn hint(error: &Error) -> Option<String> {
+    const CREDENTIALS: &str =
+        "the server wants credentials: --header \"Authorization: Bearer …\", or --cookie name=value";
     if let Some(failure) = error.failure() {
         return Some(match failure.kind() {
-            FailureKind::Unreachable => "check the address, and that the server runs",
-            FailureKind::Tls => "--ca FILE trusts a certificate authority of your own",
+            FailureKind::UnknownHost => {
+                let text = failure.to_string();
+                format!(
+                    "no address is known for {}: check how it is written, and the name service",
+                    host(&text)
+                )
+            }
+            FailureKind::Unreachable => "check the address and the port, and that the server runs".to_owned(),
+            FailureKind::Tls => {
+                "--ca FILE trusts a certificate authority of your own; a server without TLS wants http://"
+                    .to_owned()
+            }
             FailureKind::Proxy => {
                 "check --proxy, and the proxy variables of the environment (--proxy none ignores them)"
+                    .to_owned()
             }
             FailureKind::Http { status: 401 | 403 } | FailureKind::UpgradeRefused { status: 401 | 403 } => {
-                "the server wants credentials: --header \"Authorization: Bearer …\", or --cookie"
+                CREDENTIALS.to_owned()
             }
             FailureKind::Http { status: 404 } | FailureKind::UpgradeRefused { status: 404 } => {
-                "check the path: CometD servers usually listen at /cometd"
+                "check the path: CometD servers usually listen at /cometd".to_owned()
             }
             FailureKind::UpgradeRefused { .. } => {
-                "the server may not speak WebSocket here: --transport long-polling"
+                "the server may not speak WebSocket here: --transport long-polling".to_owned()
             }
-            FailureKind::Malformed => "is this the URL of a CometD server? They usually listen at /cometd",
-            FailureKind::Timeout => "the server does not answer in time; -v shows what travels",
+            FailureKind::Malformed | FailureKind::Http { .. } => {
+                "is this the URL of a CometD server? They usually listen at /cometd".to_owned()
+            }
+            FailureKind::Timeout => {
+                "the server does not answer in time; -v shows what travels, --connect-timeout gives it longer"
+                    .to_owned()
+            }
             _ => return None,
         });
     }
     match error.code() {
-        Some(401) => Some("the server wants credentials: --header \"Authorization: Bearer …\""),
-        Some(403) => {
-            Some("the server's policy forbids it; credentials may help: --header \"Authorization: Bearer …\"")
-        }
+        None if error.is_timeout() => Some("-v shows what travels".to_owned()),
+        Some(401) => Some(CREDENTIALS.to_owned()),
+        Some(403) => Some(
+            "the server's policy forbids it; credentials may help: --header \"Authorization: Bearer …\""
+                .to_owned(),
+        ),
         _ => None,
     }
+}
+
+/// The host in a text that names a URL.
+fn host(text: &str) -> &str {
+    let after = text.split_once("://").map_or(text, |(_, after)| after);
+    after.split(['/', ':', '?']).next().unwrap_or(after)
 }
 
 impl From<Error> for Failure {
@@ -104,5 +167,41 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Self::ClosedPipe,
             _ => Self::Usage(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_session_has_the_exit_code_of_its_cause() {
+        let failed = |kind| bayeux::Failure::new(kind, "");
+        let gave_up = |cause| CloseReason::GaveUp {
+            failures: 3,
+            elapsed: std::time::Duration::ZERO,
+            cause: Box::new(cause),
+        };
+        let refusal = || Box::new(bayeux::Message::new(bayeux::Channel::parse("/meta/connect").unwrap()));
+        for (reason, code) in [
+            (CloseReason::Requested, 0),
+            (CloseReason::Failed(failed(FailureKind::Unreachable)), 1),
+            (CloseReason::Failed(failed(FailureKind::Timeout)), 4),
+            (CloseReason::Server(refusal()), 3),
+            (CloseReason::NoTransport { client: vec![], server: vec![] }, 3),
+            (CloseReason::NoCredentials(String::new()), 3),
+            (CloseReason::OpenTimeout { after: std::time::Duration::ZERO, last: None }, 4),
+            (gave_up(bayeux::LostCause::Transport(failed(FailureKind::Lost))), 1),
+            (gave_up(bayeux::LostCause::Transport(failed(FailureKind::Timeout))), 4),
+            (gave_up(bayeux::LostCause::Refused(refusal())), 3),
+        ] {
+            assert_eq!(close_code(&reason), code, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_found_in_a_text() {
+        assert_eq!(host("cannot reach https://nowhere.invalid:8443/cometd: unknown host"), "nowhere.invalid");
+        assert_eq!(host("cannot reach http://nowhere.invalid/?a=…: unknown host"), "nowhere.invalid");
     }
 }

@@ -3,17 +3,19 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
-use bayeux::{Client, ConnectionType, Message};
-use serde_json::{Map, Value, json};
+use bayeux::{Client, ConnectionType, Error, Message};
+use serde_json::{Value, json};
 
 use crate::args::Inspect;
 use crate::failure::Failure;
-use crate::{lines, report, session};
+use crate::interrupt::interrupted;
+use crate::json::{Object, one_line};
+use crate::{failure, output, report, session};
 
 /// What one transport gave.
 struct Finding {
     transport: ConnectionType,
-    outcome: Result<Reached, String>,
+    outcome: Result<Reached, Error>,
 }
 
 struct Reached {
@@ -27,38 +29,54 @@ pub(crate) async fn run(options: Inspect) -> Result<(), Failure> {
     if transports.is_empty() {
         transports = vec![ConnectionType::WebSocket, ConnectionType::LongPolling];
     }
+    if options.connection.verbose {
+        session::log("bayeux::wire=trace,bayeux=debug");
+    }
     let mut findings = Vec::new();
-    let mut last = None;
     for transport in transports {
-        let outcome = match reach(&options, transport).await {
+        let outcome = tokio::select! {
+            outcome = reach(&options, transport) => outcome,
+            code = interrupted() => return Err(Failure::Interrupted(code)),
+        };
+        let outcome = match outcome {
             Ok(reached) => Ok(reached),
-            Err(Failure::Client(error)) => {
-                let text = error.to_string();
-                last = Some(error);
-                Err(text)
-            }
+            // Another transport would do no better.
+            Err(Failure::Client(error)) if failure::code(&error) == 2 => return Err(error.into()),
+            Err(Failure::Client(error)) => Err(error),
             Err(other) => return Err(other),
         };
         findings.push(Finding { transport, outcome });
     }
-    if let (Some(error), true) = (last, findings.iter().all(|finding| finding.outcome.is_err())) {
-        return Err(error.into());
+    if options.json {
+        output::print(as_json(&options, &findings)?)?;
+    } else {
+        as_text(&findings)?;
     }
-    if options.json { Ok(lines::print(&as_json(&options.url, &findings))?) } else { Ok(as_text(&findings)?) }
+    let worked = findings.iter().any(|finding| finding.outcome.is_ok());
+    match findings.into_iter().rev().find_map(|finding| finding.outcome.err()) {
+        Some(error) if !worked => {
+            // What failed has been told above.
+            if let Some(hint) = failure::hint(&error) {
+                output::hint(&hint);
+            }
+            Err(Failure::Told(failure::code(&error)))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn reach(options: &Inspect, transport: ConnectionType) -> Result<Reached, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let mut connection = options.connection.clone();
     connection.transport = vec![transport];
-    if connection.verbose {
-        session::log("bayeux::wire=trace,bayeux=debug");
-    }
     // Extensions answer only when they are spoken to.
     let client = session::builder(&options.url, &connection)?
         .handshake_ext("ack", true)
         .handshake_ext("timesync", json!({"tc": now, "l": 0, "o": 0}))
         .build()?;
+    if connection.events {
+        session::print_events(&client);
+    }
     let start = Instant::now();
     client.open().await?;
     let opened_in = start.elapsed();
@@ -81,64 +99,98 @@ async fn round_trip(client: &Client) -> Option<Duration> {
     best
 }
 
-fn facts(reply: &Message) -> Map<String, Value> {
+/// What the server said of itself, as name and JSON.
+fn facts(reply: &Message) -> Vec<(String, String)> {
     let fields = reply.fields();
-    let mut facts = Map::new();
-    facts.insert("version".into(), json!(fields.version));
-    facts.insert("transports".into(), json!(fields.supported_connection_types));
-    facts.insert("advice".into(), fields.advice.as_ref().map_or(Value::Null, report::advice));
-    facts.insert("extensions".into(), reply.ext().map_or(Value::Null, report::data));
+    let mut facts = Vec::new();
+    let mut add = |name: &str, value: String| facts.push((name.to_owned(), value));
+    add("version", json!(fields.version).to_string());
+    add("transports", json!(fields.supported_connection_types).to_string());
+    add(
+        "advice",
+        fields.advice.as_ref().map_or("null".to_owned(), |advice| report::advice(advice).to_string()),
+    );
+    add("extensions", reply.ext().map_or("null".to_owned(), |ext| one_line(ext.as_str())));
     for (name, value) in &fields.unknown {
-        facts.insert(name.clone(), report::data(value));
+        add(name, one_line(value.as_str()));
     }
     facts
 }
 
-fn as_json(url: &str, findings: &[Finding]) -> Value {
-    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+fn as_json(options: &Inspect, findings: &[Finding]) -> Result<Object, Failure> {
+    let millis = |time: Duration| (time.as_secs_f64() * 100_000.0).round() / 100.0;
     let transports: Vec<_> = findings
         .iter()
-        .map(|finding| match &finding.outcome {
-            Err(error) => json!({"transport": finding.transport.as_str(), "error": error}),
-            Ok(reached) => json!({
-                "transport": finding.transport.as_str(),
-                "opened_in_ms": millis(reached.opened_in),
-                "round_trip_ms": reached.round_trip.map(millis),
-                "server": reached.handshake.as_deref().map(facts),
-            }),
+        .map(|finding| {
+            let object = Object::new().with("transport", finding.transport.as_str());
+            match &finding.outcome {
+                Err(error) => object.with("works", false).with_object("error", &report::error(error)),
+                Ok(reached) => object
+                    .with("works", true)
+                    .with("opened_in_ms", millis(reached.opened_in))
+                    .with("round_trip_ms", reached.round_trip.map(millis))
+                    .with_object("server", &server(reached)),
+            }
         })
         .collect();
-    // The URL may hold a password; its place is known without it.
-    json!({"host": url.rsplit('@').next().unwrap_or(url), "transports": transports})
+    let client = session::client(&options.url, &options.connection)?;
+    Ok(Object::new().with("url", session::shown_url(&client)).with_objects("transports", &transports))
+}
+
+fn server(reached: &Reached) -> Object {
+    let facts = reached.handshake.as_deref().map(facts).unwrap_or_default();
+    facts.iter().fold(Object::new(), |object, (name, value)| object.with_json(name, value))
 }
 
 fn as_text(findings: &[Finding]) -> std::io::Result<()> {
-    use std::io::Write;
     const GOOD: Style = AnsiColor::Green.on_default();
     const BAD: Style = AnsiColor::Red.on_default();
-    let mut out = anstream::stdout().lock();
     for finding in findings {
         let name = finding.transport.as_str();
         match &finding.outcome {
             Ok(reached) => {
                 let trip =
                     reached.round_trip.map_or(String::new(), |trip| format!(", round trip {trip:.1?}"));
-                writeln!(out, "{GOOD}{name:<13}{GOOD:#} works: opened in {:.1?}{trip}", reached.opened_in)?;
+                output::print(format_args!(
+                    "{GOOD}{name:<13}{GOOD:#} works: opened in {:.1?}{trip}",
+                    reached.opened_in
+                ))?;
             }
-            Err(error) => writeln!(out, "{BAD}{name:<13}{BAD:#} fails: {error}")?,
+            Err(error) => output::print(format_args!(
+                "{BAD}{name:<13}{BAD:#} fails: {}",
+                output::clean(&error.to_string())
+            ))?,
         }
     }
     let reply = findings.iter().find_map(|finding| finding.outcome.as_ref().ok()?.handshake.clone());
     for (name, value) in reply.as_deref().map(facts).unwrap_or_default() {
-        let shown = match &value {
-            Value::Null => "none".to_owned(),
-            Value::Array(items) => {
-                items.iter().map(|item| item.as_str().unwrap_or_default()).collect::<Vec<_>>().join(", ")
-            }
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        writeln!(out, "{name:<13} {shown}")?;
+        output::print(format_args!("{:<13} {}", output::clean(&name), output::clean(&shown(&value))))?;
     }
     Ok(())
+}
+
+/// A value as people read it.
+fn shown(json: &str) -> String {
+    match serde_json::from_str(json) {
+        Ok(Value::Null) => "none".to_owned(),
+        Ok(Value::String(text)) => text,
+        Ok(Value::Array(items)) => {
+            let items: Vec<_> = items
+                .iter()
+                .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+                .collect();
+            items.join(", ")
+        }
+        Ok(Value::Object(fields)) => {
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| match value {
+                    Value::String(text) => format!("{name} {text}"),
+                    other => format!("{name} {other}"),
+                })
+                .collect();
+            fields.join(", ")
+        }
+        _ => json.to_owned(),
+    }
 }

@@ -2,17 +2,26 @@
 
 mod args;
 mod chat;
+mod command;
 mod demo;
 mod failure;
+mod input;
 mod inspect;
-mod lines;
+mod interrupt;
+mod json;
+mod narrator;
+mod output;
+mod payload;
 mod pipe;
 mod publish;
 mod report;
 mod request;
+mod screen;
 mod serve;
 mod session;
 mod subscribe;
+
+use std::io::Write;
 
 use clap::{CommandFactory, Parser};
 
@@ -44,8 +53,9 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Chat(options) => chat::run(options).await,
         Command::Pipe(options) => pipe::run(options).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "bayeux", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "bayeux", &mut script);
+            Ok(std::io::stdout().write_all(&script)?)
         }
     }
 }

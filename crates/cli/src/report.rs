@@ -1,55 +1,44 @@
-//! Messages, events and errors as JSON, in a form that scripts can rely on.
+//! Messages, events and errors as JSON objects, in a form that programs can rely on. `docs/pipe.md` describes it.
 
-use bayeux::{CloseReason, Data, Error, ErrorKind, Event, LostCause, Message};
-use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+use bayeux::{CloseReason, Error, ErrorKind, Event, Failure, FailureKind, LostCause, Message};
+use serde_json::json;
+
+use crate::json::Object;
 
 /// `{"channel": …, "data": …}`
-pub(crate) fn message(message: &Message) -> Value {
-    json!({"channel": message.channel().as_str(), "data": data(message.data())})
-}
-
-/// A payload; one that is nested deeper than this program follows is given as text.
-pub(crate) fn data(data: &Data) -> Value {
-    data.decode().unwrap_or_else(|_| Value::from(data.as_str()))
+pub(crate) fn message(message: &Message) -> Object {
+    Object::new().with("channel", message.channel().as_str()).with_data("data", message.data())
 }
 
 /// The server's reply, without the id of the session.
-pub(crate) fn reply(reply: &Message) -> Value {
+pub(crate) fn reply(reply: &Message) -> Object {
     let fields = reply.fields();
-    let mut object = Map::new();
-    object.insert("channel".into(), reply.channel().as_str().into());
-    if let Some(id) = reply.id() {
-        object.insert("id".into(), id.to_string().into());
-    }
-    object.insert("successful".into(), fields.successful.unwrap_or(false).into());
-    if let Some(error) = &fields.error {
-        object.insert("error".into(), error.as_str().into());
-    }
+    let mut object = Object::new()
+        .with("channel", reply.channel().as_str())
+        .with_some("id", reply.id().map(ToString::to_string))
+        .with("successful", fields.successful.unwrap_or(false))
+        .with_some("error", fields.error.as_ref().map(|error| error.as_str()));
     if reply.has_data() {
-        object.insert("data".into(), data(reply.data()));
+        object = object.with_data("data", reply.data());
     }
     if let Some(ext) = reply.ext() {
-        object.insert("ext".into(), data(ext));
+        object = object.with_data("ext", ext);
     }
-    for (name, value) in &fields.unknown {
-        object.insert(name.clone(), data(value));
-    }
-    Value::Object(object)
+    fields.unknown.iter().fold(object, |object, (name, value)| object.with_data(name, value))
 }
 
-/// `{"kind": …, "text": …, "code": …}`
-pub(crate) fn error(error: &Error) -> Map<String, Value> {
-    let mut object = Map::new();
-    object.insert("kind".into(), kind(error.kind()).into());
-    object.insert("text".into(), error.to_string().into());
-    if let Some(code) = error.code() {
-        object.insert("code".into(), code.into());
-    }
-    if error.is_fate_unknown() {
-        object.insert("fate_unknown".into(), true.into());
-    }
-    object.insert("retryable".into(), error.is_retryable().into());
-    object
+/// `{"kind": …, "text": …}`, and `code`, `failure`, `http_status`, `fate_unknown` where they apply.
+pub(crate) fn error(error: &Error) -> Object {
+    Object::new()
+        .with("kind", kind(error.kind()))
+        .with("text", error.to_string())
+        .with_some("code", error.code())
+        .with_some("failure", error.failure().map(failure))
+        .with_some("http_status", error.http_status())
+        .with_some("fate_unknown", error.is_fate_unknown().then_some(true))
+        .with("retryable", error.is_retryable())
 }
 
 fn kind(kind: ErrorKind) -> &'static str {
@@ -68,88 +57,248 @@ fn kind(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// `{"event": …}` and what belongs to it.
-pub(crate) fn event(event: &Event) -> Value {
-    match event {
-        Event::Connected { transport } => json!({"event": "connected", "transport": transport.as_str()}),
-        Event::Lost { cause } => json!({"event": "lost", "cause": cause.to_string()}),
-        Event::Retrying { delay, failures, cause } => json!({
-            "event": "retrying", "in_ms": delay.as_millis() as u64, "failures": failures, "cause": cause.to_string(),
-        }),
-        Event::Rehandshaken => json!({"event": "rehandshaken"}),
-        Event::Resubscribed { channel, outcome } => match outcome {
-            Ok(()) => json!({"event": "resubscribed", "channel": channel.as_str(), "successful": true}),
-            Err(error) => json!({
-                "event": "resubscribed", "channel": channel.as_str(), "successful": false, "error": error.to_string(),
-            }),
-        },
-        Event::GapPossible { channels } => {
-            let channels: Vec<_> = channels.iter().map(|channel| channel.as_str()).collect();
-            json!({"event": "gap_possible", "channels": channels})
-        }
-        Event::TransportChanged { from, to, cause } => json!({
-            "event": "transport_changed", "from": from.as_str(), "to": to.as_str(),
-            "cause": cause.as_ref().map(ToString::to_string),
-        }),
-        Event::AdviceChanged(known) => json!({"event": "advice_changed", "advice": advice(known)}),
-        Event::Ignored { what } => json!({"event": "ignored", "what": what}),
-        Event::SlowConsumer { channel, dropped } => json!({
-            "event": "slow_consumer", "channel": channel.as_ref().map(|channel| channel.as_str()), "dropped": dropped,
-        }),
-        Event::EventsMissed(missed) => json!({"event": "events_missed", "count": missed}),
-        Event::Closed(reason) => {
-            json!({"event": "closed", "reason": close_reason(reason), "text": reason.to_string()})
-        }
-        other => json!({"event": "other", "text": format!("{other:?}")}),
+/// A word for what happened to the connection.
+fn failure(failure: &Failure) -> &'static str {
+    match failure.kind() {
+        FailureKind::UnknownHost => "unknown_host",
+        FailureKind::Unreachable => "unreachable",
+        FailureKind::Tls => "tls",
+        FailureKind::Proxy => "proxy",
+        FailureKind::UpgradeRefused { .. } => "upgrade_refused",
+        FailureKind::Http { .. } => "http",
+        FailureKind::TooLarge => "too_large",
+        FailureKind::Malformed => "malformed",
+        FailureKind::Timeout => "timeout",
+        FailureKind::Closed { .. } => "closed",
+        FailureKind::Lost => "lost",
+        _ => "other",
     }
 }
 
-/// Times in milliseconds, as on the wire.
-pub(crate) fn advice(advice: &bayeux::Advice) -> Value {
-    let millis = |time: std::time::Duration| time.as_millis() as u64;
+fn cause(cause: &LostCause) -> &'static str {
+    match cause {
+        LostCause::Transport(failed) => failure(failed),
+        LostCause::Refused(_) => "refused",
+        LostCause::SessionLost(_) => "session_lost",
+        _ => "other",
+    }
+}
+
+/// `{"event": …}` and what belongs to it.
+pub(crate) fn event(event: &Event) -> Object {
+    let named = |name: &str| Object::new().with("event", name);
+    match event {
+        Event::Connected { transport } => named("connected").with("transport", transport.as_str()),
+        Event::Lost { cause: why } => named("lost").with("cause", cause(why)).with("text", why.to_string()),
+        Event::Retrying { delay, failures, cause: why } => named("retrying")
+            .with("in_ms", millis(*delay))
+            .with("failures", failures)
+            .with("cause", cause(why))
+            .with("text", why.to_string()),
+        Event::Rehandshaken => named("rehandshaken"),
+        Event::Resubscribed { channel, outcome } => named("resubscribed")
+            .with("channel", channel.as_str())
+            .with("successful", outcome.is_ok())
+            .with_some("text", outcome.as_ref().err().map(ToString::to_string)),
+        Event::GapPossible { channels } => {
+            let channels: Vec<_> = channels.iter().map(|channel| channel.as_str()).collect();
+            named("gap_possible").with("channels", channels)
+        }
+        Event::TransportChanged { from, to, cause } => named("transport_changed")
+            .with("from", from.as_str())
+            .with("to", to.as_str())
+            .with_some("cause", cause.as_ref().map(failure))
+            .with_some("text", cause.as_ref().map(ToString::to_string)),
+        Event::AdviceChanged(known) => named("advice_changed").with_object("advice", &advice(known)),
+        Event::Ignored { what } => named("ignored").with("text", what),
+        Event::SlowConsumer { dropped, .. } => named("slow_consumer").with("dropped", dropped),
+        Event::EventsMissed(missed) => named("events_missed").with("count", missed),
+        Event::Closed(reason) => {
+            named("closed").with("reason", close_reason(reason)).with("text", reason.to_string())
+        }
+        other => named("other").with("text", format!("{other:?}")),
+    }
+}
+
+/// Times in milliseconds, as on the wire; only what the server gave.
+pub(crate) fn advice(advice: &bayeux::Advice) -> Object {
     let interval = advice.interval.map(|interval| match interval {
         bayeux::Interval::Wait(time) => json!(millis(time)),
         bayeux::Interval::Never => json!(-1),
     });
-    json!({
-        "reconnect": advice.reconnect.map(bayeux::Reconnect::as_str),
-        "interval": interval,
-        "timeout": advice.timeout.map(millis),
-        "maxInterval": advice.max_interval.map(millis),
-    })
+    Object::new()
+        .with_some("reconnect", advice.reconnect.map(bayeux::Reconnect::as_str))
+        .with_some("interval", interval)
+        .with_some("timeout", advice.timeout.map(millis))
+        .with_some("maxInterval", advice.max_interval.map(millis))
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// A word for why a session ended.
 pub(crate) fn close_reason(reason: &CloseReason) -> &'static str {
     match reason {
+        CloseReason::NotOpen => "not_open",
         CloseReason::Requested => "requested",
+        CloseReason::Suspended => "suspended",
         CloseReason::Server(_) => "server",
         CloseReason::NoTransport { .. } => "no_transport",
         CloseReason::Failed(_) => "failed",
-        CloseReason::OpenTimeout { .. } => "timeout",
+        CloseReason::GaveUp { .. } => "gave_up",
+        CloseReason::OpenTimeout { .. } => "open_timeout",
         CloseReason::NoCredentials(_) => "no_credentials",
-        _ => "not_open",
+        _ => "other",
     }
 }
 
-/// One line for people: what happened to the connection, if they need to know.
-pub(crate) fn sentence(event: &Event) -> Option<String> {
-    Some(match event {
-        Event::Lost { cause } => format!("connection lost: {}", short(cause)),
-        Event::Retrying { delay, .. } => format!("trying again in {:.1} s", delay.as_secs_f64()),
-        Event::Rehandshaken => {
-            "the server has given us a new session; messages may have been missed".to_owned()
-        }
-        Event::Resubscribed { channel, outcome: Err(error) } => {
-            format!("{channel} could not be restored: {error}")
-        }
-        Event::SlowConsumer { dropped, .. } => {
-            format!("{dropped} messages were dropped: the output is too slow")
-        }
-        _ => return None,
-    })
-}
+#[cfg(test)]
+mod tests {
+    use bayeux::{Advice, CallError, Channel, ConnectionType, Interval, Reconnect};
+    use serde_json::Value;
 
-fn short(cause: &LostCause) -> String {
-    cause.to_string()
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/pipe.md");
+
+    fn channel(name: &str) -> Channel {
+        Channel::parse(name).unwrap()
+    }
+
+    fn lost() -> Failure {
+        Failure::new(FailureKind::Lost, "it broke")
+    }
+
+    fn refusal() -> Box<Message> {
+        Box::new(Message::new(channel("/meta/connect")))
+    }
+
+    /// Each event in the form that programs get, and the page that describes it has each of its fields.
+    #[test]
+    fn events_are_as_documented() {
+        let cause = LostCause::Transport(lost());
+        let text = json!("it broke");
+        let mut known = Advice::default();
+        known.reconnect = Some(Reconnect::Retry);
+        known.interval = Some(Interval::Never);
+        known.timeout = Some(Duration::from_secs(30));
+        let channels = || vec![channel("/a"), channel("/b")];
+        let resubscribed = |outcome| Event::Resubscribed { channel: channel("/a"), outcome };
+        let changed = |cause| Event::TransportChanged {
+            from: ConnectionType::WebSocket,
+            to: ConnectionType::LongPolling,
+            cause,
+        };
+        for (event, expected) in [
+            (
+                Event::Connected { transport: ConnectionType::LongPolling },
+                json!({"event": "connected", "transport": "long-polling"}),
+            ),
+            (Event::Lost { cause: cause.clone() }, json!({"event": "lost", "cause": "lost", "text": text})),
+            (
+                Event::Retrying { delay: Duration::from_millis(1500), failures: 2, cause },
+                json!({"event": "retrying", "in_ms": 1500, "failures": 2, "cause": "lost", "text": text}),
+            ),
+            (Event::Rehandshaken, json!({"event": "rehandshaken"})),
+            (resubscribed(Ok(())), json!({"event": "resubscribed", "channel": "/a", "successful": true})),
+            (
+                resubscribed(Err(CallError::Vetoed("no".to_owned()))),
+                json!({"event": "resubscribed", "channel": "/a", "successful": false,
+                    "text": "an extension refused the message: no"}),
+            ),
+            (
+                Event::GapPossible { channels: channels() },
+                json!({"event": "gap_possible", "channels": ["/a", "/b"]}),
+            ),
+            (
+                changed(Some(lost())),
+                json!({"event": "transport_changed", "from": "websocket", "to": "long-polling", "cause": "lost",
+                    "text": text}),
+            ),
+            (changed(None), json!({"event": "transport_changed", "from": "websocket", "to": "long-polling"})),
+            (
+                Event::AdviceChanged(known),
+                json!({"event": "advice_changed",
+                    "advice": {"reconnect": "retry", "interval": -1, "timeout": 30000}}),
+            ),
+            (Event::Ignored { what: "it".to_owned() }, json!({"event": "ignored", "text": "it"})),
+            (
+                Event::SlowConsumer { channel: None, dropped: 3 },
+                json!({"event": "slow_consumer", "dropped": 3}),
+            ),
+            (Event::EventsMissed(4), json!({"event": "events_missed", "count": 4})),
+            (
+                Event::Closed(CloseReason::Requested),
+                json!({"event": "closed", "reason": "requested", "text": "the client was closed"}),
+            ),
+        ] {
+            let told: Value = serde_json::from_str(&super::event(&event).to_string()).unwrap();
+            assert_eq!(told, expected);
+            let name = told["event"].as_str().unwrap();
+            for word in told.as_object().unwrap().keys().map(String::as_str).chain([name]) {
+                assert!(
+                    PAGE.contains(&format!("`{word}`")) || word == "event",
+                    "{name}: {word} is not documented"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn each_word_is_its_own_and_documented() {
+        let reasons = [
+            (CloseReason::NotOpen, "not_open"),
+            (CloseReason::Requested, "requested"),
+            (CloseReason::Suspended, "suspended"),
+            (CloseReason::Server(refusal()), "server"),
+            (CloseReason::NoTransport { client: vec![], server: vec![] }, "no_transport"),
+            (CloseReason::Failed(lost()), "failed"),
+            (
+                CloseReason::GaveUp {
+                    failures: 1,
+                    elapsed: Duration::ZERO,
+                    cause: Box::new(LostCause::Transport(lost())),
+                },
+                "gave_up",
+            ),
+            (CloseReason::OpenTimeout { after: Duration::ZERO, last: None }, "open_timeout"),
+            (CloseReason::NoCredentials(String::new()), "no_credentials"),
+        ];
+        let failures = [
+            (FailureKind::UnknownHost, "unknown_host"),
+            (FailureKind::Unreachable, "unreachable"),
+            (FailureKind::Tls, "tls"),
+            (FailureKind::Proxy, "proxy"),
+            (FailureKind::UpgradeRefused { status: 400 }, "upgrade_refused"),
+            (FailureKind::Http { status: 400 }, "http"),
+            (FailureKind::TooLarge, "too_large"),
+            (FailureKind::Malformed, "malformed"),
+            (FailureKind::Timeout, "timeout"),
+            (FailureKind::Closed { code: 1001 }, "closed"),
+            (FailureKind::Lost, "lost"),
+        ];
+        let causes =
+            [(LostCause::Refused(refusal()), "refused"), (LostCause::SessionLost(refusal()), "session_lost")];
+        let kinds = [
+            (ErrorKind::Config, "config"),
+            (ErrorKind::Invalid, "invalid"),
+            (ErrorKind::Transport, "transport"),
+            (ErrorKind::Timeout, "timeout"),
+            (ErrorKind::Server, "server"),
+            (ErrorKind::Closed, "closed"),
+            (ErrorKind::Decode, "decode"),
+            (ErrorKind::Auth, "auth"),
+            (ErrorKind::Refused, "refused"),
+            (ErrorKind::Busy, "busy"),
+        ];
+        let words = (reasons.iter().map(|(reason, word)| (close_reason(reason), *word)))
+            .chain(failures.map(|(kind, word)| (failure(&Failure::new(kind, "")), word)))
+            .chain(causes.iter().map(|(why, word)| (cause(why), *word)))
+            .chain(kinds.map(|(of, word)| (kind(of), word)));
+        for (told, word) in words {
+            assert_eq!(told, word);
+            assert!(PAGE.contains(&format!("`{word}`")), "{word} is not documented");
+        }
+    }
 }

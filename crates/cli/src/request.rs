@@ -1,18 +1,22 @@
 //! `bayeux request`
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::args::Request;
 use crate::failure::Failure;
-use crate::{lines, session};
+use crate::{json, output, payload, session};
 
 pub(crate) async fn run(options: Request) -> Result<(), Failure> {
-    let data: Value = serde_json::from_str(&options.data)
-        .map_err(|error| Failure::Usage(format!("the payload is no JSON: {error}")))?;
-    let client = session::open(&options.url, &options.connection).await?;
-    let work = async {
-        let answer: Value = client.request(&options.channel, &data).await?;
-        Ok(lines::print(&answer)?)
-    };
-    session::until_interrupted(&client, work).await
+    let data = payload::parse(&options.data)?;
+    session::run(&options.url, &options.connection, async |client| {
+        match client.request::<Box<RawValue>>(&options.channel, &data).await {
+            Ok(answer) => Ok(output::print(json::one_line(answer.get()))?),
+            Err(error) if error.is_timeout() && error.failure().is_none() => Err(Failure::ClientHint(
+                error,
+                "is there a service on this channel? A server without it does not say so",
+            )),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await
 }

@@ -1,11 +1,14 @@
 //! `bayeux serve`
 
+use std::io::ErrorKind;
+
 use bayeux_server::Server;
 
 use crate::args::Serve;
 use crate::demo::Demo;
 use crate::failure::Failure;
-use crate::session;
+use crate::interrupt::interrupted;
+use crate::{output, session};
 
 pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
     match options.verbose {
@@ -16,13 +19,30 @@ pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
     let demo = Demo::default();
     let builder = Server::builder().timeout(options.timeout).max_interval(options.max_interval);
     let server = demo.install(builder).build();
-    tokio::spawn(demo.watch(server.clone()));
-    let running = server.bind((options.host.as_str(), options.port)).await.map_err(|error| {
-        Failure::Usage(format!("cannot listen at {}:{}: {error}", options.host, options.port))
-    })?;
-    println!("{}", running.url());
-    anstream::eprintln!("CometD over WebSocket and long-polling, with the chat demo. ^C ends it.");
-    session::interrupted().await;
-    running.shutdown().await;
-    Ok(())
+    tokio::spawn(demo.watch(&server));
+    let running = server
+        .bind((options.host.as_str(), options.port))
+        .await
+        .map_err(|error| cannot_listen(options, &error))?;
+    output::print(running.url())?;
+    output::note("CometD over WebSocket and long-polling, with the chat demo; ^C ends it.");
+    interrupted().await;
+    tokio::select! {
+        () = running.shutdown() => Ok(()),
+        code = interrupted() => Err(Failure::Interrupted(code)),
+    }
+}
+
+fn cannot_listen(options: &Serve, error: &std::io::Error) -> Failure {
+    let text = format!("cannot listen at {}, port {}: {error}", options.host, options.port);
+    match error.kind() {
+        ErrorKind::AddrInUse => Failure::UsageHint(text, "--port 0 takes a free port"),
+        ErrorKind::PermissionDenied => Failure::UsageHint(
+            text,
+            "ports below 1024 are the system's: --port 8080, or --port 0 for a free one",
+        ),
+        _ => {
+            Failure::UsageHint(text, "--host takes an address of this machine: 127.0.0.1, or 0.0.0.0 for all")
+        }
+    }
 }

@@ -1,32 +1,66 @@
 //! `bayeux subscribe`
 
-use std::time::Duration;
+use std::io::IsTerminal;
 
 use bayeux::Client;
 
-use crate::args::Subscribe;
+use crate::args::{Patience, Subscribe};
 use crate::failure::Failure;
-use crate::{lines, report, session};
+use crate::json::Object;
+use crate::{output, report, session};
 
 pub(crate) async fn run(options: Subscribe) -> Result<(), Failure> {
-    let client = session::open(&options.url, &options.connection).await?;
-    session::until_interrupted(&client, print_messages(&client, &options)).await
+    session::run(&options.url, &options.connection, async |client| {
+        subscribe(client, &options).await?;
+        match options.time {
+            None => print_messages(client, &options).await,
+            // The time is over: that is what was asked for.
+            Some(time) => {
+                tokio::time::timeout(time, print_messages(client, &options)).await.unwrap_or(Ok(()))
+            }
+        }
+    })
+    .await
+}
+
+async fn subscribe(client: &Client, options: &Subscribe) -> Result<(), Failure> {
+    for channel in &options.channels {
+        client.subscribe(channel).await?;
+        if options.connection.events {
+            output::print_event(Object::new().with("event", "subscribed").with("channel", channel));
+        }
+    }
+    if std::io::stderr().is_terminal() && !options.connection.events {
+        let transport = client.connection_type().map(|transport| format!(" over {transport}"));
+        output::note(&format!(
+            "subscribed to {}{}; ^C ends",
+            options.channels.join(", "),
+            transport.unwrap_or_default()
+        ));
+    }
+    Ok(())
 }
 
 async fn print_messages(client: &Client, options: &Subscribe) -> Result<(), Failure> {
-    for channel in &options.channels {
-        client.subscribe(channel).await?;
-    }
-    // A century is for ever.
-    let deadline = options.time.unwrap_or(Duration::from_secs(100 * 365 * 86_400));
-    let all = async {
-        let mut left = options.count.unwrap_or(u64::MAX);
-        while left > 0 {
-            let message = client.receive().await?;
-            lines::print(&report::message(&message))?;
-            left -= 1;
+    let mut printed = 0;
+    while options.count.is_none_or(|count| printed < count) {
+        match client.receive().await {
+            Ok(message) => output::print(report::message(&message))?,
+            Err(error) if error.is_timeout() && !client.is_closed() => {
+                return Err(lost(client, options.connection.connection_timeout));
+            }
+            Err(error) => return Err(error.into()),
         }
-        Ok(())
-    };
-    tokio::time::timeout(deadline, all).await.unwrap_or(Ok(()))
+        printed += 1;
+    }
+    Ok(())
+}
+
+fn lost(client: &Client, Patience(patience): Patience) -> Failure {
+    let within = patience.map(|time| format!(" within {}", humantime::format_duration(time)));
+    Failure::Lost(format!(
+        "the connection to {} was not restored{}",
+        session::shown_url(client),
+        within.unwrap_or_default()
+    ))
 }

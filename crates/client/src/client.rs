@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bayeux_proto::client::{CallError, CallId, CallResult, CloseReason, Operation, SinkId, State};
+use bayeux_proto::ext::binary::Binary;
 use bayeux_proto::{Channel, ConnectionType, InvalidChannel, Message};
 use futures_core::Stream;
 use serde::Serialize;
@@ -22,6 +23,7 @@ use crate::operation::{encode, parse};
 use crate::queue::{Capacity, Overflow, Queue};
 use crate::receiver::Receiver;
 use crate::shared::{Command, Shared};
+use crate::snapshot::SessionSnapshot;
 use crate::stream::Subscription;
 
 /// How many wishes of handles may wait for the driver.
@@ -84,6 +86,60 @@ impl Client {
     pub async fn open(&self) -> Result<(), Error> {
         let reply = self.call(Operation::Open).await;
         reply.map(drop).map_err(|cause| Error::new("open", cause))
+    }
+
+    /// Opens the connection with the session of a [`SessionSnapshot`], as another client or process left it: with its
+    /// id, its cookies, its transport and its subscriptions. If the server has forgotten it, a new session takes its
+    /// place, and [`Event::Rehandshaken`](crate::Event::Rehandshaken) and [`Event::GapPossible`](crate::Event::GapPossible) tell so.
+    ///
+    /// With the acknowledge extension nothing is missed. Messages of channels that were streams come to the inbox
+    /// until the stream is made again with [`stream`](Client::stream).
+    ///
+    /// # Errors
+    /// As [`open`](Client::open); and when the snapshot is of another server, which must not get its secrets. The
+    /// snapshot can be tried again.
+    ///
+    /// # Cancel safety
+    /// As [`open`](Client::open).
+    pub async fn resume(&self, snapshot: &SessionSnapshot) -> Result<(), Error> {
+        let (session, cookies) = snapshot.parts(&self.inner.url)?;
+        let failed = |cause| Error::new("resume", cause);
+        send(&self.start(), Command::RestoreCookies(cookies)).await.map_err(failed)?;
+        self.call(Operation::Resume(Box::new(session))).await.map(drop).map_err(failed)
+    }
+
+    /// Leaves the session without telling the server, which keeps it for a while (CometD's `maxInterval`, 10 s by
+    /// default), and closes the client. The snapshot can be [resumed](Client::resume) here or in another process;
+    /// what was received stays receivable here. Calls that wait fail: it is best to await them before.
+    ///
+    /// # Errors
+    /// When there is no session: the client is closed, or is asking for one.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the session may have been left, and its snapshot lost; the client is closed then.
+    pub async fn suspend(&self) -> Result<SessionSnapshot, Error> {
+        self.take_snapshot("suspend", true).await
+    }
+
+    /// What is to be remembered of the session that goes on, in case this process ends without a chance to
+    /// [`suspend`](Client::suspend). Whoever resumes it later may get messages again that this client got meanwhile.
+    ///
+    /// # Errors
+    /// When there is no session: the client is closed, or is asking for one.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn snapshot(&self) -> Result<SessionSnapshot, Error> {
+        self.take_snapshot("snapshot", false).await
+    }
+
+    async fn take_snapshot(&self, name: &'static str, leave: bool) -> Result<SessionSnapshot, Error> {
+        let failed = |cause| Error::new(name, cause);
+        let driver = self.driver().ok_or_else(|| failed(not_open()))?;
+        let (reply, wait) = oneshot::channel();
+        send(&driver, Command::Snapshot { leave, reply }).await.map_err(failed)?;
+        let (session, cookies) = wait.await.ok().flatten().ok_or_else(|| failed(not_open()))?;
+        Ok(SessionSnapshot::new(&self.inner.url, session, cookies))
     }
 
     /// Closes the connection in good order: publishes that wait are sent, the server is told, sockets are closed.
@@ -196,6 +252,24 @@ impl Client {
         self.call(operation).await.map_err(|cause| Error::new(format!("publish to {channel}"), cause))
     }
 
+    /// Sends bytes to a broadcast or service channel, as CometD's binary extension does: in Z85, which takes a quarter
+    /// more than the bytes. Receivers take them out with [`Binary::read`](crate::Binary::read), or with
+    /// [`binaries`](Client::binaries).
+    ///
+    /// # Errors
+    /// As [`publish`](Client::publish).
+    ///
+    /// # Cancel safety
+    /// As [`publish`](Client::publish).
+    pub async fn publish_binary<C>(&self, channel: C, bytes: impl Into<Binary>) -> Result<Message, Error>
+    where
+        C: TryInto<Channel, Error: Into<InvalidChannel>>,
+    {
+        let channel = parse(channel, "publish")?;
+        let operation = Operation::PublishBinary { channel: channel.clone(), binary: bytes.into() };
+        self.call(operation).await.map_err(|cause| Error::new(format!("publish to {channel}"), cause))
+    }
+
     /// Sends `data` to a service channel and returns the service's answer (CometD's remote call): the message with
     /// data that carries the id of this one.
     ///
@@ -303,6 +377,28 @@ impl Client {
         channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
     ) -> Result<Subscription<Message>, Error> {
         self.attach(parse(channel, "stream")?, Ok).await
+    }
+
+    /// As [`stream`](Client::stream), of bytes that others send with [`publish_binary`](Client::publish_binary) or
+    /// CometD's binary extension. A message that is not such is one `Err` item.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Client::subscribe).
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes the subscription back.
+    pub async fn binaries(
+        &self,
+        channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
+    ) -> Result<Subscription<Binary>, Error> {
+        self.attach(parse(channel, "stream")?, |message| {
+            let failed = |text| Error::new(format!("message on {}", message.channel()), Cause::Decode(text));
+            match Binary::read(&message) {
+                Some(binary) => binary.map_err(|error| failed(error.to_string())),
+                None => Err(failed("the message is not marked as binary".to_owned())),
+            }
+        })
+        .await
     }
 
     /// A handle of the same client whose streams have queues for that many messages, with that policy when they are
@@ -449,7 +545,7 @@ impl Client {
 
     async fn call(&self, operation: Operation) -> Result<Message, Cause> {
         let driver = match operation {
-            Operation::Open => self.start(),
+            Operation::Open | Operation::Resume(_) => self.start(),
             _ => self.driver().ok_or_else(not_open)?,
         };
         let (reply, wait) = oneshot::channel();

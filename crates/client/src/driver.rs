@@ -26,6 +26,7 @@ use crate::error::Cause;
 use crate::extension::Extension;
 use crate::queue::Queue;
 use crate::shared::{Command, Shared};
+use crate::telemetry::Telemetry;
 use crate::transport::{HttpStack, LongPolling, LongPollingEvent, WebSocket, WebSocketEvent, display_url};
 use crate::wire_log;
 
@@ -33,6 +34,9 @@ use crate::wire_log;
 const BURST: usize = 256;
 /// How many rounds are made before other tasks get their turn.
 const ROUNDS: usize = 16;
+
+/// A call whose outcome nobody waits for.
+const NOBODY: CallId = CallId(u64::MAX);
 
 /// What a driver is made of.
 #[derive(Clone)]
@@ -68,6 +72,7 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Time>,
     subscriptions_version: u64,
+    telemetry: Telemetry,
 }
 
 type Asking = Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send>>;
@@ -103,6 +108,7 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
             subscriptions_version: 0,
+            telemetry: Telemetry::new(&parts.session.endpoint),
             shared,
             parts,
         }
@@ -201,7 +207,9 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Call(call, operation, reply) => {
-                if matches!(operation, Operation::Open) && self.session.state() == State::Disconnected {
+                if matches!(operation, Operation::Open | Operation::Resume(_))
+                    && self.session.state() == State::Disconnected
+                {
                     self.shared.inbox.reopen();
                 }
                 self.calls.insert(call, reply);
@@ -224,6 +232,21 @@ impl Driver {
             }
             Command::Detach(sink) => self.detach(sink),
             Command::Reconnect => self.handle(Input::Reconnect),
+            Command::Snapshot { leave, reply } => {
+                let snapshot = self.session.snapshot(!leave);
+                // A caller that went away meanwhile must not lose the session.
+                let taken = reply.send(snapshot.map(|session| (session, self.parts.http.save_cookies())));
+                if leave && taken.is_ok() {
+                    self.handle(Input::Call(NOBODY, Operation::Suspend));
+                }
+            }
+            Command::RestoreCookies(saved) => {
+                if self.session.state() == State::Disconnected
+                    && let Err(error) = self.parts.http.restore_cookies(&saved)
+                {
+                    tracing::warn!(%error, "the cookies of the snapshot cannot be read");
+                }
+            }
             Command::Forget(call) => {
                 self.calls.remove(&call);
                 self.handle(Input::Forget(call));
@@ -234,9 +257,7 @@ impl Driver {
     fn detach(&mut self, sink: SinkId) {
         if let Some(Sink { channel: Some(channel), .. }) = self.sinks.remove(&sink) {
             self.handle(Input::Room(sink, None));
-            // Nobody waits for the outcome, so the call needs no id of its own.
-            let call = CallId(u64::MAX);
-            self.handle(Input::Call(call, Operation::Unsubscribe { channel, sink }));
+            self.handle(Input::Call(NOBODY, Operation::Unsubscribe { channel, sink }));
         }
     }
 
@@ -343,6 +364,7 @@ impl Driver {
         if messages.is_empty() {
             return;
         }
+        self.telemetry.sent.increment(messages.len() as u64);
         let mut headers = self.credentials.clone();
         let body = codec::encode(&messages);
         wire_log::log(">", transport.as_str(), &body);
@@ -401,6 +423,7 @@ impl Driver {
 
     fn deliver(&mut self, sinks: &[SinkId], message: Message) {
         if let Some((last, others)) = sinks.split_last() {
+            self.telemetry.received.increment(1);
             for sink in others {
                 if let Some(sink) = self.sinks.get_mut(sink) {
                     sink.batch.push(message.clone());
@@ -430,6 +453,9 @@ impl Driver {
     fn resolve(&mut self, call: CallId, result: CallResult) {
         // What came before a reply is there when the caller hears of the reply.
         self.hand_over();
+        if result.is_err() {
+            self.telemetry.failed_calls.increment(1);
+        }
         if let Some(reply) = self.calls.remove(&call) {
             if let Ok(message) = &result
                 && message.channel() == Channel::HANDSHAKE
@@ -444,6 +470,7 @@ impl Driver {
 
     fn event(&mut self, event: Event) {
         tracing::debug!(?event, "event");
+        self.telemetry.event(&event);
         if let Event::Closed(reason) = &event {
             self.end(reason);
         }

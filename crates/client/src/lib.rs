@@ -22,6 +22,7 @@
 //! | [`stream`](Client::stream), [`messages`](Client::messages) | gives a channel a queue of its own, typed or raw |
 //! | [`publish`](Client::publish), [`batch`](Client::batch), [`request`](Client::request) | sends, and returns the server's reply or the service's answer |
 //! | [`events`](Client::events), [`state`](Client::state) | tells how the connection fares |
+//! | [`suspend`](Client::suspend), [`resume`](Client::resume) | leaves a session to another process, and goes on with it |
 //! | [`close`](Client::close), [`run`](Client::run) | ends the session in good order, or a scope with it |
 //!
 //! # What it takes care of
@@ -33,11 +34,21 @@
 //!
 //! The client logs with [`tracing`]: its events at `debug`, and each body and frame at `trace` of the target
 //! `bayeux::wire`, without secrets.
+//!
+//! # Features
+//!
+//! - `metrics` (off by default): counts through the facade [`metrics`](https://docs.rs/metrics), each with the label
+//!   `endpoint`: the gauge `bayeux_connected`; and the counters `bayeux_messages_received_total`,
+//!   `bayeux_messages_sent_total`, `bayeux_messages_dropped_total`, `bayeux_calls_failed_total`,
+//!   `bayeux_connections_lost_total`, `bayeux_retries_total`, `bayeux_rehandshakes_total`,
+//!   `bayeux_resubscriptions_refused_total`, `bayeux_transport_changes_total`, `bayeux_gaps_possible_total` and
+//!   `bayeux_closed_total`.
 
 mod auth;
 mod batch;
 mod builder;
 mod client;
+mod clock;
 mod driver;
 mod error;
 mod events;
@@ -46,7 +57,11 @@ mod operation;
 mod queue;
 mod receiver;
 mod shared;
+mod snapshot;
 mod stream;
+mod telemetry;
+mod timestamp;
+mod timesync;
 mod transport;
 mod wire_log;
 
@@ -58,14 +73,23 @@ pub use error::{Error, ErrorKind};
 pub use events::Events;
 pub use extension::{Extension, Veto};
 pub use queue::Overflow;
+pub use snapshot::SessionSnapshot;
 pub use stream::Subscription;
+pub use timestamp::Timestamp;
+pub use timesync::TimeSync;
 pub use transport::{Proxy, TlsOptions};
 
 pub use bayeux_proto::client::{
     Backoff, CallError, CloseReason, Delivery, Event, FailedAttempt, Failure, FailureKind, LostCause,
     Offline, Retry, State, Verdict,
 };
+pub use bayeux_proto::ext::binary::{Binary, BinaryError};
 pub use bayeux_proto::{
     Advice, BayeuxError, Channel, ConnectionType, Data, Interval, InvalidChannel, Message, MessageId,
     Reconnect,
 };
+
+/// The programs in the README are compiled, and run where they need no server, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

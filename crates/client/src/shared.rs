@@ -2,12 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bayeux_proto::client::{CallId, CallResult, CloseReason, Event, Operation, SinkId, State};
+use bayeux_proto::client::{
+    CallId, CallResult, CloseReason, Event, Operation, SessionSnapshot, SinkId, State,
+};
 use bayeux_proto::{Channel, ConnectionType, Message};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::queue::{Capacity, Queue};
+use crate::transport::SavedCookies;
 
 /// How many events wait for a listener that is busy.
 const EVENTS: usize = 256;
@@ -21,6 +24,13 @@ pub(crate) enum Command {
     Attach(SinkId, Channel, Arc<Queue>),
     /// A receiver is gone.
     Detach(SinkId),
+    /// What must be remembered of the session; which is left then, if that is the wish.
+    Snapshot {
+        leave: bool,
+        reply: oneshot::Sender<Option<(SessionSnapshot, SavedCookies)>>,
+    },
+    /// Cookies of another process, for the session that is to be resumed.
+    RestoreCookies(SavedCookies),
     /// A caller waits no more.
     Forget(CallId),
     /// The connection is to be made anew.

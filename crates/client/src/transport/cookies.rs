@@ -23,8 +23,12 @@ impl Jar {
 
     /// Forgets what servers set.
     pub(super) fn reset(&self) {
+        self.store.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.add_own();
+    }
+
+    fn add_own(&self) {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        store.clear();
         for url in &self.urls {
             for (name, value) in &self.own {
                 let mut cookie = RawCookie::new(name.clone(), value.clone());
@@ -33,6 +37,33 @@ impl Jar {
                 let _ = store.insert_raw(&cookie, url);
             }
         }
+    }
+}
+
+/// Cookies that can be kept over the end of a process, in the form that the cookie library gives them.
+pub(crate) type SavedCookies = serde_json::Value;
+
+impl Jar {
+    /// All that servers set, session cookies too.
+    pub(super) fn save(&self) -> SavedCookies {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let mut text = Vec::new();
+        let saved = cookie_store::serde::json::save_incl_expired_and_nonpersistent(&store, &mut text);
+        saved.ok().and_then(|()| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    /// Takes saved cookies in place of all others but the user's own.
+    pub(super) fn restore(&self, saved: &SavedCookies) -> Result<(), serde_json::Error> {
+        let text = serde_json::to_vec(saved)?;
+        let restored = if saved.is_null() {
+            CookieStore::default()
+        } else {
+            cookie_store::serde::json::load_all(text.as_slice())
+                .map_err(|error| serde::de::Error::custom(error.to_string()))?
+        };
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = restored;
+        self.add_own();
+        Ok(())
     }
 }
 

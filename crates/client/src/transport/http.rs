@@ -6,7 +6,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::redirect;
 use url::Url;
 
-use super::cookies::Jar;
+use super::cookies::{Jar, SavedCookies};
 use super::options::{Choice, HttpOptions};
 use super::tls;
 use crate::error::Error;
@@ -29,6 +29,16 @@ impl HttpStack {
     /// Forgets the cookies that servers set.
     pub(crate) fn reset_cookies(&self) {
         self.jar.reset();
+    }
+
+    /// The cookies, to be restored in another process.
+    pub(crate) fn save_cookies(&self) -> SavedCookies {
+        self.jar.save()
+    }
+
+    /// Takes the cookies of another process.
+    pub(crate) fn restore_cookies(&self, saved: &SavedCookies) -> Result<(), serde_json::Error> {
+        self.jar.restore(saved)
     }
 
     pub(crate) fn max_message_size(&self) -> usize {

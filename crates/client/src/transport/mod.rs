@@ -10,6 +10,7 @@ mod tls;
 mod upgrade;
 mod websocket;
 
+pub(crate) use cookies::SavedCookies;
 pub(crate) use http::HttpStack;
 pub(crate) use long_polling::{LongPolling, LongPollingEvent};
 pub(crate) use options::HttpOptions;

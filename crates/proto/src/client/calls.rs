@@ -13,7 +13,6 @@ use super::outcome::{CallError, CallResult, CloseReason};
 use super::requests::{Kind, Request, Stamp};
 use super::subscriptions::Status;
 use crate::channel::Channel;
-use crate::data::Data;
 use crate::message::{Message, Subscription};
 use crate::time::Time;
 
@@ -32,15 +31,25 @@ impl Core {
             return self.resolve(Some(call), Err(CallError::Closed(reason)));
         }
         let refuse = self.config.offline == Offline::Refuse && self.state != State::Connected;
-        if refuse && matches!(operation, Operation::Publish { .. } | Operation::Request { .. }) {
+        let publishes = matches!(
+            operation,
+            Operation::Publish { .. } | Operation::PublishBinary { .. } | Operation::Request { .. }
+        );
+        if refuse && publishes {
             return self.resolve(Some(call), Err(CallError::Offline));
         }
         let taken = match operation {
             Operation::Publish { channel, data } => {
-                self.publish(call, channel, data, Kind::Publish, None, group, now)
+                self.publish(call, Kind::Publish, Message::new(channel).with_data(data), None, group, now)
+            }
+            Operation::PublishBinary { channel, binary } => {
+                let mut message = Message::new(channel);
+                // Bytes can always be written.
+                let _ = binary.write(&mut message);
+                self.publish(call, Kind::Publish, message, None, group, now)
             }
             Operation::Request { channel, data, timeout } if channel.is_service() => {
-                self.publish(call, channel, data, Kind::Service, timeout, group, now)
+                self.publish(call, Kind::Service, Message::new(channel).with_data(data), timeout, group, now)
             }
             Operation::Request { channel, .. } => Err(CallError::WrongChannel {
                 channel,
@@ -49,37 +58,36 @@ impl Core {
             Operation::Subscribe { channel, sink } => self.subscribe(call, channel, sink, group, now),
             Operation::Unsubscribe { channel, sink } => self.unsubscribe(call, channel, sink, group, now),
             // The session above takes these itself.
-            Operation::Open | Operation::Close => Err(CallError::AlreadyOpen),
+            Operation::Open | Operation::Resume(_) | Operation::Close | Operation::Suspend => {
+                Err(CallError::AlreadyOpen)
+            }
         };
         if let Err(error) = taken {
             self.resolve(Some(call), Err(error));
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn publish(
         &mut self,
         call: CallId,
-        channel: Channel,
-        data: Data,
         kind: Kind,
+        message: Message,
         timeout: Option<Duration>,
         group: u64,
         now: Time,
     ) -> Result<(), CallError> {
+        let channel = message.channel();
+        let wrong = |why| Err(CallError::WrongChannel { channel: channel.clone(), why });
         if channel.is_meta() {
-            let why = "is a meta channel, which only the protocol itself may use";
-            return Err(CallError::WrongChannel { channel, why });
+            return wrong("is a meta channel, which only the protocol itself may use");
         }
         if channel.is_wild() {
-            let why = "is a pattern; a message is published to one channel";
-            return Err(CallError::WrongChannel { channel, why });
+            return wrong("is a pattern; a message is published to one channel");
         }
-        let (size, cap) = (data.as_bytes().len(), self.config.max_send_size);
+        let (size, cap) = (message.data().as_bytes().len(), self.config.max_send_size);
         if size > cap {
             return Err(CallError::TooLarge { size, cap });
         }
-        let message = Message::new(channel).with_data(data);
         self.enqueue(Some(call), kind, message, timeout, group, now)?;
         Ok(())
     }
@@ -200,6 +208,7 @@ impl Core {
             give_up,
             exchange: None,
             again: false,
+            accepted: false,
             stamp: Stamp::default(),
         }
     }
@@ -278,8 +287,8 @@ impl Core {
     /// A reply to the request `id`.
     pub(super) fn reply(&mut self, id: u64, reply: Message, now: Time) -> Next {
         let Some(request) = self.requests.get(id) else { return Next::Nothing };
-        let acknowledged = request.kind == Kind::Service && reply.is_successful() && !reply.has_data();
-        if acknowledged {
+        if request.kind == Kind::Service && reply.is_successful() && !reply.has_data() {
+            self.requests.accept(id);
             return Next::Nothing;
         }
         let Some(request) = self.requests.remove(id) else { return Next::Nothing };
@@ -394,6 +403,17 @@ impl Core {
         }
     }
 
+    /// The session is gone, and with it the answers that were to come in it.
+    pub(super) fn fail_accepted(&mut self, now: Time) {
+        for id in self.requests.ids(|request| request.accepted) {
+            let Some(request) = self.requests.remove(id) else { continue };
+            let text =
+                format!("{}: the session that the answer was to come in is gone", self.config.endpoint);
+            let failure = Failure::new(FailureKind::Lost, text);
+            self.settle(id, request, Err(CallError::Transport { failure, fate_unknown: true }), now);
+        }
+    }
+
     /// Lets the lane for all but connects rest after a failed exchange: longer after each.
     pub(super) fn rest_lane(&mut self, now: Time) {
         self.lane.failures = self.lane.failures.saturating_add(1);
@@ -418,7 +438,7 @@ impl Core {
             let Some(request) = self.requests.remove(id) else { continue };
             let sent = request.exchange;
             let silent = now.since(self.last_received) >= self.config.request_timeout;
-            dead |= sent.is_some() && silent && self.transport().is_duplex();
+            dead |= sent.is_some() && !request.accepted && silent && self.transport().is_duplex();
             if sent.is_some() && self.may_repeat(&request) && now < request.give_up {
                 self.requests.push_again(id, request);
             } else {

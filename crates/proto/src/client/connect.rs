@@ -203,6 +203,7 @@ impl Core {
         }
         match outcome {
             Ok(()) => self.schedule_connect(Some(Duration::ZERO), now),
+            Err(text) if self.opening.is_some() => Next::Terminate(CloseReason::NoCredentials(text)),
             Err(text) => {
                 let failure =
                     Failure::new(FailureKind::Http { status: 401 }, format!("no credentials: {text}"));
@@ -229,6 +230,10 @@ impl Core {
         if unauthorized && self.refresh(generation, AuthReason::HttpRefused(401)) {
             self.lost(now, &LostCause::Transport(failure));
             return self.wait_for_credentials(now);
+        }
+        let resuming = self.opening.is_some() && self.handshake_reply.is_none();
+        if resuming && !self.config.retry_open && failure.is_out_of_reach() {
+            return Next::Terminate(CloseReason::Failed(failure));
         }
         // What the server had sent when the connection broke is gone, unless it keeps it until we confirm.
         self.connect.gap |= self.window.batch().is_none() && !failure.is_before_sending();

@@ -8,10 +8,12 @@ use serde_json::{Map, Value};
 use super::event::Event;
 use super::failure::Failure;
 use super::outcome::CallResult;
+use super::snapshot::SessionSnapshot;
 use crate::channel::Channel;
 use crate::connection_type::ConnectionType;
 use crate::data::Data;
 use crate::error::BayeuxError;
+use crate::ext::binary::Binary;
 use crate::message::Message;
 
 /// A call that waits for its outcome. Chosen by whoever drives the session, never twice.
@@ -37,6 +39,8 @@ pub struct ExchangeId(pub u64);
 pub enum Operation {
     /// Open the session: resolves when messages flow.
     Open,
+    /// Go on with a session of another process: resolves as [`Operation::Open`].
+    Resume(Box<SessionSnapshot>),
     /// Receive the messages of a channel or pattern.
     Subscribe {
         /// The channel.
@@ -58,6 +62,13 @@ pub enum Operation {
         /// The payload.
         data: Data,
     },
+    /// Send bytes, in the form of the binary extension; resolves with the server's reply.
+    PublishBinary {
+        /// The channel, service or broadcast.
+        channel: Channel,
+        /// The bytes, and what is said about them.
+        binary: Binary,
+    },
     /// Send a message on a service channel; resolves with the answer that carries data.
     Request {
         /// The service channel.
@@ -69,6 +80,8 @@ pub enum Operation {
     },
     /// End the session in good order.
     Close,
+    /// Leave the session without a word, so that another process can go on with it.
+    Suspend,
 }
 
 /// What happens to a session.

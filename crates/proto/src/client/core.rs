@@ -47,6 +47,8 @@ pub(super) struct Core {
     pub(super) auth: Auth,
     pub(super) opening: Option<Opening>,
     pub(super) closing: Option<Closing>,
+    /// Whether there was a session since the client was opened.
+    pub(super) had_session: bool,
     /// Counts the sessions that were granted.
     pub(super) sessions: u64,
     /// Attempts that failed in a row, of any kind.
@@ -65,7 +67,7 @@ pub(super) struct Core {
     pub(super) lane: LaneState,
     outputs: VecDeque<Output>,
     random: fastrand::Rng,
-    last_id: u64,
+    pub(super) last_id: u64,
     last_exchange: u64,
 }
 
@@ -200,6 +202,7 @@ impl Core {
             auth: Auth::default(),
             opening: None,
             closing: None,
+            had_session: false,
             sessions: 0,
             failures: 0,
             failing_since: None,
@@ -333,7 +336,7 @@ impl Core {
     pub(super) fn silence(&self, what: &str, waited: Duration) -> Failure {
         Failure::new(
             FailureKind::Timeout,
-            format!("{}: no reply to the {what} within {waited:?}", self.config.endpoint),
+            format!("{}: no reply to the {what} within {waited:.1?}", self.config.endpoint),
         )
     }
 

@@ -77,6 +77,14 @@ impl Failure {
         }
     }
 
+    /// Whether no other transport to the same host and port would get through either.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        matches!(
+            self.kind,
+            FailureKind::UnknownHost | FailureKind::Unreachable | FailureKind::Tls | FailureKind::Proxy
+        )
+    }
+
     /// Whether it is certain that the server has seen nothing of what was to be sent.
     pub fn is_before_sending(&self) -> bool {
         matches!(

@@ -75,11 +75,11 @@ impl Core {
             }
         }
         ext.extend(self.auth.ext.clone());
-        if self.config.ack {
-            ext.insert("ack".to_owned(), Value::Bool(true));
-        }
         if !ext.is_empty() {
             message.set_ext(Some(Data::from(Value::Object(ext))));
+        }
+        if self.config.ack {
+            ack::offer(&mut message);
         }
         let fields = message.fields_mut();
         fields.version = Some(VERSION.to_owned());
@@ -131,11 +131,11 @@ impl Core {
         self.connect.held_turns = 0;
         self.connect.gap = false;
         let events = fields.handshake_messages.unwrap_or(0);
-        let previous = self.handshake_reply.replace(Box::new(reply));
+        self.handshake_reply = Some(Box::new(reply));
         self.client_id = Some(client_id);
         self.sessions += 1;
         self.state = State::Connecting;
-        if previous.is_some() {
+        if std::mem::replace(&mut self.had_session, true) {
             self.event(Event::Rehandshaken);
         }
         let gaps = self.subscriptions.established();
@@ -184,11 +184,7 @@ impl Core {
         if matches!(failure.kind(), FailureKind::UpgradeRefused { status } if status < 500) {
             self.transports.avoid_current(now, self.config.transport_cooldown);
         }
-        let hopeless = self.config.same_endpoint
-            && matches!(
-                failure.kind(),
-                FailureKind::UnknownHost | FailureKind::Unreachable | FailureKind::Tls | FailureKind::Proxy
-            );
+        let hopeless = self.config.same_endpoint && failure.is_out_of_reach();
         let from = self.transport();
         match self.transports.next_in_round(failure.clone()) {
             Some(to) if !hopeless => {

@@ -16,9 +16,11 @@ mod handshake;
 mod liveness;
 mod outcome;
 mod requests;
+mod resume;
 mod retry;
 mod rooms;
 mod session;
+mod snapshot;
 mod subscriptions;
 mod transports;
 
@@ -31,3 +33,4 @@ pub use failure::{Failure, FailureKind};
 pub use outcome::{CallError, CallResult, CloseReason};
 pub use retry::{FailedAttempt, Retry, Verdict};
 pub use session::Session;
+pub use snapshot::SessionSnapshot;

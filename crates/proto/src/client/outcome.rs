@@ -27,7 +27,7 @@ pub enum CallError {
         fate_unknown: bool,
     },
     /// No reply came in time.
-    #[error("no reply within {after:?}")]
+    #[error("no reply within {after:.1?}")]
     Timeout {
         /// How long it was waited for.
         after: Duration,
@@ -86,6 +86,9 @@ pub enum CloseReason {
     /// The client was closed by its user.
     #[error("the client was closed")]
     Requested,
+    /// The client was suspended by its user; the server still knows the session.
+    #[error("the client was suspended")]
+    Suspended,
     /// The server ended the session: by advice, by refusing the handshake for good, or by a disconnect.
     #[error("the server closed the session: {}", server_error(.0))]
     Server(Box<Message>),
@@ -111,7 +114,7 @@ pub enum CloseReason {
         cause: Box<LostCause>,
     },
     /// Opening took too long.
-    #[error("not connected within {after:?}{}", last.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
+    #[error("not connected within {after:.1?}{}", last.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
     OpenTimeout {
         /// How long it was tried.
         after: Duration,

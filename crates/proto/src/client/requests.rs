@@ -26,6 +26,8 @@ pub(super) struct Request {
     pub(super) exchange: Option<ExchangeId>,
     /// Whether it was sent once before and the server had certainly not acted on it.
     pub(super) again: bool,
+    /// The service has accepted it; only its answer is missing.
+    pub(super) accepted: bool,
     pub(super) stamp: Stamp,
 }
 
@@ -170,9 +172,22 @@ impl Requests {
         self.ids(|request| request.exchange == Some(exchange))
     }
 
-    /// The requests that are on their way.
+    /// The requests that are on their way. A service that has accepted one, and has not answered yet, is not asked
+    /// again: its answer finds us in the session, whatever becomes of the connection.
     pub(super) fn sent(&self) -> Vec<u64> {
+        self.ids(|request| request.exchange.is_some() && !request.accepted)
+    }
+
+    /// The requests whose reply or answer may be arriving.
+    pub(super) fn awaited(&self) -> Vec<u64> {
         self.ids(|request| request.exchange.is_some())
+    }
+
+    /// A service has accepted a request, and its answer is to follow.
+    pub(super) fn accept(&mut self, id: u64) {
+        if let Some(request) = self.table.get_mut(&id) {
+            request.accepted = true;
+        }
     }
 
     /// The requests that fit, in the order of their ids.

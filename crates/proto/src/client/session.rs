@@ -9,6 +9,7 @@ use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
 use super::outcome::{CallError, CloseReason};
 use super::requests::Kind;
+use super::snapshot::SessionSnapshot;
 use crate::channel::{Channel, ChannelKind};
 use crate::connection_type::ConnectionType;
 use crate::message::{Message, Subscription};
@@ -48,6 +49,12 @@ impl Session {
     /// When the server was last heard of; `None` before that.
     pub fn last_received(&self) -> Option<Time> {
         Some(self.core.last_received).filter(|at| *at > Time::ZERO)
+    }
+
+    /// What must be remembered to go on with the session elsewhere; `None` when there is none. With `goes_on` the
+    /// session is not left now: whoever resumes it later may get events again that this one gets meanwhile.
+    pub fn snapshot(&self, goes_on: bool) -> Option<SessionSnapshot> {
+        self.core.snapshot(goes_on)
     }
 
     /// How many calls wait for their reply.
@@ -102,7 +109,9 @@ impl Session {
     pub fn handle(&mut self, input: Input, now: Time) {
         self.core.now = now;
         let next = match input {
-            Input::Call(call, Operation::Open) => self.open(call, now),
+            Input::Call(call, Operation::Open) => self.open(call, None, now),
+            Input::Call(call, Operation::Resume(snapshot)) => self.open(call, Some(*snapshot), now),
+            Input::Call(call, Operation::Suspend) => self.core.suspend(call),
             Input::Call(call, Operation::Close) => self.close(call, now),
             Input::Call(call, operation) => {
                 let group = self.core.requests.group();
@@ -194,7 +203,7 @@ impl Session {
         self.core.send_due_connect(now);
     }
 
-    fn open(&mut self, call: CallId, now: Time) -> Next {
+    fn open(&mut self, call: CallId, from: Option<SessionSnapshot>, now: Time) -> Next {
         let core = &mut self.core;
         if core.state != State::Disconnected {
             core.resolve(Some(call), Err(CallError::AlreadyOpen));
@@ -206,7 +215,11 @@ impl Session {
         core.lost_since = None;
         core.last_failure = None;
         core.handshake_reply = None;
+        core.had_session = false;
         core.transports.reset();
+        if let Some(snapshot) = from {
+            return core.resume_session(&snapshot, now);
+        }
         core.start_handshake(std::time::Duration::ZERO, now);
         Next::Nothing
     }
@@ -251,6 +264,7 @@ impl Session {
         core.abandon_connect();
         core.lost(now, &cause);
         core.void_subscription_requests();
+        core.fail_accepted(now);
         // A session that never got to a connect was lost at once: to ask again without a pause would be a loop, and
         // to ask with the same cookies may be the same again.
         let delay = if core.connect.session_proven {
@@ -454,7 +468,7 @@ impl Session {
         if let Handshake::Sent(sent) = &mut core.handshake {
             sent.deadline = sent.deadline.max(now + span);
         }
-        for id in core.requests.sent() {
+        for id in core.requests.awaited() {
             core.requests.extend(id, now + span);
         }
     }

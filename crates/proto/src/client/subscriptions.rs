@@ -26,6 +26,8 @@ pub(super) struct Subscription {
     /// Whether the server granted it once: then a refusal later is told, and tried again.
     pub(super) established: bool,
     pub(super) failures: u32,
+    /// The inbox receives only until a stream takes the channel over again, after a session was resumed.
+    pub(super) inbox_stands_in: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,11 @@ impl Subscriptions {
             waiting: Vec::new(),
             established: false,
             failures: 0,
+            inbox_stands_in: false,
         });
+        if std::mem::take(&mut entry.inbox_stands_in) && sink != SinkId::INBOX {
+            entry.sinks.clear();
+        }
         if !entry.sinks.contains(&sink) {
             entry.sinks.push(sink);
         }
@@ -105,6 +111,15 @@ impl Subscriptions {
             (entry.established && !channel.is_service()).then(|| channel.clone())
         };
         self.wanted.iter().filter_map(granted).collect()
+    }
+
+    /// The channels granted to receivers such as these.
+    pub(super) fn established_for(
+        &self,
+        whose: impl Fn(&[SinkId]) -> bool,
+    ) -> impl Iterator<Item = &Channel> {
+        let wanted = self.wanted.iter().filter(move |(_, entry)| entry.established && whose(&entry.sinks));
+        wanted.map(|(channel, _)| channel)
     }
 
     /// The channels granted, in order: what a user calls the current subscriptions.

@@ -99,6 +99,13 @@ impl Transports {
         preferred.into_iter().find(usable).map(|known| known.kind)
     }
 
+    /// Uses that transport from now on, if it is one of the user's.
+    pub(super) fn prefer(&mut self, kind: ConnectionType) {
+        if self.known.iter().any(|known| known.kind == kind) {
+            self.current = kind;
+        }
+    }
+
     /// Uses another transport from now on.
     pub(super) fn switch(&mut self, to: ConnectionType) {
         self.current = to;

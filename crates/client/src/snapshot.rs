@@ -1,0 +1,60 @@
+//! A session that is to go on in another process.
+
+use std::fmt;
+
+use bayeux_proto::client;
+use bayeux_proto::{Channel, ConnectionType};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::error::Error;
+use crate::transport::SavedCookies;
+
+/// A session that can go on in another process, as long as the server keeps it: made by
+/// [`Client::suspend`](crate::Client::suspend) or [`Client::snapshot`](crate::Client::snapshot), and taken by
+/// [`Client::resume`](crate::Client::resume).
+///
+/// It can be serialized, to a file for instance. It holds the session's id and its cookies: keep it as a password.
+/// `Debug` shows neither.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SessionSnapshot {
+    /// Scheme, host and port of the server, which nobody else may get the secrets of.
+    origin: String,
+    session: client::SessionSnapshot,
+    cookies: SavedCookies,
+}
+
+impl SessionSnapshot {
+    pub(crate) fn new(url: &Url, session: client::SessionSnapshot, cookies: SavedCookies) -> Self {
+        Self { origin: url.origin().ascii_serialization(), session, cookies }
+    }
+
+    /// The transport that was in use.
+    pub fn connection_type(&self) -> Option<ConnectionType> {
+        self.session.transport()
+    }
+
+    /// The channels that were subscribed to.
+    pub fn subscriptions(&self) -> Vec<Channel> {
+        self.session.subscriptions().collect()
+    }
+
+    /// What it is made of, if it is for that server.
+    pub(crate) fn parts(&self, url: &Url) -> Result<(client::SessionSnapshot, SavedCookies), Error> {
+        let here = url.origin().ascii_serialization();
+        if here != self.origin {
+            let text = format!("the snapshot is of a session with {}, not with {here}", self.origin);
+            return Err(Error::config(text));
+        }
+        Ok((self.session.clone(), self.cookies.clone()))
+    }
+}
+
+impl fmt::Debug for SessionSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionSnapshot")
+            .field("origin", &self.origin)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
