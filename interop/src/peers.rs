@@ -138,7 +138,9 @@ pub(crate) const SERVERS: &[Peer] = &[
         version: Version::Ours,
         command: &["{self}", "serve"],
         transports: CHROMIUM,
-        has: &[Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Dismissal, ServerPublish],
+        has: &[
+            Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Timesync, Dismissal, ServerPublish,
+        ],
     },
 ];
 

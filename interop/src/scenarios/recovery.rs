@@ -1,7 +1,7 @@
 //! What goes wrong on the way, and what clients make of it.
 
 use std::pin::pin;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,8 +20,6 @@ const PROBE: Duration = Duration::from_millis(200);
 pub(super) async fn cuts(cell: &Cell<'_>) -> Outcome {
     let (ann, bob) = (cell.subject("ann").await?, cell.other("bob").await?);
     ann.subscribe("/cuts").await?;
-    // How many messages there are in all, once that is known.
-    let total = OnceLock::new();
     let cutting = async {
         for round in 0..CUTS {
             tokio::time::sleep(Duration::from_millis(150)).await;
@@ -37,27 +35,31 @@ pub(super) async fn cuts(cell: &Cell<'_>) -> Outcome {
             }
         }
     };
+    let published = AtomicU32::new(0);
     let publish = async {
         let mut cutting = pin!(tokio::time::timeout(BACK, cutting));
         for n in 0.. {
             bob.publish("/cuts", &json!(n)).await?;
+            published.store(n + 1, Ordering::SeqCst);
             tokio::select! {
                 cut = &mut cutting => {
                     cut.map_err(|_| format!("the client made no new connections in {BACK:?}"))?;
-                    let _ = total.set(n + 1);
                     break;
                 }
                 () = tokio::time::sleep(Duration::from_millis(5)) => {}
             }
         }
-        Outcome::Ok(())
+        bob.publish("/cuts", &json!("end")).await.map_err(Into::into)
     };
     let receive = async {
         for n in 0.. {
-            if total.get().is_some_and(|total| n >= *total) {
-                break;
+            match ann.receive().await.map_err(|error| format!("after {n} messages: {error}"))? {
+                (_, data) if data == json!(n) => {}
+                (_, data) if data == json!("end") => {
+                    return check(n >= published.load(Ordering::SeqCst), format!("the end came after {n} messages"));
+                }
+                (_, data) => return Err(format!("{data} came instead of {n}").into()),
             }
-            ann.expect("/cuts", &json!(n)).await?;
         }
         Outcome::Ok(())
     };
