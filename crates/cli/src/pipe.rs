@@ -39,7 +39,7 @@ async fn drive(client: &Client) -> Result<(), Failure> {
     let mut events = client.events();
     let mut opening = Box::pin(client.open());
     let mut open = false;
-    // Events that come with the opening are told after it.
+    // Events of the opening are told after it, in whichever order they and its outcome are seen.
     let mut early = Vec::new();
     let mut end = None;
     let mut interruption = Box::pin(interrupted());
@@ -65,13 +65,15 @@ async fn drive(client: &Client) -> Result<(), Failure> {
             biased;
             opened = &mut opening, if !open => {
                 open = true;
-                if let Err(error) = opened {
-                    return Err(not_opened(&error, end, &mut events).await?);
+                if opened.is_ok() {
+                    let transport = client.connection_type().map(|transport| transport.as_str());
+                    output::print(typed("opened").with("transport", transport))?;
                 }
-                let transport = client.connection_type().map(|transport| transport.as_str());
-                output::print(typed("opened").with("transport", transport))?;
                 for event in early.drain(..) {
                     output::print(event_line(&event))?;
+                }
+                if let Err(error) = opened {
+                    return Err(not_opened(&error, end, &mut events).await?);
                 }
             }
             // Events before what follows from them.
@@ -93,7 +95,7 @@ async fn drive(client: &Client) -> Result<(), Failure> {
                     };
                 }
                 Event::Closed(reason) => end = Some(reason),
-                Event::Connected { .. } if !open => early.push(event),
+                event if !open => early.push(event),
                 event => output::print(event_line(&event))?,
             },
             Some((channel, outcome)) = running.next() => {

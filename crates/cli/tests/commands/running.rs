@@ -93,6 +93,16 @@ impl Running {
         }
     }
 
+    /// The next line of standard error, if one comes in that time.
+    pub(crate) fn error_within(&self, time: Duration) -> Option<String> {
+        self.errors.recv_timeout(time).ok()
+    }
+
+    /// As [`Running::say`], to a process that may have ended.
+    pub(crate) fn try_to_say(&mut self, line: &str) {
+        let _ = writeln!(self.input.as_mut().expect("the input is open"), "{line}");
+    }
+
     pub(crate) fn say(&mut self, line: &str) {
         let input = self.input.as_mut().expect("the input is open");
         writeln!(input, "{line}").unwrap();
@@ -152,7 +162,11 @@ impl Server {
     }
 
     pub(crate) fn at(port: &str) -> Self {
-        let process = Running::start(&["serve", "--port", port]);
+        Self::with(&["--port", port])
+    }
+
+    pub(crate) fn with(options: &[&str]) -> Self {
+        let process = Running::start(&[&["serve"], options].concat());
         let url = process.line();
         Self { process, url }
     }
