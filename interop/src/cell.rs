@@ -37,7 +37,11 @@ impl std::ops::Deref for Seat {
 }
 
 impl<'a> Cell<'a> {
-    pub(crate) fn new(server: &'a Server, driver: Option<&'a Arc<Driver>>, transport: ConnectionType) -> Self {
+    pub(crate) fn new(
+        server: &'a Server,
+        driver: Option<&'a Arc<Driver>>,
+        transport: ConnectionType,
+    ) -> Self {
         Self { server, driver, transport, seats: Mutex::default() }
     }
 

@@ -46,8 +46,7 @@ impl Driver {
         let (process, lines, _) = Process::start(&name, peer.command()).await?;
         let routes = Arc::default();
         tokio::spawn(route(lines, Arc::clone(&routes)));
-        let driver =
-            Self { process: tokio::sync::Mutex::new(process), routes, last: AtomicU64::new(0) };
+        let driver = Self { process: tokio::sync::Mutex::new(process), routes, last: AtomicU64::new(0) };
         Ok(Arc::new(driver))
     }
 

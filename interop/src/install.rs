@@ -33,11 +33,13 @@ pub(crate) async fn install(peer: &Peer) -> Outcome {
             let venv = venv.to_string_lossy();
             run(&folder, "python3", &["-m", "venv", &venv]).await?;
             let pip = format!("{venv}/bin/pip");
-            run(&folder, &pip, &["install", "-q", "--disable-pip-version-check", "-r", "requirements.txt"]).await
+            run(&folder, &pip, &["install", "-q", "--disable-pip-version-check", "-r", "requirements.txt"])
+                .await
         }
         Install::Cargo => {
             let target = build_folder("cargo");
-            run(&folder, "cargo", &["build", "-q", "--locked", "--target-dir", &target.to_string_lossy()]).await
+            run(&folder, "cargo", &["build", "-q", "--locked", "--target-dir", &target.to_string_lossy()])
+                .await
         }
     }
 }
@@ -97,7 +99,9 @@ pub(crate) async fn version(peer: &Peer) -> Outcome<String> {
         Version::Ours => Some(env!("CARGO_PKG_VERSION").to_owned()),
         Version::Jar(name) => std::fs::read_dir(folder.join("target/lib"))?
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .find_map(|jar| Some(jar.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(".jar")?.to_owned())),
+            .find_map(|jar| {
+                Some(jar.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(".jar")?.to_owned())
+            }),
         Version::Npm(name) => {
             let file = std::fs::read(folder.join("node_modules").join(name).join("package.json"))?;
             let package: serde_json::Value = serde_json::from_slice(&file)?;

@@ -18,7 +18,12 @@ pub(crate) struct Limit {
 const LIMITS: &[Limit] = &[];
 
 /// The limit that this cell runs into, if one is known.
-pub(crate) fn limit(client: &str, server: &str, transport: ConnectionType, scenario: &str) -> Option<&'static Limit> {
+pub(crate) fn limit(
+    client: &str,
+    server: &str,
+    transport: ConnectionType,
+    scenario: &str,
+) -> Option<&'static Limit> {
     LIMITS.iter().find(|limit| {
         limit.client == client
             && limit.server == server

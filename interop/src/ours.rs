@@ -3,9 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bayeux_server::{
-    BayeuxError, Channel, ClientId, Denial, Message, Policy, Request, Server, ServiceError,
-};
+use bayeux_server::{BayeuxError, Channel, ClientId, Denial, Message, Policy, Request, Server, ServiceError};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};

@@ -75,7 +75,9 @@ pub(crate) enum Need {
     ServerPublish,
 }
 
-use Need::{Ack, Batch, Dismissal, HandshakeRefusal, Large, Publish, Refusal, Request, ServerPublish, Timesync};
+use Need::{
+    Ack, Batch, Dismissal, HandshakeRefusal, Large, Publish, Refusal, Request, ServerPublish, Timesync,
+};
 
 const CHROMIUM: &[ConnectionType] = &[WebSocket, LongPolling, CallbackPolling];
 
@@ -89,7 +91,16 @@ pub(crate) const SERVERS: &[Peer] = &[
         command: &["java", "-cp", "target/peer.jar:target/lib/*", "CometdServer"],
         transports: &[WebSocket, LongPolling],
         has: &[
-            Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Timesync, Dismissal, ServerPublish,
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Timesync,
+            Dismissal,
+            ServerPublish,
         ],
     },
     Peer {
@@ -100,7 +111,16 @@ pub(crate) const SERVERS: &[Peer] = &[
         command: &["java", "-cp", "target/peer.jar:target/lib/*", "CometdServer"],
         transports: &[WebSocket, LongPolling],
         has: &[
-            Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Timesync, Dismissal, ServerPublish,
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Timesync,
+            Dismissal,
+            ServerPublish,
         ],
     },
     Peer {
@@ -139,7 +159,16 @@ pub(crate) const SERVERS: &[Peer] = &[
         command: &["{self}", "serve"],
         transports: CHROMIUM,
         has: &[
-            Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Timesync, Dismissal, ServerPublish,
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Timesync,
+            Dismissal,
+            ServerPublish,
         ],
     },
 ];
@@ -154,7 +183,16 @@ pub(crate) const CLIENTS: &[Peer] = &[
         command: &["java", "-cp", "target/peer.jar:target/lib/*", "CometdClient"],
         transports: &[WebSocket, LongPolling],
         has: &[
-            Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Timesync, Dismissal, ServerPublish,
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Timesync,
+            Dismissal,
+            ServerPublish,
         ],
     },
     Peer {
@@ -165,7 +203,16 @@ pub(crate) const CLIENTS: &[Peer] = &[
         command: &["node", "node.mjs"],
         transports: &[WebSocket, LongPolling],
         has: &[
-            Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Timesync, Dismissal, ServerPublish,
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Timesync,
+            Dismissal,
+            ServerPublish,
         ],
     },
     Peer {

@@ -142,7 +142,8 @@ impl User {
 
     /// The next message must be this one.
     pub(crate) async fn expect(&self, channel: &str, data: &Value) -> Outcome {
-        let (from, got) = self.receive().await.map_err(|error| format!("{channel} {}: {error}", brief(data)))?;
+        let (from, got) =
+            self.receive().await.map_err(|error| format!("{channel} {}: {error}", brief(data)))?;
         if from == channel && got == *data {
             return Ok(());
         }

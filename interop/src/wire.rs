@@ -43,9 +43,9 @@ impl Record {
     }
 
     fn is_websocket(&self) -> bool {
-        self.chunks.iter().any(|(direction, _, chunk)| {
-            *direction == Direction::Down && chunk.starts_with(b"HTTP/1.1 101")
-        })
+        self.chunks
+            .iter()
+            .any(|(direction, _, chunk)| *direction == Direction::Down && chunk.starts_with(b"HTTP/1.1 101"))
     }
 }
 
@@ -110,7 +110,9 @@ fn frame(bytes: &[u8]) -> Option<(String, &[u8])> {
         127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?), 10),
         short => (u64::from(short), 2),
     };
-    let mask = if second & 0x80 == 0 { [0; 4] } else {
+    let mask = if second & 0x80 == 0 {
+        [0; 4]
+    } else {
         let mask = bytes.get(at..at + 4)?.try_into().ok()?;
         at += 4;
         mask
@@ -140,8 +142,18 @@ mod tests {
     #[test]
     fn masked_frames_and_their_upgrade_are_readable() {
         let mut record = Record::new(Duration::ZERO);
-        record.add(Direction::Up, Duration::ZERO, b"GET /cometd HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", 1000);
-        record.add(Direction::Down, Duration::ZERO, b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi", 1000);
+        record.add(
+            Direction::Up,
+            Duration::ZERO,
+            b"GET /cometd HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+            1000,
+        );
+        record.add(
+            Direction::Down,
+            Duration::ZERO,
+            b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi",
+            1000,
+        );
         record.add(Direction::Up, Duration::ZERO, &[0x81, 0x82, 1, 2, 3, 4, b'o' ^ 1, b'k' ^ 2], 1000);
         record.add(Direction::Down, Duration::ZERO, b"\x88\x02\x03\xe8", 1000);
         let text = render(&[record]);

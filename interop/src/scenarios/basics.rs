@@ -22,7 +22,10 @@ pub(super) async fn quickstart(cell: &Cell<'_>) -> Outcome {
     check(heard.is_none(), format!("after the unsubscription still came {heard:?}"))?;
     check(ann.is_connected().await?, "the client does not say that it is connected")?;
     let upgraded = ann.tap.log().contains("HTTP/1.1 101");
-    check(upgraded == (cell.transport == ConnectionType::WebSocket), "another transport was used than asked for")?;
+    check(
+        upgraded == (cell.transport == ConnectionType::WebSocket),
+        "another transport was used than asked for",
+    )?;
     ann.close().await?;
     check(!ann.is_connected().await?, "the closed client says that it is connected")?;
     // The same person again.
@@ -64,7 +67,8 @@ pub(super) async fn wildcards(cell: &Cell<'_>) -> Outcome {
     let bob = cell.other("bob").await?;
     one.subscribe("/wild/*").await?;
     many.subscribe("/wild/**").await?;
-    for (channel, data) in [("/wild", 0), ("/wild/a", 1), ("/wild/a/b", 2), ("/wilder/a", 3), ("/wild/c", 4)] {
+    for (channel, data) in [("/wild", 0), ("/wild/a", 1), ("/wild/a/b", 2), ("/wilder/a", 3), ("/wild/c", 4)]
+    {
         bob.publish(channel, &json!(data)).await?;
     }
     for (channel, data) in [("/wild/a", 1), ("/wild/c", 4)] {

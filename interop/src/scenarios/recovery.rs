@@ -56,7 +56,10 @@ pub(super) async fn cuts(cell: &Cell<'_>) -> Outcome {
             match ann.receive().await.map_err(|error| format!("after {n} messages: {error}"))? {
                 (_, data) if data == json!(n) => {}
                 (_, data) if data == json!("end") => {
-                    return check(n >= published.load(Ordering::SeqCst), format!("the end came after {n} messages"));
+                    return check(
+                        n >= published.load(Ordering::SeqCst),
+                        format!("the end came after {n} messages"),
+                    );
                 }
                 (_, data) => return Err(format!("{data} came instead of {n}").into()),
             }

@@ -14,10 +14,8 @@ pub(super) async fn request(cell: &Cell<'_>) -> Outcome {
         check(answer == json!({"n": n}), format!("the service answered {answer} to {n}"))?;
     }
     let (first, second) = (json!("first"), json!("second"));
-    let both = tokio::try_join!(
-        ann.request("/service/echo", &first),
-        ann.request("/service/echo", &second),
-    )?;
+    let both =
+        tokio::try_join!(ann.request("/service/echo", &first), ann.request("/service/echo", &second),)?;
     check(both == (first, second), "two questions at once got other answers")?;
     refused(ann.request("/service/fail", &json!(1)).await, Some(500))
 }
@@ -29,6 +27,7 @@ pub(super) async fn timesync(cell: &Cell<'_>) -> Outcome {
     let log = ann.tap.log();
     let lines = || log.lines().filter(|line| line.contains("timesync"));
     check(lines().any(|line| line.contains("> ")), "the client did not ask")?;
-    let answered = lines().any(|line| line.contains("< ") && line.contains("\"tc\"") && line.contains("\"ts\""));
+    let answered =
+        lines().any(|line| line.contains("< ") && line.contains("\"tc\"") && line.contains("\"ts\""));
     check(answered, "the server did not answer")
 }
