@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 mod sent;
+mod world;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 pub(crate) use bayeux_proto::ConnectionType::{LongPolling, WebSocket};
 pub(crate) use sent::Sent;
+pub(crate) use world::World;
 
 pub(crate) const INBOX: SinkId = SinkId::INBOX;
 pub(crate) const BOTH: [ConnectionType; 2] = [WebSocket, LongPolling];
