@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    AuthReason, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation, Output,
-    Session, SinkId, State, Transmit,
+    AuthReason, CallError, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation,
+    Output, Session, SinkId, State, Transmit,
 };
 use bayeux_proto::codec::{self, Decoder};
 use bayeux_proto::{Channel, ConnectionType, Message, Time};
@@ -484,6 +484,13 @@ impl Driver {
                 self.shared.set_handshake(message.clone());
             }
             self.publish_status();
+            if let Err(CallError::Closed(reason)) = &result
+                && self.session.state() == State::Disconnected
+            {
+                self.shared.status.send_modify(|status| {
+                    status.closed.get_or_insert_with(|| reason.clone());
+                });
+            }
             // A caller that went away meanwhile needs no outcome.
             let _ = reply.send(result);
         }
