@@ -213,7 +213,10 @@ impl Core {
             return Next::Nothing;
         }
         match outcome {
-            Ok(()) => self.schedule_connect(Some(Duration::ZERO), now),
+            Ok(()) => {
+                let pause = self.pause_after_relapses();
+                self.schedule_connect(Some(pause), now)
+            }
             Err(text) if self.opening.is_some() => Next::Terminate(CloseReason::NoCredentials(text)),
             Err(text) => {
                 let failure =
