@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use support::{BOTH, Harness, LongPolling, WebSocket, channel, config, millis, publish, secs, subscribe};
 
 /// One thing that happens. Numbers choose among what there is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Open,
     Close,
@@ -274,7 +274,7 @@ impl Run {
         self.check_retries();
         let close = self.it.close();
         self.it.elapse(secs(10));
-        assert!(self.it.ok(close).channel() == &"/meta/disconnect");
+        assert_eq!(self.it.ok(close).channel(), &"/meta/disconnect");
         assert_eq!(self.it.state(), State::Disconnected);
         assert_eq!(self.it.session.poll_timeout(), None);
         assert_eq!(self.it.session.pending(), 0);

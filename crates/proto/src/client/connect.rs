@@ -62,7 +62,7 @@ impl Core {
         // What waits goes first: the subscriptions of a new session.
         self.flush(now);
         // The first connect, and each after a failure, asks to be answered at once: that proves the way.
-        let probe = self.connect.proven.is_none();
+        let probe = self.connect.proven.is_none() || self.connect.trial.is_some();
         let id = self.new_id();
         let exchange = self.new_exchange();
         let mut message = Message::meta(Channel::CONNECT).with_id(id);
@@ -291,7 +291,6 @@ impl Core {
             self.state == State::Connected && self.connect.proven.is_some() && self.connect.held_turns == 0;
         if let Some(better) = self.transports.better(now).filter(|_| settled) {
             self.connect.trial = Some(self.transport());
-            self.connect.proven = None;
             self.transports.switch(better);
         }
     }
@@ -299,7 +298,6 @@ impl Core {
     /// The better transport does not work yet: back to the one that does.
     fn end_trial(&mut self, now: Time) -> Next {
         self.abandon_trial(now);
-        self.connect.proven = Some(now);
         self.schedule_connect(self.interval(), now)
     }
 
