@@ -286,3 +286,31 @@ fn the_pauses_of_a_receiver_without_room_stay_below_what_the_server_keeps_a_sess
     assert!(longest > millis(0));
     assert!(longest < secs(3));
 }
+
+#[test]
+fn case_42_wish_10_a_response_that_is_too_large_is_told_and_its_events_come_again() {
+    let mut it = acknowledged(LongPolling);
+    let held = it.take_held();
+    it.fail(&held, FailureKind::TooLarge);
+    let Some(Event::Lost { cause }) = it.events.iter().find(|event| matches!(event, Event::Lost { .. }))
+    else {
+        panic!("{:?}", it.events);
+    };
+    assert_eq!(cause.failure().unwrap().kind(), FailureKind::TooLarge);
+    let (again, _) = it.wait_for("/meta/connect");
+    turn(&mut it, &again, &[1, 2], 2);
+    assert_eq!(it.inbox(), ["1", "2"]);
+    assert_eq!(it.count(|event| matches!(event, Event::GapPossible { .. })), 0);
+}
+
+#[test]
+fn case_42_without_acknowledgements_the_loss_is_told() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    let held = it.take_held();
+    it.fail(&held, FailureKind::TooLarge);
+    it.elapse(secs(1));
+    it.serve();
+    assert_eq!(it.count(|event| matches!(event, Event::GapPossible { .. })), 1);
+}

@@ -214,3 +214,12 @@ fn a_trial_under_way_ends_when_the_user_has_the_connection_made_anew() {
     assert_eq!(it.state(), State::Unconnected, "nothing says yet that the way is free");
     assert!(!it.story.contains(&"Connected".to_owned()));
 }
+
+#[test]
+fn a_session_that_is_left_during_a_trial_goes_on_over_the_transport_that_works() {
+    let mut it = fallen_back();
+    idle(&mut it, 300);
+    assert_eq!(it.take_held().transport, WebSocket);
+    let snapshot = it.session.snapshot(false).unwrap();
+    assert_eq!(snapshot.transport(), Some(LongPolling));
+}

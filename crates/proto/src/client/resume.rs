@@ -27,7 +27,8 @@ impl Core {
         advice.reconnect = None;
         Some(SessionSnapshot {
             client_id,
-            transport: self.transport().as_str().to_owned(),
+            // One that is only on trial may not work at all.
+            transport: self.connect.trial.unwrap_or(self.transport()).as_str().to_owned(),
             ack: self.window.batch(),
             seen: if goes_on { 0 } else { self.window.seen() },
             last_id: self.last_id,
