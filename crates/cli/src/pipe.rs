@@ -26,7 +26,10 @@ pub(crate) async fn run(options: Pipe) -> Result<(), Failure> {
     if options.connection.events {
         session::print_events(&client);
     }
-    let outcome = drive(&client).await;
+    let outcome = tokio::select! {
+        outcome = drive(&client) => outcome,
+        () = output::reader_gone() => Err(Failure::ClosedPipe),
+    };
     if outcome.is_err() {
         // Whoever read the output has gone, say: the server need not wait for us.
         session::close(&client).await?;

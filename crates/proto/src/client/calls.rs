@@ -150,9 +150,10 @@ impl Core {
             self.resolve(Some(waiting), Err(CallError::NotSubscribed(channel.clone())));
         }
         let known_to_server = match removed.status {
-            // What still waits for its turn need not be sent at all.
+            // What still waits for its turn need not be sent at all, when nobody else wants it.
             Status::Pending(id)
-                if self.requests.get(id).is_some_and(|request| request.exchange.is_none()) =>
+                if removed.last
+                    && self.requests.get(id).is_some_and(|request| request.exchange.is_none()) =>
             {
                 self.requests.remove(id);
                 false
@@ -209,6 +210,7 @@ impl Core {
             exchange: None,
             again: false,
             accepted: false,
+            maybe_seen: false,
             stamp: Stamp::default(),
         }
     }
@@ -424,11 +426,13 @@ impl Core {
         let unauthorized = matches!(failure.kind(), FailureKind::Http { status: 401 });
         for &id in ids {
             let Some(request) = self.requests.remove(id) else { continue };
-            let error = CallError::Transport { failure: failure.clone(), fate_unknown: !unseen };
+            let fate_unknown = !unseen || request.maybe_seen;
+            let error = CallError::Transport { failure: failure.clone(), fate_unknown };
             if unauthorized && self.refresh(request.stamp.generation, AuthReason::HttpRefused(401)) {
                 self.again_or(id, request, error, now);
             } else if (unseen || self.may_repeat(&request)) && now < request.give_up {
-                self.requests.push_again(id, request);
+                let maybe_seen = request.maybe_seen || !unseen;
+                self.requests.push_again(id, Request { maybe_seen, ..request });
             } else {
                 self.settle(id, request, Err(error), now);
             }
@@ -472,10 +476,11 @@ impl Core {
             let silent = now.since(self.last_received) >= self.config.request_timeout;
             dead |= sent.is_some() && !request.accepted && silent && self.transport().is_duplex();
             if sent.is_some() && self.may_repeat(&request) && now < request.give_up {
-                self.requests.push_again(id, request);
+                self.requests.push_again(id, Request { maybe_seen: true, ..request });
             } else {
                 let after = now.since(request.started);
-                let error = CallError::Timeout { after, fate_unknown: sent.is_some() };
+                let fate_unknown = sent.is_some() || request.maybe_seen;
+                let error = CallError::Timeout { after, fate_unknown };
                 self.settle(id, request, Err(error), now);
             }
             if let Some(exchange) = sent {
@@ -490,6 +495,28 @@ impl Core {
         if self.lane.busy == Some(exchange) && self.requests.of_exchange(exchange).is_empty() {
             self.lane.busy = None;
             self.emit(Output::Cancel(exchange));
+            self.response_missed();
+        }
+    }
+
+    /// A response will not be read. Unless the server keeps them until they are acknowledged, events may have been in
+    /// it: they ride on any reply.
+    pub(super) fn response_missed(&mut self) {
+        if self.window.batch().is_none() {
+            self.connect.gap = true;
+            if self.state == State::Connected {
+                self.tell_gap();
+            }
+        }
+    }
+
+    /// Says that messages may have been missed, if there is anything to miss.
+    pub(super) fn tell_gap(&mut self) {
+        if std::mem::take(&mut self.connect.gap) {
+            let channels = self.subscriptions.established();
+            if !channels.is_empty() {
+                self.event(Event::GapPossible { channels });
+            }
         }
     }
 

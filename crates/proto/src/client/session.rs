@@ -521,6 +521,9 @@ impl Session {
         if matches!(core.connect.stage, ConnectStage::Sent(sent) if sent.exchange == exchange) {
             return core.connect_failed(failure, now);
         }
+        if !failure.is_before_sending() {
+            core.response_missed();
+        }
         let ids = core.requests.of_exchange(exchange);
         core.fail_requests(&ids, &failure, now);
         core.rest_lane(now);
