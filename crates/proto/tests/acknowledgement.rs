@@ -3,7 +3,7 @@
 mod support;
 
 use bayeux_proto::ConnectionType;
-use bayeux_proto::client::{Event, FailureKind, Input, SinkId, State};
+use bayeux_proto::client::{Event, FailureKind, Input, Operation, SinkId, State};
 use serde_json::{Value, json};
 use support::{BOTH, Harness, LongPolling, Sent, WebSocket, config, millis, secs, subscribe};
 
@@ -313,4 +313,20 @@ fn case_42_without_acknowledgements_the_loss_is_told() {
     it.elapse(secs(1));
     it.serve();
     assert_eq!(it.count(|event| matches!(event, Event::GapPossible { .. })), 1);
+}
+
+#[test]
+fn a_session_that_is_left_while_its_receiver_has_no_room_loses_nothing() {
+    let mut it = acknowledged(LongPolling);
+    it.input(Input::Room(support::INBOX, Some((2, 1000))));
+    let held = it.take_held();
+    turn(&mut it, &held, &[1, 2, 3, 4], 2);
+    assert_eq!(it.inbox(), ["1", "2"]);
+    let snapshot = it.session.snapshot(false).unwrap();
+
+    let mut after = Harness::over(LongPolling);
+    after.call(Operation::Resume(Box::new(snapshot)));
+    let connect = after.take_on("/meta/connect");
+    turn(&mut after, &connect, &[1, 2, 3, 4, 5], 3);
+    assert_eq!(after.inbox(), ["3", "4", "5"]);
 }
