@@ -237,3 +237,30 @@ fn the_example_in_the_documentation_happens_as_it_is_written() {
     }
     assert_eq!(printed.iter().filter(|line| line.contains(r#""kind":"command""#)).count(), 1, "{output}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_flood_of_messages_keeps_neither_commands_nor_an_interruption_from_being_heard() {
+    let server = Server::start();
+    let mut pipe = pipe(&server, &[]);
+    pipe.say(r#"{"subscribe": "/flood"}"#);
+    pipe.json_where(of_type("subscribed"));
+    let mut flood = Running::start(&["publish", &server.url, "/flood", "-"]);
+    let flooding = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let feeder = std::thread::spawn({
+        let flooding = flooding.clone();
+        move || {
+            while flooding.load(std::sync::atomic::Ordering::SeqCst) {
+                flood.try_to_say("1");
+            }
+        }
+    });
+    pipe.json_where(of_type("message"));
+    pipe.say(r#"{"request": "/service/echo", "tag": 1}"#);
+    assert_eq!(pipe.json_where(of_type("reply"))["tag"], 1);
+    pipe.signal(rustix::process::Signal::INT);
+    pipe.json_where(of_type("closed"));
+    assert_eq!(pipe.exit_code(), 130);
+    flooding.store(false, std::sync::atomic::Ordering::SeqCst);
+    feeder.join().unwrap();
+}

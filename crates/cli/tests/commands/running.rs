@@ -93,6 +93,12 @@ impl Running {
         }
     }
 
+    /// As [`Running::say`], to a process that may have ended.
+    #[cfg(unix)]
+    pub(crate) fn try_to_say(&mut self, line: &str) {
+        let _ = writeln!(self.input.as_mut().expect("the input is open"), "{line}");
+    }
+
     pub(crate) fn say(&mut self, line: &str) {
         let input = self.input.as_mut().expect("the input is open");
         writeln!(input, "{line}").unwrap();
