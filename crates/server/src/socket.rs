@@ -124,3 +124,28 @@ async fn close<T: AsyncRead + AsyncWrite + Unpin>(
     };
     let _ = tokio::time::timeout(LINGER, rest).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use bayeux_proto::server::{AllowAll, Config, Engine};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_of_frames_is_written_in_bursts_so_that_the_client_is_heard_in_between() {
+        let engine = Engine::new(Config::default(), Box::new(AllowAll));
+        let hub = Hub::new(engine, Default::default(), Default::default());
+        let mut place = hub.socket(None).unwrap();
+        let (frames, outgoing) = mpsc::channel(1000);
+        place.outgoing = outgoing;
+        for _ in 0..200 {
+            frames.try_send(Frame::Text(Bytes::from_static(b"[]"))).unwrap();
+        }
+        let (io, _peer) = tokio::io::duplex(1 << 20);
+        let mut socket = ServerBuilder::new().serve(io);
+        let first = place.outgoing.recv().await.unwrap();
+        assert!(write(&mut socket, first, &mut place).await);
+        assert_eq!(place.outgoing.len(), 200 - BURST);
+    }
+}

@@ -112,30 +112,6 @@ async fn a_silent_socket_is_closed() {
 }
 
 #[tokio::test]
-async fn a_client_is_heard_while_it_is_sent_without_end() {
-    let server = Server::builder().build();
-    let running = server.bind("127.0.0.1:0").await.unwrap();
-    let (mut socket, id) = Socket::connected(&running.url()).await;
-    socket.ask(sign(&id, json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}]))).await;
-    let flood = tokio::spawn({
-        let server = server.clone();
-        async move {
-            loop {
-                for _ in 0..50 {
-                    server.publish("/a", &"x".repeat(100)).unwrap();
-                }
-                tokio::task::yield_now().await;
-            }
-        }
-    });
-    socket.send(sign(&id, json!([{"channel": "/b", "id": "mine", "data": 1}]))).await;
-    let answered = async { while !socket.messages().await.iter().any(|message| message["id"] == "mine") {} };
-    let outcome = tokio::time::timeout(SOON, answered).await;
-    flood.abort();
-    outcome.expect("the reply comes between the events");
-}
-
-#[tokio::test]
 async fn a_client_that_does_not_read_loses_its_socket_but_not_the_server_its_memory() {
     let server = Server::builder().max_queue_bytes(1024 * 1024).build();
     let running = server.bind("127.0.0.1:0").await.unwrap();
