@@ -152,9 +152,7 @@ impl Core {
         if !recovering || self.connect.proven.is_none() || self.subscriptions.any_pending() {
             return;
         }
-        if std::mem::take(&mut self.connect.gap) {
-            self.tell_gap();
-        }
+        self.tell_gap();
         self.state = State::Connected;
         self.event(Event::Connected { transport: self.transport() });
         if let Some(opening) = self.opening.take() {
@@ -163,13 +161,6 @@ impl Core {
                 Some(opening.call),
                 Ok(reply.unwrap_or_else(|| Self::synthetic(Channel::HANDSHAKE, None))),
             );
-        }
-    }
-
-    fn tell_gap(&mut self) {
-        let channels = self.subscriptions.established();
-        if !channels.is_empty() {
-            self.event(Event::GapPossible { channels });
         }
     }
 
@@ -234,8 +225,8 @@ impl Core {
             return Next::Nothing;
         }
         if self.connect.trial.is_some() {
-            if self.window.batch().is_none() && !failure.is_before_sending() {
-                self.tell_gap();
+            if !failure.is_before_sending() {
+                self.response_missed();
             }
             return self.end_trial(now);
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bayeux_proto::server::{Input, LinkId, LinkKind, Output};
-use bayeux_proto::{Channel, Message, codec};
+use bayeux_proto::{Channel, Message};
 use bytes::Bytes;
 
 use super::trace::brief;
@@ -39,11 +39,11 @@ impl World {
         for output in outputs {
             match output {
                 Output::Respond { link, messages, .. } => {
-                    let body = self.body(codec::join(&messages), link, asked_on, &mut replies);
+                    let body = self.body(messages, link, asked_on, &mut replies);
                     self.respond(link, body);
                 }
                 Output::Push { link, messages } => {
-                    let body = self.body(codec::join(&messages), link, asked_on, &mut replies);
+                    let body = self.body(messages, link, asked_on, &mut replies);
                     self.frame_down(link, body);
                 }
                 Output::Reject { link, status, reason } => {
