@@ -211,6 +211,7 @@ impl Core {
             again: false,
             accepted: false,
             maybe_seen: false,
+            restores: false,
             stamp: Stamp::default(),
         }
     }
