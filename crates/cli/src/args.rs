@@ -71,10 +71,10 @@ pub(crate) struct Serve {
     #[arg(long, default_value_t = 8080)]
     pub(crate) port: u16,
     /// How long a connect is held.
-    #[arg(long, value_parser = duration, default_value = "30s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     pub(crate) timeout: Duration,
     /// How long a session is kept that does not connect.
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub(crate) max_interval: Duration,
     /// Log what happens to standard error; twice for more.
     #[arg(short, long, action = clap::ArgAction::Count)]

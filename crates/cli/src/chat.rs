@@ -20,6 +20,11 @@ use crate::session;
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// How many lines are on their way at once; the next is taken when one has arrived.
+const AT_ONCE: usize = 256;
+
+const QUIT: &str = "/quit";
+
 const COMMANDS: &str = "/who lists who is here, /quit (or ^D, ^C) leaves, //text says /text";
 
 /// What travels on `/chat/ROOM`.
@@ -67,7 +72,7 @@ async fn talk(
     room: &mut Room<'_>,
     name: &str,
 ) -> Result<(), Failure> {
-    let (mut typed, mut screen) = screen::open(format!("{}> ", room.nickname));
+    let (mut typed, mut screen) = screen::open(format!("{}> ", room.nickname), QUIT);
     let mut narrator = Narrator::default();
     screen.note(&format!("You are {} in {name}. /help lists the commands.", room.nickname))?;
     let mut sending: FuturesOrdered<Sending<'_>> = FuturesOrdered::new();
@@ -75,12 +80,8 @@ async fn talk(
     sending.push_back(room.announce(client, "join", "has joined"));
     loop {
         tokio::select! {
-            message = client.receive() => match message {
-                Ok(message) => room.show(&message, &mut screen)?,
-                // The events have told it already.
-                Err(_) if !client.is_closed() => {}
-                Err(error) => return Err(error.into()),
-            },
+            // Events before what follows from them; and many messages must not keep the user from leaving.
+            biased;
             Some(event) = events.next() => {
                 if let Some(sentence) = narrator.tell(&event) {
                     screen.note(&sentence)?;
@@ -96,8 +97,8 @@ async fn talk(
                     room.not_sent(text.as_deref(), &error, &mut screen)?;
                 }
             },
-            line = typed.recv() => match line.as_deref().map(str::trim) {
-                None | Some("/quit") => break,
+            line = typed.recv(), if sending.len() < AT_ONCE => match line.as_deref().map(str::trim) {
+                None | Some(QUIT) => break,
                 Some("") => {}
                 Some("/help") => screen.note(COMMANDS)?,
                 Some("/who") => screen.note(&room.who())?,
@@ -109,6 +110,12 @@ async fn talk(
                     }
                     (None, None) => sending.push_back(room.say(client, line.to_owned())),
                 },
+            },
+            message = client.receive() => match message {
+                Ok(message) => room.show(&message, &mut screen)?,
+                // The events have told it already.
+                Err(_) if !client.is_closed() => {}
+                Err(error) => return Err(error.into()),
             },
         }
     }
@@ -185,7 +192,7 @@ impl<'a> Room<'a> {
 
     fn who(&self) -> String {
         match &self.present {
-            None => "this server does not tell who is here".to_owned(),
+            None => "the server has not told who is here; not all do".to_owned(),
             Some(present) => format!("here: {}", list(present)),
         }
     }

@@ -175,6 +175,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_end_of_a_session_has_the_exit_code_of_its_cause() {
+        let failed = |kind| bayeux::Failure::new(kind, "");
+        let gave_up = |cause| CloseReason::GaveUp {
+            failures: 3,
+            elapsed: std::time::Duration::ZERO,
+            cause: Box::new(cause),
+        };
+        let refusal = || Box::new(bayeux::Message::new(bayeux::Channel::parse("/meta/connect").unwrap()));
+        for (reason, code) in [
+            (CloseReason::Requested, 0),
+            (CloseReason::Failed(failed(FailureKind::Unreachable)), 1),
+            (CloseReason::Failed(failed(FailureKind::Timeout)), 4),
+            (CloseReason::Server(refusal()), 3),
+            (CloseReason::NoTransport { client: vec![], server: vec![] }, 3),
+            (CloseReason::NoCredentials(String::new()), 3),
+            (CloseReason::OpenTimeout { after: std::time::Duration::ZERO, last: None }, 4),
+            (gave_up(bayeux::LostCause::Transport(failed(FailureKind::Lost))), 1),
+            (gave_up(bayeux::LostCause::Transport(failed(FailureKind::Timeout))), 4),
+            (gave_up(bayeux::LostCause::Refused(refusal())), 3),
+        ] {
+            assert_eq!(close_code(&reason), code, "{reason:?}");
+        }
+    }
+
+    #[test]
     fn the_host_is_found_in_a_text() {
         assert_eq!(host("cannot reach https://nowhere.invalid:8443/cometd: unknown host"), "nowhere.invalid");
         assert_eq!(host("cannot reach http://nowhere.invalid/?a=…: unknown host"), "nowhere.invalid");

@@ -1,5 +1,7 @@
 //! `bayeux pipe`: a session that a program drives with JSON lines. `docs/pipe.md` describes them.
 
+use std::time::Duration;
+
 use bayeux::{Client, CloseReason, Error, Event};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
@@ -37,6 +39,9 @@ async fn drive(client: &Client) -> Result<(), Failure> {
     let mut events = client.events();
     let mut opening = Box::pin(client.open());
     let mut open = false;
+    // Events of the opening are told after it, in whichever order they and its outcome are seen.
+    let mut early = Vec::new();
+    let mut end = None;
     let mut interruption = Box::pin(interrupted());
     let mut signal = None;
     let mut lines = input::stdin();
@@ -60,24 +65,18 @@ async fn drive(client: &Client) -> Result<(), Failure> {
             biased;
             opened = &mut opening, if !open => {
                 open = true;
+                if opened.is_ok() {
+                    let transport = client.connection_type().map(|transport| transport.as_str());
+                    output::print(typed("opened").with("transport", transport))?;
+                }
+                for event in early.drain(..) {
+                    output::print(event_line(&event))?;
+                }
                 if let Err(error) = opened {
-                    return Err(not_opened(client, &error)?);
+                    return Err(not_opened(&error, end, &mut events).await?);
                 }
-                let transport = client.connection_type().map(|transport| transport.as_str());
-                output::print(typed("opened").with("transport", transport))?;
             }
-            Some((channel, outcome)) = running.next() => {
-                if let Some(at) = subscribing.iter().position(|busy| Some(busy) == channel.as_ref()) {
-                    subscribing.swap_remove(at);
-                }
-                output::print(outcome)?;
-            }
-            message = client.receive(), if open && !client.is_closed() => match message {
-                Ok(message) => output::print(typed("message").followed_by(&report::message(&message)))?,
-                // The end is told by the event.
-                Err(_) if client.is_closed() => {}
-                Err(error) => output::print(typed("error").followed_by(&report::error(&error)))?,
-            },
+            // Events before what follows from them.
             Some(event) = events.next() => match event {
                 Event::Closed(reason) if open => {
                     while let Some((_, outcome)) = running.next().await {
@@ -95,9 +94,21 @@ async fn drive(client: &Client) -> Result<(), Failure> {
                         (None, code) => Err(Failure::Told(code)),
                     };
                 }
-                // The outcome of opening tells.
-                Event::Closed(_) => {}
-                event => output::print(typed("event").followed_by(&report::event(&event)))?,
+                Event::Closed(reason) => end = Some(reason),
+                event if !open => early.push(event),
+                event => output::print(event_line(&event))?,
+            },
+            Some((channel, outcome)) = running.next() => {
+                if let Some(at) = subscribing.iter().position(|busy| Some(busy) == channel.as_ref()) {
+                    subscribing.swap_remove(at);
+                }
+                output::print(outcome)?;
+            }
+            message = client.receive(), if open && !client.is_closed() => match message {
+                Ok(message) => output::print(typed("message").followed_by(&report::message(&message)))?,
+                // The end is told by the event.
+                Err(_) if client.is_closed() => {}
+                Err(error) => output::print(typed("error").followed_by(&report::error(&error)))?,
             },
             code = &mut interruption => {
                 if signal.replace(code).is_some() {
@@ -125,10 +136,28 @@ async fn drive(client: &Client) -> Result<(), Failure> {
     }
 }
 
-/// Tells why there is no session.
-fn not_opened(client: &Client, error: &Error) -> Result<Failure, Failure> {
+/// Tells why there is no session: the error of opening, and the end, which comes at about the same time.
+async fn not_opened(
+    error: &Error,
+    end: Option<CloseReason>,
+    events: &mut bayeux::Events,
+) -> Result<Failure, Failure> {
+    const SOON: Duration = Duration::from_secs(1);
     output::print(typed("error").followed_by(&report::error(error)))?;
-    if let Some(reason) = client.close_reason() {
+    let ended = async {
+        loop {
+            match events.next().await {
+                Some(Event::Closed(reason)) => return Some(reason),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    };
+    let end = match end {
+        Some(reason) => Some(reason),
+        None => tokio::time::timeout(SOON, ended).await.ok().flatten(),
+    };
+    if let Some(reason) = end {
         output::print(closed(&reason))?;
     }
     if let Some(hint) = failure::hint(error) {
@@ -172,6 +201,10 @@ async fn carry_out(client: &Client, command: Command) -> (Option<String>, Object
 
 fn typed(name: &str) -> Object {
     Object::new().with("type", name)
+}
+
+fn event_line(event: &Event) -> Object {
+    typed("event").followed_by(&report::event(event))
 }
 
 fn misunderstood(wrong: &Misunderstood) -> Object {

@@ -152,3 +152,153 @@ pub(crate) fn close_reason(reason: &CloseReason) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bayeux::{Advice, CallError, Channel, ConnectionType, Interval, Reconnect};
+    use serde_json::Value;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/pipe.md");
+
+    fn channel(name: &str) -> Channel {
+        Channel::parse(name).unwrap()
+    }
+
+    fn lost() -> Failure {
+        Failure::new(FailureKind::Lost, "it broke")
+    }
+
+    fn refusal() -> Box<Message> {
+        Box::new(Message::new(channel("/meta/connect")))
+    }
+
+    /// Each event in the form that programs get, and the page that describes it has each of its fields.
+    #[test]
+    fn events_are_as_documented() {
+        let cause = LostCause::Transport(lost());
+        let text = json!("it broke");
+        let mut known = Advice::default();
+        known.reconnect = Some(Reconnect::Retry);
+        known.interval = Some(Interval::Never);
+        known.timeout = Some(Duration::from_secs(30));
+        let channels = || vec![channel("/a"), channel("/b")];
+        let resubscribed = |outcome| Event::Resubscribed { channel: channel("/a"), outcome };
+        let changed = |cause| Event::TransportChanged {
+            from: ConnectionType::WebSocket,
+            to: ConnectionType::LongPolling,
+            cause,
+        };
+        for (event, expected) in [
+            (
+                Event::Connected { transport: ConnectionType::LongPolling },
+                json!({"event": "connected", "transport": "long-polling"}),
+            ),
+            (Event::Lost { cause: cause.clone() }, json!({"event": "lost", "cause": "lost", "text": text})),
+            (
+                Event::Retrying { delay: Duration::from_millis(1500), failures: 2, cause },
+                json!({"event": "retrying", "in_ms": 1500, "failures": 2, "cause": "lost", "text": text}),
+            ),
+            (Event::Rehandshaken, json!({"event": "rehandshaken"})),
+            (resubscribed(Ok(())), json!({"event": "resubscribed", "channel": "/a", "successful": true})),
+            (
+                resubscribed(Err(CallError::Vetoed("no".to_owned()))),
+                json!({"event": "resubscribed", "channel": "/a", "successful": false,
+                    "text": "an extension refused the message: no"}),
+            ),
+            (
+                Event::GapPossible { channels: channels() },
+                json!({"event": "gap_possible", "channels": ["/a", "/b"]}),
+            ),
+            (
+                changed(Some(lost())),
+                json!({"event": "transport_changed", "from": "websocket", "to": "long-polling", "cause": "lost",
+                    "text": text}),
+            ),
+            (changed(None), json!({"event": "transport_changed", "from": "websocket", "to": "long-polling"})),
+            (
+                Event::AdviceChanged(known),
+                json!({"event": "advice_changed",
+                    "advice": {"reconnect": "retry", "interval": -1, "timeout": 30000}}),
+            ),
+            (Event::Ignored { what: "it".to_owned() }, json!({"event": "ignored", "text": "it"})),
+            (
+                Event::SlowConsumer { channel: None, dropped: 3 },
+                json!({"event": "slow_consumer", "dropped": 3}),
+            ),
+            (Event::EventsMissed(4), json!({"event": "events_missed", "count": 4})),
+            (
+                Event::Closed(CloseReason::Requested),
+                json!({"event": "closed", "reason": "requested", "text": "the client was closed"}),
+            ),
+        ] {
+            let told: Value = serde_json::from_str(&super::event(&event).to_string()).unwrap();
+            assert_eq!(told, expected);
+            let name = told["event"].as_str().unwrap();
+            for word in told.as_object().unwrap().keys().map(String::as_str).chain([name]) {
+                assert!(
+                    PAGE.contains(&format!("`{word}`")) || word == "event",
+                    "{name}: {word} is not documented"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn each_word_is_its_own_and_documented() {
+        let reasons = [
+            (CloseReason::NotOpen, "not_open"),
+            (CloseReason::Requested, "requested"),
+            (CloseReason::Suspended, "suspended"),
+            (CloseReason::Server(refusal()), "server"),
+            (CloseReason::NoTransport { client: vec![], server: vec![] }, "no_transport"),
+            (CloseReason::Failed(lost()), "failed"),
+            (
+                CloseReason::GaveUp {
+                    failures: 1,
+                    elapsed: Duration::ZERO,
+                    cause: Box::new(LostCause::Transport(lost())),
+                },
+                "gave_up",
+            ),
+            (CloseReason::OpenTimeout { after: Duration::ZERO, last: None }, "open_timeout"),
+            (CloseReason::NoCredentials(String::new()), "no_credentials"),
+        ];
+        let failures = [
+            (FailureKind::UnknownHost, "unknown_host"),
+            (FailureKind::Unreachable, "unreachable"),
+            (FailureKind::Tls, "tls"),
+            (FailureKind::Proxy, "proxy"),
+            (FailureKind::UpgradeRefused { status: 400 }, "upgrade_refused"),
+            (FailureKind::Http { status: 400 }, "http"),
+            (FailureKind::TooLarge, "too_large"),
+            (FailureKind::Malformed, "malformed"),
+            (FailureKind::Timeout, "timeout"),
+            (FailureKind::Closed { code: 1001 }, "closed"),
+            (FailureKind::Lost, "lost"),
+        ];
+        let causes =
+            [(LostCause::Refused(refusal()), "refused"), (LostCause::SessionLost(refusal()), "session_lost")];
+        let kinds = [
+            (ErrorKind::Config, "config"),
+            (ErrorKind::Invalid, "invalid"),
+            (ErrorKind::Transport, "transport"),
+            (ErrorKind::Timeout, "timeout"),
+            (ErrorKind::Server, "server"),
+            (ErrorKind::Closed, "closed"),
+            (ErrorKind::Decode, "decode"),
+            (ErrorKind::Auth, "auth"),
+            (ErrorKind::Refused, "refused"),
+            (ErrorKind::Busy, "busy"),
+        ];
+        let words = (reasons.iter().map(|(reason, word)| (close_reason(reason), *word)))
+            .chain(failures.map(|(kind, word)| (failure(&Failure::new(kind, "")), word)))
+            .chain(causes.iter().map(|(why, word)| (cause(why), *word)))
+            .chain(kinds.map(|(of, word)| (kind(of), word)));
+        for (told, word) in words {
+            assert_eq!(told, word);
+            assert!(PAGE.contains(&format!("`{word}`")), "{word} is not documented");
+        }
+    }
+}

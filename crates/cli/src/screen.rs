@@ -29,16 +29,16 @@ struct EditorState {
     reading: AtomicBool,
 }
 
-/// Opens the screen: what is typed, line by line until its end, and where to show things. Without a terminal that is
-/// standard input and output.
-pub(crate) fn open(prompt: String) -> (mpsc::UnboundedReceiver<String>, Screen) {
+/// Opens the screen: what is typed, line by line until its end or the line `last`, and where to show things. Without a
+/// terminal that is standard input and output.
+pub(crate) fn open(prompt: String, last: &'static str) -> (mpsc::UnboundedReceiver<String>, Screen) {
     // Unbounded, because a reader that waits here would not print what this program waits to be printed.
     let (lines, typed) = mpsc::unbounded_channel();
     let screen = match editor() {
         Some((editor, print)) => {
             let screen = Screen::of_terminal(print);
             let state = screen.editor.clone().unwrap_or_default();
-            std::thread::spawn(move || read_terminal(editor, &prompt, &state, &lines));
+            std::thread::spawn(move || read_terminal(editor, &prompt, last, &state, &lines));
             screen
         }
         None => {
@@ -128,6 +128,7 @@ fn editor() -> Option<(DefaultEditor, Print)> {
 fn read_terminal(
     mut editor: DefaultEditor,
     prompt: &str,
+    last: &str,
     state: &EditorState,
     lines: &mpsc::UnboundedSender<String>,
 ) {
@@ -137,7 +138,8 @@ fn read_terminal(
         state.reading.store(false, Ordering::SeqCst);
         match line {
             Ok(line) => {
-                if lines.send(line).is_err() {
+                let ends = line.trim() == last;
+                if lines.send(line).is_err() || ends {
                     return;
                 }
             }

@@ -230,7 +230,10 @@ impl fmt::Display for Error {
             Cause::Call(error) => error.fmt(f),
             Cause::Close(reason) => reason.fmt(f),
             Cause::Lost { after, endpoint } => {
-                write!(f, "the connection to {endpoint} has been lost for {after:?}; it is still being tried")
+                write!(
+                    f,
+                    "the connection to {endpoint} has been lost for {after:.1?}; it is still being tried"
+                )
             }
             Cause::Overflow => f.write_str("the queue was full, and its policy is to close"),
         }

@@ -88,3 +88,8 @@ pub use bayeux_proto::{
     Advice, BayeuxError, Channel, ConnectionType, Data, Interval, InvalidChannel, Message, MessageId,
     Reconnect,
 };
+
+/// The programs in the README are compiled, and run where they need no server, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -19,6 +19,8 @@ pub struct Request {
     pub channel: Channel,
     /// The payload.
     pub data: Data,
+    /// What came in `ext`, such as the mark of a binary payload.
+    pub ext: Option<Data>,
 }
 
 /// Why a service has no answer; the client gets it as the `error` of the reply.
@@ -62,8 +64,12 @@ impl Handlers {
     /// Starts the handler of a call: that of the channel itself, else of the closest pattern.
     pub(crate) fn start(&self, call: &ServiceCall) -> Option<Pin<Box<dyn Future<Output = Answer> + Send>>> {
         let handler = call.channel.matching_names().find_map(|name| self.0.get(&*name))?;
-        let request =
-            Request { session: call.session.clone(), channel: call.channel.clone(), data: call.data.clone() };
+        let request = Request {
+            session: call.session.clone(),
+            channel: call.channel.clone(),
+            data: call.data.clone(),
+            ext: call.ext.clone(),
+        };
         Some(handler(request))
     }
 }

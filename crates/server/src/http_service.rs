@@ -14,7 +14,7 @@ use http::header::{
     CONNECTION, CONTENT_TYPE, COOKIE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
     SET_COOKIE, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use tower::Service;
@@ -77,7 +77,8 @@ async fn long_polling<B>(hub: Arc<Hub>, request: Request<B>) -> Response<Respons
 where
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
-    let has_cookie = has_browser_cookie(request.headers());
+    let browser = browser_cookie(request.headers());
+    let multiplexed = request.version() == Version::HTTP_2;
     let body = match Limited::new(request.into_body(), hub.max_message_size).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
@@ -93,15 +94,16 @@ where
     let link = hub.new_link();
     let waiting = Waiting { hub: &hub, link };
     let input = Input::Received { link, kind: LinkKind::Http, messages: batch.messages };
-    let response = hub.request(link, input).await;
+    let opened = Input::LinkOpened { link, browser, multiplexed };
+    let response = hub.request(link, opened, input).await;
     std::mem::drop(waiting);
     match response {
-        Ok(hub::Response::Messages { body, handshaken }) => {
+        Ok(hub::Response::Messages { body, cookie }) => {
             let mut response = Response::new(Full::new(body));
             let json = HeaderValue::from_static("application/json;charset=UTF-8");
             response.headers_mut().insert(CONTENT_TYPE, json);
-            if handshaken && !has_cookie {
-                response.headers_mut().insert(SET_COOKIE, browser_cookie());
+            if let Some(cookie) = cookie.and_then(|id| set_browser_cookie(&id)) {
+                response.headers_mut().insert(SET_COOKIE, cookie);
             }
             response
         }
@@ -176,18 +178,20 @@ fn accept_key(key: &HeaderValue) -> HeaderValue {
 
 const BROWSER: &str = "BAYEUX_BROWSER";
 
-fn has_browser_cookie(headers: &HeaderMap) -> bool {
-    headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).any(|cookies| {
-        cookies.split(';').any(|pair| pair.trim().split_once('=').is_some_and(|(name, _)| name == BROWSER))
-    })
+/// The cookie by which load balancers keep a client on its server, and the server a session with its browser.
+fn browser_cookie(headers: &HeaderMap) -> Option<Arc<str>> {
+    /// Ours have 16 characters; more than this is nobody's.
+    const LONGEST: usize = 256;
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, value)| *name == BROWSER && !value.is_empty() && value.len() <= LONGEST)
+        .map(|(_, value)| value.into())
 }
 
-/// The cookie by which load balancers keep a client on its server. Sessions are found by their secret id alone, so
-/// its value need not be one.
-fn browser_cookie() -> HeaderValue {
-    let id: String = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
-    HeaderValue::from_str(&format!("{BROWSER}={}; Path=/; HttpOnly", id.to_ascii_lowercase()))
-        .unwrap_or(HeaderValue::from_static(""))
+fn set_browser_cookie(id: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("{BROWSER}={id}; Path=/; HttpOnly")).ok()
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<ResponseBody> {

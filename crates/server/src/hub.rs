@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use bayeux_proto::server::{Engine, Input, LinkId, Output, RemovedBecause, ServiceCall};
-use bayeux_proto::{Channel, ClientId, Time, codec};
+use bayeux_proto::{Channel, ClientId, Time};
 use bytes::Bytes;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::time::Instant;
@@ -55,7 +56,7 @@ impl SessionEvents {
 /// What an HTTP request is answered with.
 #[derive(Debug)]
 pub(crate) enum Response {
-    Messages { body: Bytes, handshaken: bool },
+    Messages { body: Bytes, cookie: Option<Arc<str>> },
     Reject { status: u16, reason: &'static str },
 }
 
@@ -118,10 +119,16 @@ impl Hub {
         self.lock().engine.sessions()
     }
 
-    /// Hands a request in; the response comes when the engine has one.
-    pub(crate) fn request(self: &Arc<Self>, link: LinkId, input: Input) -> oneshot::Receiver<Response> {
+    /// Hands a request in, and before it what is known of its link; the response comes when the engine has one.
+    pub(crate) fn request(
+        self: &Arc<Self>,
+        link: LinkId,
+        opened: Input,
+        input: Input,
+    ) -> oneshot::Receiver<Response> {
         let (respond, response) = oneshot::channel();
         self.lock().links.insert(link, Link::Request(respond));
+        self.handle(opened);
         self.handle(input);
         response
     }
@@ -197,6 +204,8 @@ impl Hub {
             let Some(strong) = hub.upgrade() else { return };
             let wake = strong.lock().engine.poll_timeout().map(|at| strong.origin + at.since_origin());
             let wake = wake.unwrap_or_else(|| Instant::now() + IDLE).min(Instant::now() + IDLE);
+            // Clocks are set now and then; those who ask for the time shall get the right one.
+            strong.tell_time();
             let rung: Pin<Box<_>> = Box::pin(async {
                 tokio::select! {
                     () = tokio::time::sleep_until(wake) => {}
@@ -205,6 +214,12 @@ impl Hub {
             });
             rung.await;
             strong.handle(Input::Timeout);
+        }
+    }
+
+    fn tell_time(self: &Arc<Self>) {
+        if let Ok(unix) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            self.handle(Input::WallClock(unix));
         }
     }
 
@@ -223,12 +238,12 @@ impl State {
         let mut broken = Vec::new();
         while let Some(output) = self.engine.poll_output() {
             let event = match output {
-                Output::Respond { link, messages, handshaken } => {
-                    self.respond(link, Response::Messages { body: codec::join(&messages), handshaken });
+                Output::Respond { link, messages, browser } => {
+                    self.respond(link, Response::Messages { body: messages, cookie: browser });
                     continue;
                 }
                 Output::Push { link, messages } => {
-                    if !self.push(link, Frame::Text(codec::join(&messages))) {
+                    if !self.push(link, Frame::Text(messages)) {
                         broken.push(link);
                     }
                     continue;
@@ -247,6 +262,14 @@ impl State {
                 }
                 Output::Service(call) => {
                     calls.push(call);
+                    continue;
+                }
+                Output::WrongBrowser(link) => {
+                    tracing::warn!(
+                        link = link.0,
+                        "402::session_unknown: a request came without the BAYEUX_BROWSER cookie of its session; \
+                         clients that keep no cookies need trust_client_session"
+                    );
                     continue;
                 }
                 Output::Added(session) => SessionEvent::Added(session),

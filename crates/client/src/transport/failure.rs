@@ -88,19 +88,18 @@ fn is_proxy(error: &dyn Error) -> bool {
     false
 }
 
-/// Finds an error in a chain; those of TLS hide inside I/O errors.
+/// Finds an error in a chain; those of TLS hide inside I/O errors, which may hide in I/O errors themselves.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(inner) = cause {
         if let Some(found) = inner.downcast_ref::<T>() {
             return Some(found);
         }
-        if let Some(io) = inner.downcast_ref::<io::Error>()
-            && let Some(found) = io.get_ref().and_then(|custom| custom.downcast_ref::<T>())
-        {
-            return Some(found);
-        }
-        cause = inner.source();
+        // The source of an I/O error is that of the error in it: to follow it would pass that over.
+        cause = match inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(custom) => Some(custom),
+            None => inner.source(),
+        };
     }
     None
 }
@@ -108,6 +107,14 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_tls_is_found_in_nested_io_errors() {
+        let tls = rustls::Error::HandshakeNotComplete;
+        let nested = io::Error::other(io::Error::other(tls.clone()));
+        assert_eq!(find::<rustls::Error>(&nested), Some(&tls));
+        assert_eq!(find::<rustls::Error>(&io::Error::from(io::ErrorKind::BrokenPipe)), None);
+    }
 
     #[test]
     fn a_shown_url_has_no_secrets() {

@@ -336,7 +336,7 @@ impl Core {
     pub(super) fn silence(&self, what: &str, waited: Duration) -> Failure {
         Failure::new(
             FailureKind::Timeout,
-            format!("{}: no reply to the {what} within {waited:?}", self.config.endpoint),
+            format!("{}: no reply to the {what} within {waited:.1?}", self.config.endpoint),
         )
     }
 

@@ -27,7 +27,7 @@ pub enum CallError {
         fate_unknown: bool,
     },
     /// No reply came in time.
-    #[error("no reply within {after:?}")]
+    #[error("no reply within {after:.1?}")]
     Timeout {
         /// How long it was waited for.
         after: Duration,
@@ -114,7 +114,7 @@ pub enum CloseReason {
         cause: Box<LostCause>,
     },
     /// Opening took too long.
-    #[error("not connected within {after:?}{}", last.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
+    #[error("not connected within {after:.1?}{}", last.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
     OpenTimeout {
         /// How long it was tried.
         after: Duration,

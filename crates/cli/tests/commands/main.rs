@@ -1,0 +1,19 @@
+//! The command as users run it: real processes over the loopback interface, one file a command.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod chat;
+mod completions;
+mod help;
+mod inspect;
+mod options;
+mod pipe;
+mod publish;
+mod refusals;
+mod request;
+mod running;
+mod serve;
+mod subscribe;
+#[cfg(unix)]
+mod terminal;
+mod tls;

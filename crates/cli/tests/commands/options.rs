@@ -1,0 +1,235 @@
+//! The options of a connection.
+
+use std::io::{Read, Write};
+
+use crate::running::{Running, Server, bayeux, nobody};
+
+/// Accepts one connection, answers it with a status, and gives what was sent.
+fn one_request(status: &str) -> (String, std::thread::JoinHandle<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cometd", listener.local_addr().unwrap());
+    let response = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(crate::running::PATIENCE)).unwrap();
+        let mut request = Vec::new();
+        let mut buffer = [0; 4096];
+        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+            let read = stream.read(&mut buffer).unwrap();
+            assert!(read > 0, "the request broke off");
+            request.extend_from_slice(&buffer[..read]);
+        }
+        stream.write_all(response.as_bytes()).unwrap();
+        String::from_utf8_lossy(&request).to_lowercase()
+    });
+    (url, thread)
+}
+
+#[test]
+fn headers_and_cookies_are_sent() {
+    let (url, request) = one_request("401 Unauthorized");
+    bayeux(&[
+        "publish",
+        &url,
+        "/a",
+        "1",
+        "--transport",
+        "long-polling",
+        "--header",
+        "Authorization: Bearer t0ken",
+        "--header",
+        "X-Two: 2",
+        "--cookie",
+        "sid=c00kie",
+    ])
+    .assert()
+    .code(1)
+    .stderr_eq(snapbox::str![[r#"
+error: open: [..] answered HTTP 401 [..]
+ hint: the server wants credentials: --header "Authorization: Bearer …", or --cookie name=value
+
+"#]]);
+    let request = request.join().unwrap();
+    for part in ["authorization: bearer t0ken\r\n", "x-two: 2\r\n", "cookie: sid=c00kie\r\n"] {
+        assert!(request.contains(part), "{request}");
+    }
+}
+
+#[test]
+fn the_status_of_a_wrong_path_is_told_with_a_hint() {
+    let (url, request) = one_request("404 Not Found");
+    bayeux(&["publish", &url, "/a", "1", "--transport", "websocket"]).assert().code(1).stderr_eq(
+        snapbox::str![[r#"
+error: open: [..] answered HTTP 404 Not Found to the WebSocket upgrade
+ hint: check the path: CometD servers usually listen at /cometd
+
+"#]],
+    );
+    request.join().unwrap();
+}
+
+#[test]
+fn the_transports_are_used_in_their_order() {
+    let server = Server::start();
+    for order in [["long-polling", "websocket"], ["websocket", "long-polling"]] {
+        let mut pipe =
+            Running::start(&["pipe", &server.url, "--transport", order[0], "--transport", order[1]]);
+        let opened = pipe.json_where(|line| line["type"] == "opened");
+        assert_eq!(opened["transport"], order[0]);
+        pipe.end_input();
+        assert_eq!(pipe.exit_code(), 0);
+    }
+}
+
+#[test]
+fn the_log_shows_what_travels_and_no_secrets() {
+    let server = Server::start();
+    let url = server.url.replace("http://", "http://user:s3cret@") + "?token=s3cret";
+    for transport in ["websocket", "long-polling"] {
+        let output = bayeux(&[
+            "publish",
+            &url,
+            "/a",
+            r#"{"password": "s3cret", "n": 1}"#,
+            "-v",
+            "--events",
+            "--transport",
+            transport,
+            "--header",
+            "Authorization: Bearer s3cret",
+            "--cookie",
+            "sid=s3cret",
+        ])
+        .assert()
+        .success();
+        let log = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+        assert!(log.contains(&format!("> {transport} [{{")), "{log}");
+        assert!(log.contains(r#""clientId":"…""#) && log.contains(r#""n":1"#), "{log}");
+        assert!(!log.contains("s3cret"), "{log}");
+    }
+}
+
+#[test]
+fn errors_have_no_secrets() {
+    let url = nobody().replace("http://", "http://user:s3cret@") + "?token=s3cret";
+    let proxy = nobody().replace("http://", "http://user:s3cret@");
+    for args in [
+        &["publish", &url, "/a", "1"][..],
+        &["publish", &url, "/a", "1", "-v", "--events"],
+        &["publish", "ftp://user:s3cret@host/", "/a", "1"],
+        &["publish", "user:s3cret@host/", "/a", "1"],
+        &["publish", &url, "/a", "1", "--header", "Authorization Bearer s3cret"],
+        &["publish", &url, "/a", "1", "--cookie", "s3cret"],
+        &["publish", &url, "/a", "1", "--proxy", &proxy],
+        &["publish", &url, "/a", "1", "--proxy", "gopher://user:s3cret@host"],
+        &["pipe", &url],
+        &["inspect", &url, "--json"],
+    ] {
+        let output = bayeux(args).assert().failure().get_output().clone();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!told.is_empty() && !told.contains("s3cret"), "{args:?}: {told}");
+    }
+}
+
+#[test]
+fn a_url_that_is_none_is_told_with_how_to_write_it() {
+    bayeux(&["inspect", "localhost:8080/cometd"]).assert().code(2).stderr_eq(snapbox::str![[r#"
+error: this is no URL of a server: http://, https://, ws:// or wss:// is missing
+ hint: write it as http://localhost:8080/cometd
+
+"#]]);
+    bayeux(&["inspect", "ftp://localhost/"]).assert().code(2).stderr_eq(snapbox::str![[r#"
+error: configuration: "ftp://localhost/" is no URL of a server: it begins with ftp:// instead of http://, https://, ws:// or wss://
+
+"#]]);
+}
+
+/// A label of 64 letters is one too many: no name server need be asked.
+#[test]
+fn a_host_that_does_not_exist_is_named() {
+    let host = format!("{}.invalid", "n".repeat(64));
+    let output = bayeux(&["publish", &format!("http://{host}/cometd"), "/a", "1"]).assert().code(1);
+    let error = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(
+        error.starts_with(&format!("error: open: cannot reach http://{host}/cometd: unknown host")),
+        "{error}"
+    );
+    assert!(error.contains(&format!(" hint: no address is known for {host}: ")), "{error}");
+}
+
+#[test]
+fn a_server_without_tls_is_told() {
+    let server = Server::start();
+    let url = server.url.replace("http://", "https://");
+    bayeux(&["publish", &url, "/a", "1"]).assert().code(1).stderr_eq(snapbox::str![[r#"
+error: open: TLS with https://127.0.0.1:[..]/cometd failed: [..]
+ hint: --ca FILE trusts a certificate authority of your own; a server without TLS wants http://
+
+"#]]);
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let server = Server::start();
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let publish = |args: &[&str]| {
+        let mut all = vec!["publish", &server.url, "/a", "1"];
+        all.extend(args);
+        String::from_utf8(bayeux(&all).assert().code(2).get_output().stderr.clone()).unwrap()
+    };
+    let missing = publish(&["--ca", "/no/such/file.pem"]);
+    assert!(missing.starts_with("error: --ca: cannot read /no/such/file.pem: "), "{missing}");
+    let wrong = publish(&["--ca", here]);
+    assert!(wrong.starts_with(&format!("error: --ca {here}: ")), "{wrong}");
+    let wrong = publish(&["--cert", here, "--key", here]);
+    assert!(wrong.starts_with(&format!("error: --cert {here}: ")), "{wrong}");
+    assert!(publish(&["--cert", here]).contains("--key <FILE>"));
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_told_and_none_ignores_the_environment() {
+    let server = Server::start();
+    let proxy = nobody();
+    bayeux(&["publish", &server.url, "/a", "1", "--proxy", &proxy]).assert().code(1).stderr_eq(
+        snapbox::str![[r#"
+error: open: the proxy to http://127.0.0.1:[..]/cometd refused: [..]
+ hint: check --proxy, and the proxy variables of the environment (--proxy none ignores them)
+
+"#]],
+    );
+    bayeux(&["publish", &server.url, "/a", "1"]).env("http_proxy", &proxy).assert().code(1);
+    bayeux(&["publish", &server.url, "/a", "1", "--proxy", "none"])
+        .env("http_proxy", &proxy)
+        .assert()
+        .success();
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_given_up_in_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cometd", listener.local_addr().unwrap());
+    let start = std::time::Instant::now();
+    let args = ["publish", &url, "/a", "1", "--transport", "websocket", "--connect-timeout", "300ms"];
+    bayeux(&args).assert().code(4).stderr_eq(snapbox::str![[r#"
+error: open: [..] within 300ms[..]
+ hint: the server does not answer in time; -v shows what travels, --connect-timeout gives it longer
+
+"#]]);
+    assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}", start.elapsed());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interruption_ends_the_opening() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cometd", listener.local_addr().unwrap());
+    for command in
+        [&["subscribe", &url, "/a"][..], &["pipe", &url], &["inspect", &url], &["chat", &url, "ann"]]
+    {
+        let mut process = Running::start(command);
+        // It has connected, and waits for an answer that never comes.
+        let _connection = listener.accept().unwrap();
+        process.signal(rustix::process::Signal::INT);
+        assert_eq!(process.exit_code(), 130, "{command:?}");
+    }
+}

@@ -1,0 +1,48 @@
+//! `bayeux request`
+
+use crate::running::{Server, bayeux};
+
+#[test]
+fn the_answer_of_the_service_is_printed_as_it_came() {
+    let server = Server::start();
+    let data = r#"{"n": 12345678901234567890.10}"#;
+    bayeux(&["request", &server.url, "/service/echo", data])
+        .assert()
+        .success()
+        .stdout_eq(format!("{data}\n"))
+        .stderr_eq("");
+}
+
+#[test]
+fn a_refusal_of_the_service_is_told() {
+    let server = Server::start();
+    bayeux(&["request", &server.url, "/service/members", r#"{"user": "ann", "room": "/nowhere"}"#])
+        .assert()
+        .code(3)
+        .stdout_eq("")
+        .stderr_eq(snapbox::str![[r#"
+error: request to /service/members: the server refused: 400::a room is called /chat/NAME
+
+"#]]);
+}
+
+#[test]
+fn a_channel_that_is_no_service_is_told() {
+    let server = Server::start();
+    bayeux(&["request", &server.url, "/chat/demo", "1"]).assert().code(2).stderr_eq(snapbox::str![[r#"
+error: request to /chat/demo: /chat/demo is no service channel; only those answer requests
+
+"#]]);
+}
+
+#[test]
+fn a_service_that_does_not_answer_is_told_in_time() {
+    let server = Server::start();
+    bayeux(&["request", &server.url, "/service/nobody", "1"]).assert().code(4).stderr_eq(snapbox::str![[
+        r#"
+error: request to /service/nobody: no reply within 10.0s
+ hint: is there a service on this channel? A server without it does not say so
+
+"#
+    ]]);
+}

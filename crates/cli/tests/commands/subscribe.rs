@@ -1,0 +1,126 @@
+//! `bayeux subscribe`
+
+use std::time::{Duration, Instant};
+
+use crate::running::{PATIENCE, Running, Server, bayeux, nobody};
+
+fn subscribe(server: &Server, args: &[&str]) -> Running {
+    let mut all = vec!["subscribe", &server.url];
+    all.extend(args);
+    all.push("--events");
+    let process = Running::start(&all);
+    process.error_with("\"subscribed\"");
+    process
+}
+
+#[test]
+fn each_message_is_a_line_and_the_count_ends_it() {
+    let server = Server::start();
+    for transport in ["websocket", "long-polling"] {
+        let mut subscriber = subscribe(&server, &["/chat/**", "--count", "2", "--transport", transport]);
+        server.publish("/chat/demo", r#"{"n": 12345678901234567890.10}"#);
+        server.publish("/other", "0");
+        server.publish("/chat/a/b", r#""text""#);
+        assert_eq!(subscriber.line(), r#"{"channel":"/chat/demo","data":{"n": 12345678901234567890.10}}"#);
+        assert_eq!(subscriber.line(), r#"{"channel":"/chat/a/b","data":"text"}"#);
+        assert_eq!(subscriber.exit_code(), 0);
+    }
+}
+
+#[test]
+fn several_channels_and_a_time() {
+    let server = Server::start();
+    let start = Instant::now();
+    let mut subscriber =
+        Running::start(&["subscribe", &server.url, "/a", "/b", "--for", "1500ms", "--events"]);
+    subscriber.error_with("\"channel\":\"/b\"");
+    server.publish("/b", "1");
+    assert_eq!(subscriber.line(), r#"{"channel":"/b","data":1}"#);
+    assert_eq!(subscriber.exit_code(), 0);
+    assert!(start.elapsed() >= Duration::from_millis(1500));
+    assert_eq!(subscriber.rest().0, Vec::<String>::new());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let server = Server::start();
+    let mut reader = Running::of(std::process::Command::new("sh").arg("-c").arg(format!(
+        "{{ '{}' subscribe {} /a; echo \"exit $?\" >&2; }} | head -n 1",
+        env!("CARGO_BIN_EXE_bayeux"),
+        server.url
+    )));
+    publish_until_it_comes(&server, &reader);
+    // The next line finds nobody who reads.
+    server.publish("/a", "2");
+    assert_eq!(reader.error_with(""), "exit 0");
+    assert_eq!(reader.exit_code(), 0);
+    assert_eq!(reader.rest().1, Vec::<String>::new());
+}
+
+/// Publishes to /a until the reader has printed a line: it is not known when it has subscribed.
+fn publish_until_it_comes(server: &Server, reader: &Running) {
+    let deadline = Instant::now() + PATIENCE;
+    while reader.line_within(Duration::from_millis(50)).is_none() {
+        assert!(Instant::now() < deadline, "nothing comes");
+        server.publish("/a", "1");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interruption_closes_cleanly() {
+    use rustix::process::Signal;
+    let server = Server::start();
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut subscriber = subscribe(&server, &["/a"]);
+        subscriber.signal(signal);
+        assert_eq!(subscriber.exit_code(), code);
+        let (output, errors) = subscriber.rest();
+        assert_eq!(output, Vec::<String>::new());
+        let last = errors.last().unwrap();
+        assert_eq!(last, r#"{"event":"closed","reason":"requested","text":"the client was closed"}"#);
+    }
+}
+
+#[test]
+fn a_server_that_comes_back_is_subscribed_to_again() {
+    let mut server = Server::start();
+    // Without --events it is people who are told.
+    let subscriber = Running::start(&["subscribe", &server.url, "/a", "--connection-timeout", "none"]);
+    publish_until_it_comes(&server, &subscriber);
+    server.restart();
+    subscriber.error_with("warning: connection lost: ");
+    subscriber.error_with("warning: messages on /a may have been missed");
+    subscriber.error_with("warning: connected again over websocket");
+    server.publish("/a", "\"after\"");
+    subscriber.json_where(|line| line["data"] == "after");
+}
+
+#[test]
+fn a_server_that_stays_away_ends_it() {
+    let mut server = Server::start();
+    let mut subscriber = subscribe(&server, &["/a", "--connection-timeout", "200ms"]);
+    server.process.kill();
+    let error = subscriber.error_with("error:");
+    assert_eq!(error, format!("error: the connection to {} was not restored within 200ms", server.url));
+    subscriber.error_with(" hint: --connection-timeout sets how long");
+    assert_eq!(subscriber.exit_code(), 4);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_with_what_to_do() {
+    bayeux(&["subscribe", &nobody(), "/a"]).assert().code(1).stdout_eq("").stderr_eq(snapbox::str![[r#"
+error: open: cannot reach http://127.0.0.1:[..]/cometd: [..]
+ hint: check the address and the port, and that the server runs
+
+"#]]);
+}
+
+#[test]
+fn a_channel_that_is_none_is_told() {
+    let server = Server::start();
+    bayeux(&["subscribe", &server.url, "a"]).assert().code(2).stderr_eq(snapbox::str![[r#"
+error: subscribe: invalid channel name "a": it must begin with '/'
+
+"#]]);
+}

@@ -1,0 +1,185 @@
+//! `bayeux chat` and colours at a terminal, which here is a pseudo terminal.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+use crate::running::{PATIENCE, Running, Server, command};
+
+/// The command at a terminal.
+struct Terminal {
+    child: Child,
+    keyboard: File,
+    device: File,
+    shown: Receiver<String>,
+    seen: String,
+}
+
+impl Terminal {
+    fn start(args: &[&str]) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        let device = File::options().read(true).write(true).open(path).unwrap();
+        tcsetwinsize(&device, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let end = || Stdio::from(device.try_clone().unwrap());
+        let child = command()
+            .args(args)
+            .env("TERM", "xterm-256color")
+            .env_remove("NO_COLOR")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let keyboard = File::from(master);
+        let mut screen = keyboard.try_clone().unwrap();
+        let (sender, shown) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = screen.read(&mut buffer) {
+                if sender.send(String::from_utf8_lossy(&buffer[..read]).into_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, keyboard, device, shown, seen: String::new() }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until the text is shown, after what was waited for before.
+    fn sees(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                self.seen.drain(..at + text.len());
+                return;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.shown.recv_timeout(left) {
+                Ok(more) => self.seen.push_str(&more),
+                Err(_) => panic!("{text:?} is not shown, but {:?}", self.seen),
+            }
+        }
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("it does not end");
+    }
+
+    /// Whether lines are edited by the terminal itself, as a shell expects to find it.
+    fn is_as_it_was(&self) -> bool {
+        let modes = tcgetattr(&self.device).unwrap().local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const UP: &str = "\u{1b}[A";
+
+#[test]
+fn lines_that_arrive_leave_alone_what_is_being_typed() {
+    let server = Server::start();
+    let mut ann = Terminal::start(&["chat", &server.url, "ann"]);
+    ann.sees("here: ann");
+    let mut bob = Running::start(&["chat", &server.url, "bob"]);
+    ann.sees("bob has joined");
+    ann.sees("ann> ");
+    ann.press("hel");
+    ann.sees("hel");
+    bob.say("news");
+    // It stands on a line of its own, and the line that is being typed is there again after it.
+    ann.sees(": news");
+    ann.sees("\n");
+    ann.sees("ann> hel");
+    ann.press("lo\r");
+    assert_eq!(until(&bob, "ann: "), "ann: hello");
+
+    ann.press(UP);
+    ann.sees("ann> hello");
+    ann.press(", again\r");
+    assert_eq!(until(&bob, "ann: "), "ann: hello, again");
+
+    ann.press("/quit\r");
+    assert_eq!(ann.exit_code(), Some(0));
+    assert_eq!(until(&bob, "ann has"), "ann has left");
+    assert!(ann.is_as_it_was());
+}
+
+#[test]
+fn control_c_leaves_the_chat() {
+    let server = Server::start();
+    let mut ann = Terminal::start(&["chat", &server.url, "ann"]);
+    ann.sees("here: ann");
+    ann.sees("ann> ");
+    ann.press("\u{3}");
+    assert_eq!(ann.exit_code(), Some(0));
+    assert!(ann.is_as_it_was());
+}
+
+#[test]
+fn a_chat_that_is_told_to_end_gives_the_terminal_back() {
+    let server = Server::start();
+    let mut ann = Terminal::start(&["chat", &server.url, "ann"]);
+    ann.sees("here: ann");
+    // The prompt that follows is the editor's.
+    ann.sees("ann> ");
+    ann.press("half a li");
+    ann.sees("half a li");
+    assert!(!ann.is_as_it_was(), "the editor has it");
+    kill_process(Pid::from_child(&ann.child), Signal::TERM).unwrap();
+    assert_eq!(ann.exit_code(), Some(143));
+    assert!(ann.is_as_it_was());
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let server = Server::start();
+    let mut terminal = Terminal::start(&["inspect", &server.url]);
+    terminal.sees("\u{1b}[32mwebsocket");
+    assert_eq!(terminal.exit_code(), Some(0));
+    let plain = Running::start(&["inspect", &server.url]);
+    assert!(plain.line().starts_with("websocket "));
+}
+
+#[test]
+fn a_subscriber_at_a_terminal_is_told_that_it_listens() {
+    let server = Server::start();
+    let mut terminal = Terminal::start(&["subscribe", &server.url, "/a", "/b"]);
+    terminal.sees("subscribed to /a, /b over websocket; ^C ends");
+}
+
+/// The next line that begins so; those before it are passed over.
+fn until(process: &Running, beginning: &str) -> String {
+    loop {
+        let line = process.line();
+        if line.starts_with(beginning) {
+            return line;
+        }
+    }
+}
