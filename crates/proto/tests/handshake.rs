@@ -319,14 +319,7 @@ fn opening_takes_no_longer_than_it_may() {
     settings.retry_open = true;
     let mut it = Harness::new(settings);
     let open = it.open();
-    let begun = it.now();
-    while it.is_pending(open) {
-        if it.http_requests() > 0 {
-            it.cut(FailureKind::Unreachable);
-        }
-        it.jump();
-    }
-    assert_eq!(it.now().since(begun), secs(30));
+    assert_eq!(it.fail_until_resolved(open, FailureKind::Unreachable), secs(30));
     assert!(matches!(it.err(open), CallError::Closed(CloseReason::OpenTimeout { last: Some(_), .. })));
     it.elapse(secs(600));
     it.nothing_sent();

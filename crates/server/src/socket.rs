@@ -1,85 +1,90 @@
 //! One WebSocket of a client.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bayeux_proto::codec::Decoder;
-use bayeux_proto::server::{Input, LinkId, LinkKind};
+use bayeux_proto::server::{Input, LinkKind};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_websockets::{CloseCode, Error, Limits, Message, ServerBuilder, WebSocketStream};
 
-use crate::hub::{Frame, Hub};
+use crate::hub::{Frame, Hub, Socket};
 
-/// How many frames wait for a client that does not read; one that falls further behind is dropped, and its session's
-/// queue goes on collecting.
-const BOUND: usize = 1024;
-/// How long a client may take to read a frame or to answer a goodbye.
+/// How long a client may take to read what it is sent at once, or to answer a goodbye.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So many frames are written before the socket is read from again.
+const BURST: usize = 64;
 
 /// Serves a socket until either side has had enough.
-pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(hub: Arc<Hub>, io: T) {
-    let limits = Limits::default().max_payload_len(Some(hub.max_message_size));
+pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(hub: Arc<Hub>, mut place: Socket, io: T) {
+    let limits = Limits::default().max_payload_len(Some(hub.options.max_message_size));
     let mut socket = ServerBuilder::new().limits(limits).serve(io);
-    let link = hub.new_link();
-    let (mut outgoing, mut dropped) = hub.socket(link, BOUND);
-    let gone = Gone { hub: &hub, link };
+    let longest = hub.options.socket_idle_timeout;
+    let mut idle = pin!(tokio::time::sleep(longest));
     let mut decoder = Decoder::new();
     loop {
         tokio::select! {
-            _ = &mut dropped => break,
-            frame = outgoing.recv() => match frame {
-                Some(frame) => if !write(&mut socket, frame, &mut outgoing).await { break },
+            frame = place.outgoing.recv() => match frame {
+                Some(frame) => if !write(&mut socket, frame, &mut place).await { break },
                 None => break,
             },
-            message = socket.next() => match message {
-                Some(Ok(message)) if message.is_text() || message.is_binary() => {
-                    let body: Bytes = message.into_payload().into();
-                    match decoder.decode(&body) {
-                        Ok(batch) if batch.skipped == 0 => {
-                            let messages = batch.messages;
-                            hub.handle(Input::Received { link, kind: LinkKind::WebSocket, messages });
-                        }
-                        _ => {
-                            close(&mut socket, CloseCode::INVALID_FRAME_PAYLOAD_DATA, "no array of messages").await;
-                            break;
-                        }
+            _ = &mut place.dropped => break,
+            message = socket.next() => {
+                idle.as_mut().reset(Instant::now() + longest);
+                let refusal = match message {
+                    Some(Ok(message)) if message.is_text() || message.is_binary() => {
+                        received(&hub, &place, &mut decoder, &message.into_payload().into()).err()
                     }
-                }
-                Some(Ok(_)) => {}
-                Some(Err(Error::PayloadTooLong { .. })) => {
-                    close(&mut socket, CloseCode::MESSAGE_TOO_BIG, "the frame is too large").await;
+                    Some(Ok(_)) => None,
+                    Some(Err(Error::PayloadTooLong { .. })) => {
+                        Some((CloseCode::MESSAGE_TOO_BIG, "the frame is too large"))
+                    }
+                    Some(Err(_)) | None => break,
+                };
+                if let Some((code, reason)) = refusal {
+                    close(&mut socket, code, reason).await;
                     break;
                 }
-                Some(Err(_)) | None => break,
-            },
+            }
+            () = &mut idle => {
+                close(&mut socket, CloseCode::GOING_AWAY, "nothing was heard for too long").await;
+                break;
+            }
         }
     }
-    drop(gone);
 }
 
-/// Tells the hub when the socket is gone, however that comes about.
-struct Gone<'a> {
-    hub: &'a Arc<Hub>,
-    link: LinkId,
-}
-
-impl Drop for Gone<'_> {
-    fn drop(&mut self) {
-        self.hub.gone(self.link);
+fn received(
+    hub: &Arc<Hub>,
+    place: &Socket,
+    decoder: &mut Decoder,
+    body: &Bytes,
+) -> Result<(), (CloseCode, &'static str)> {
+    match decoder.decode(body) {
+        Ok(batch) if batch.skipped == 0 => {
+            let messages = batch.messages;
+            hub.handle(Input::Received { link: place.link, kind: LinkKind::WebSocket, messages });
+            Ok(())
+        }
+        _ => Err((CloseCode::INVALID_FRAME_PAYLOAD_DATA, "no array of messages")),
     }
 }
 
-/// Writes a frame and all that wait behind it, then flushes once. Whether the socket is still of use.
+/// Writes a frame and those that wait behind it, then flushes once. Whether the socket is still of use.
 async fn write<T: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocketStream<T>,
     first: Frame,
-    outgoing: &mut tokio::sync::mpsc::Receiver<Frame>,
+    place: &mut Socket,
 ) -> bool {
     let all = async {
         let mut next = Some(first);
-        while let Some(frame) = next {
+        for left in (0..BURST).rev() {
+            let Some(frame) = next else { break };
+            let size = frame.len();
             match frame {
                 Frame::Text(body) => socket.feed(Message::text(body)).await?,
                 Frame::Close(code, reason) => {
@@ -89,7 +94,8 @@ async fn write<T: AsyncRead + AsyncWrite + Unpin>(
                     return Ok(false);
                 }
             }
-            next = outgoing.try_recv().ok();
+            place.backlog.written(size);
+            next = if left > 0 { place.outgoing.try_recv().ok() } else { None };
         }
         socket.flush().await.map(|()| true)
     };

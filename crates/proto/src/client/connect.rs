@@ -104,7 +104,14 @@ impl Core {
         self.auth.unproven = false;
         self.connect.strikes = 0;
         if let Some(from) = self.connect.trial.take() {
+            if from.is_duplex() {
+                self.emit(Output::CloseWebSocket { graceful: true });
+            }
             self.event(Event::TransportChanged { from, to: self.transport(), cause: None });
+        }
+        if self.state == State::Unconnected {
+            // The way is free again for what is to be settled before messages flow.
+            self.state = State::Connecting;
         }
         if let Some(batch) = ack::batch(&reply) {
             self.end_batch(batch);
@@ -145,12 +152,7 @@ impl Core {
         if !recovering || self.connect.proven.is_none() || self.subscriptions.any_pending() {
             return;
         }
-        if std::mem::take(&mut self.connect.gap) {
-            let channels = self.subscriptions.established();
-            if !channels.is_empty() {
-                self.event(Event::GapPossible { channels });
-            }
-        }
+        self.tell_gap();
         self.state = State::Connected;
         self.event(Event::Connected { transport: self.transport() });
         if let Some(opening) = self.opening.take() {
@@ -223,6 +225,9 @@ impl Core {
             return Next::Nothing;
         }
         if self.connect.trial.is_some() {
+            if !failure.is_before_sending() {
+                self.response_missed();
+            }
             return self.end_trial(now);
         }
         self.last_failure = Some(failure.clone());
@@ -281,15 +286,19 @@ impl Core {
 
     /// The better transport does not work yet: back to the one that does.
     fn end_trial(&mut self, now: Time) -> Next {
-        if self.transport().is_duplex() {
-            self.emit(Output::CloseWebSocket { graceful: true });
-        }
-        self.transports.avoid_current(now, self.config.transport_cooldown);
+        self.abandon_trial(now);
+        self.connect.proven = Some(now);
+        self.schedule_connect(self.interval(), now)
+    }
+
+    pub(super) fn abandon_trial(&mut self, now: Time) {
         if let Some(back) = self.connect.trial.take() {
+            if self.transport().is_duplex() {
+                self.emit(Output::CloseWebSocket { graceful: true });
+            }
+            self.transports.avoid_current(now, self.config.transport_cooldown);
             self.transports.switch(back);
         }
-        self.connect.proven = Some(now);
-        self.schedule_connect(Some(Duration::ZERO), now)
     }
 
     /// Plans the connect after a failed one; or gives the session up when the server must have done so by now

@@ -287,6 +287,8 @@ impl Core {
     /// is to be none.
     pub(super) fn attempt_failed(&mut self, cause: &LostCause, now: Time) -> Result<Duration, CloseReason> {
         self.failures = self.failures.saturating_add(1);
+        // After a pause, whoever gives credentials may be asked again, even if the last ones were refused.
+        self.auth.unproven = false;
         let failures = self.failures;
         let elapsed = now.since(*self.failing_since.get_or_insert(now));
         let Some(interval) = self.interval() else {
@@ -373,6 +375,9 @@ impl Core {
 
     /// Ends the session: every call ends, everything is closed.
     pub(super) fn terminate(&mut self, reason: &CloseReason) {
+        if self.state == State::Disconnected {
+            return;
+        }
         let closed = || CallError::Closed(reason.clone());
         for id in self.requests.ids(|_| true) {
             if let Some(request) = self.requests.remove(id) {
@@ -399,12 +404,12 @@ impl Core {
             Handshake::Sent(sent) => Some(sent.exchange),
             _ => None,
         };
-        if self.transport().is_duplex() {
+        if self.transport().is_duplex() || self.connect.trial.is_some_and(ConnectionType::is_duplex) {
             self.emit(Output::CloseWebSocket { graceful: true });
-        } else {
-            for exchange in connect.into_iter().chain(handshake).chain(self.lane.busy) {
-                self.emit(Output::Cancel(exchange));
-            }
+        }
+        let own = connect.into_iter().chain(handshake).filter(|_| !self.transport().is_duplex());
+        for exchange in own.chain(self.lane.busy).collect::<Vec<_>>() {
+            self.emit(Output::Cancel(exchange));
         }
         self.lane = LaneState::default();
         self.subscriptions.keep_inbox_only();

@@ -28,6 +28,8 @@ pub(super) struct Request {
     pub(super) again: bool,
     /// The service has accepted it; only its answer is missing.
     pub(super) accepted: bool,
+    /// It was sent before, and nobody knows whether the server has it.
+    pub(super) maybe_seen: bool,
     pub(super) stamp: Stamp,
 }
 
@@ -208,10 +210,11 @@ impl Requests {
         self.deadlines.first().copied()
     }
 
-    /// Puts off a deadline.
+    /// Puts off a deadline, unless the caller set it.
     pub(super) fn extend(&mut self, id: u64, deadline: Time) {
         if let Some(request) = self.table.get_mut(&id)
             && request.deadline < deadline
+            && request.reply_within.is_some()
         {
             self.deadlines.remove(&(request.deadline, id));
             request.deadline = deadline;

@@ -91,7 +91,7 @@ pub(super) enum Reply {
 impl Core {
     pub(super) fn new(config: Config, policy: Box<dyn Policy>) -> Self {
         Self {
-            random: ChaCha12Rng::from_seed(config.seed),
+            random: ChaCha12Rng::from_seed(*config.seed),
             config,
             policy,
             sessions: HashMap::new(),
