@@ -164,9 +164,9 @@ impl World {
                     Ok(_) => ledger.granted(sink, &channel),
                     // Its own unsubscription has ended it; a later wish is not touched.
                     Err(CallError::NotSubscribed(_)) => {}
-                    // What was not even tried changes nothing.
-                    Err(CallError::Closed(_) | CallError::TooManyPending { .. })
-                        if ledger.is_granted(sink, &channel) => {}
+                    // What was not even tried changes nothing, and the end of the session is told as such.
+                    Err(CallError::Closed(_)) => {}
+                    Err(CallError::TooManyPending { .. }) if ledger.is_granted(sink, &channel) => {}
                     Err(_) => ledger.unwanted(sink, &channel),
                 }
             }

@@ -101,6 +101,8 @@ pub(super) struct Exchange {
     pub(super) epoch: Option<u32>,
     /// The server waits to answer it.
     pub(super) held: bool,
+    /// It is one that middleboxes may repeat, a handshake or a connect.
+    pub(super) repeatable: bool,
     /// The client has given it up.
     pub(super) given_up: bool,
 }
