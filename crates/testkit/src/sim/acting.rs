@@ -44,7 +44,7 @@ impl World {
                 Output::CloseWebSocket { graceful } => {
                     self.note(|| format!("    c{client} closes its socket, graceful: {graceful}"));
                     self.clients[client].ledger.connect_gone();
-                    self.leave_socket(client);
+                    self.leave_socket(client, graceful);
                 }
                 Output::Ping => {
                     self.note(|| format!("    c{client} pings"));
@@ -258,7 +258,7 @@ impl World {
             return match exchange {
                 Some(exchange) => self.exchange_fails(client, exchange, broken),
                 None => {
-                    self.leave_socket(client);
+                    self.leave_socket(client, false);
                     self.socket_lost(client, broken);
                 }
             };

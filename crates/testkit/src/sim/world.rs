@@ -121,6 +121,8 @@ pub(super) struct Socket {
     pub(super) closed: bool,
     /// The client has closed it.
     pub(super) left: bool,
+    /// Without a word.
+    pub(super) dropped: bool,
     /// When the last frame arrives, in each direction: frames keep their order.
     pub(super) last_up: Time,
     pub(super) last_down: Time,
