@@ -3,8 +3,10 @@
 
 mod cell;
 mod driven;
+mod guard;
 mod install;
 mod known;
+mod networks;
 mod options;
 mod ours;
 mod outcome;
@@ -37,6 +39,9 @@ async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|arg| arg == "serve") {
         return told(ours::serve(&args[1..]).await.map(|()| true));
+    }
+    if args.first().is_some_and(|arg| arg == "guard") {
+        return told(guard::run(&args[1..]).await.map(|()| true));
     }
     let options = match Options::parse(&args) {
         Ok(Some(options)) => options,
