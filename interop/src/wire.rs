@@ -60,7 +60,8 @@ pub(crate) fn render(records: &[Record]) -> String {
             let mut rest = chunk.as_slice();
             if !(upgraded && in_frames[side]) {
                 // A connection may have carried requests before it became a WebSocket.
-                let switches = if *direction == Direction::Down { "http/1.1 101" } else { "upgrade: websocket" };
+                let switches =
+                    if *direction == Direction::Down { "http/1.1 101" } else { "upgrade: websocket" };
                 let start = String::from_utf8_lossy(&rest[..rest.len().min(4096)]).to_ascii_lowercase();
                 let head = end_of_head(rest).filter(|_| upgraded && start.contains(switches));
                 in_frames[side] |= head.is_some();

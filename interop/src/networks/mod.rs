@@ -65,11 +65,7 @@ pub(crate) const SETUPS: &[Setup] = &[
         shows: "a proxy that asks for a password; without it the client is refused",
         kind: Kind::Proxy,
     },
-    Setup {
-        tool: "tinyproxy",
-        shows: "the same, and TLS behind it",
-        kind: Kind::ProxyToTls,
-    },
+    Setup { tool: "tinyproxy", shows: "the same, and TLS behind it", kind: Kind::ProxyToTls },
 ];
 
 /// The transports that each setup is played over.

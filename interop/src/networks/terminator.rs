@@ -108,6 +108,9 @@ pub(super) async fn http2(peer: &'static Peer, transport: ConnectionType) -> Out
         _ => "HTTP/1.1 GET 101",
     };
     let other = log.lines().find(|line| *line != expected);
-    check(log.contains(expected) && other.is_none(), format!("nginx saw {other:?} besides {expected}:\n{log}"))?;
+    check(
+        log.contains(expected) && other.is_none(),
+        format!("nginx saw {other:?} besides {expected}:\n{log}"),
+    )?;
     nginx.stop().await
 }
