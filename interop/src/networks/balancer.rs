@@ -43,9 +43,12 @@ impl Balancer {
                 bind {address}
                 balance roundrobin
                 cookie SERVER insert indirect nocache
-                server one {} cookie one check inter 200ms fall 2
-                server two {} cookie two check inter 200ms fall 2\n",
-            taps[0].address, taps[1].address,
+                server one {} cookie one check port {} inter 200ms fall 2
+                server two {} cookie two check port {} inter 200ms fall 2\n",
+            taps[0].address,
+            servers[0].address.port(),
+            taps[1].address,
+            servers[1].address.port(),
         );
         let config = folder.write("haproxy.cfg", &config)?;
         let haproxy = start(address, &["haproxy", "-q", "-db", "-f", &config]).await?;
@@ -103,7 +106,7 @@ pub(super) async fn sticky(peer: &'static Peer, transport: ConnectionType) -> Ou
 pub(super) async fn failover(peer: &'static Peer, transport: ConnectionType) -> Outcome {
     let balancer = Balancer::start(peer).await?;
     let users = balancer.users(transport).await?;
-    balancer.taps[0].refuse(true);
+    balancer.servers[0].kill().await?;
     for (number, user) in users.iter().enumerate() {
         let back = async {
             loop {

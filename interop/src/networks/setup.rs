@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bayeux::TlsOptions;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -75,7 +75,10 @@ impl Certificates {
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let issue = |name: &str| {
             let key = KeyPair::generate()?;
-            let certificate = CertificateParams::new([name.to_owned()])?.signed_by(&key, &authority)?;
+            let mut certificate = CertificateParams::new([name.to_owned()])?;
+            // With the default name of all it would look as if it had signed itself.
+            certificate.distinguished_name.push(DnType::CommonName, name);
+            let certificate = certificate.signed_by(&key, &authority)?;
             Outcome::Ok((certificate.pem(), key.serialize_pem()))
         };
         let (server, server_key) = issue("localhost")?;
