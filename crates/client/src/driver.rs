@@ -3,18 +3,20 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    AuthReason, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation, Output,
-    Session, SinkId, State, Transmit,
+    AuthReason, CallError, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation,
+    Output, Session, SinkId, State, Transmit,
 };
 use bayeux_proto::codec::{self, Decoder};
 use bayeux_proto::{Channel, ConnectionType, Message, Time};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::HeaderMap;
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{mpsc, oneshot};
@@ -35,6 +37,8 @@ const BURST: usize = 256;
 /// How many rounds are made before other tasks get their turn.
 const ROUNDS: usize = 16;
 
+/// As good as never, for waits that no clock can tell.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// A call whose outcome nobody waits for.
 const NOBODY: CallId = CallId(u64::MAX);
 
@@ -71,6 +75,8 @@ pub(crate) struct Driver {
     roomy: Pin<Box<OwnedNotified>>,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Time>,
+    /// The call that opened the session, whose caller may not have heard of it yet.
+    opened: Option<CallId>,
     subscriptions_version: u64,
     telemetry: Telemetry,
 }
@@ -107,6 +113,7 @@ impl Driver {
             roomy: Box::pin(Arc::clone(&shared.roomy).notified_owned()),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
+            opened: None,
             subscriptions_version: 0,
             telemetry: Telemetry::new(&parts.session.endpoint),
             shared,
@@ -119,6 +126,8 @@ impl Driver {
         self.tell_room(|_| true);
         std::future::poll_fn(|cx| self.poll(cx)).await;
         self.end(&CloseReason::Requested);
+        // A goodbye that was begun is said to its end.
+        std::future::poll_fn(|cx| self.websocket.poll_goodbye(cx)).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -187,7 +196,8 @@ impl Driver {
         if wanted != self.timer_at {
             self.timer_at = wanted;
             if let Some(at) = wanted {
-                self.timer.as_mut().reset(self.origin + at.since_origin());
+                let at = self.origin.checked_add(at.since_origin());
+                self.timer.as_mut().reset(at.unwrap_or_else(|| Instant::now() + NEVER));
             }
         }
         if self.timer_at.is_none() || self.timer.as_mut().poll(cx).is_pending() {
@@ -211,6 +221,7 @@ impl Driver {
                     && self.session.state() == State::Disconnected
                 {
                     self.shared.inbox.reopen();
+                    self.opened = Some(call);
                 }
                 self.calls.insert(call, reply);
                 self.handle(Input::Call(call, operation));
@@ -248,8 +259,12 @@ impl Driver {
                 }
             }
             Command::Forget(call) => {
-                self.calls.remove(&call);
+                let answered = self.calls.remove(&call).is_none();
                 self.handle(Input::Forget(call));
+                if answered && self.opened == Some(call) {
+                    // It was given up in the moment in which it succeeded.
+                    self.handle(Input::Call(NOBODY, Operation::Close));
+                }
             }
         }
     }
@@ -371,16 +386,22 @@ impl Driver {
         match transport {
             ConnectionType::WebSocket => {
                 if self.websocket.is_closed() {
-                    self.parts.extensions.iter().for_each(|extension| extension.headers(&mut headers));
+                    self.pass_headers(&mut headers);
                     self.websocket.open(headers);
                 }
                 self.websocket.send(body);
             }
             _ => {
-                self.parts.extensions.iter().for_each(|extension| extension.headers(&mut headers));
+                self.pass_headers(&mut headers);
                 let url = self.request_url(&messages);
                 self.long_polling.send(exchange, url, headers, body);
             }
+        }
+    }
+
+    fn pass_headers(&self, headers: &mut HeaderMap) {
+        for extension in &self.parts.extensions {
+            unless_it_panics(|| extension.headers(headers));
         }
     }
 
@@ -463,6 +484,13 @@ impl Driver {
                 self.shared.set_handshake(message.clone());
             }
             self.publish_status();
+            if let Err(CallError::Closed(reason)) = &result
+                && self.session.state() == State::Disconnected
+            {
+                self.shared.status.send_modify(|status| {
+                    status.closed.get_or_insert_with(|| reason.clone());
+                });
+            }
             // A caller that went away meanwhile needs no outcome.
             let _ = reply.send(result);
         }
@@ -474,6 +502,8 @@ impl Driver {
         if let Event::Closed(reason) = &event {
             self.end(reason);
         }
+        // Who hears of an event sees the state that goes with it.
+        self.publish_status();
         // Nobody need listen.
         let _ = self.shared.events.send(event);
     }
@@ -483,6 +513,7 @@ impl Driver {
         self.hand_over();
         self.asking = None;
         self.parts.http.reset_cookies();
+        self.parts.http.close();
         for sink in self.sinks.values() {
             sink.queue.close(reason.clone());
         }
@@ -529,11 +560,23 @@ impl Driver {
         };
         let wait = self.parts.auth_timeout;
         self.asking = Some(Box::pin(async move {
-            match tokio::time::timeout(wait, auth.credentials(reason)).await {
-                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            let asking = AssertUnwindSafe(async { auth.credentials(reason).await }).catch_unwind();
+            match tokio::time::timeout(wait, asking).await {
+                Ok(Ok(outcome)) => outcome.map_err(|error| error.to_string()),
+                Ok(Err(_)) => Err("whoever was asked panicked".to_owned()),
                 Err(_) => Err(format!("none within {wait:?}")),
             }
         }));
+    }
+}
+
+impl Drop for Driver {
+    /// However the task ends, with the runtime or by a fault, no receiver is left waiting.
+    fn drop(&mut self) {
+        if self.shared.status.borrow().closed.is_none() {
+            let failure = Failure::new(FailureKind::Lost, "the task of the client has ended");
+            self.end(&CloseReason::Failed(failure));
+        }
     }
 }
 
@@ -543,5 +586,18 @@ fn pass<'a>(
     message: &mut Message,
     look: impl Fn(&dyn Extension, &mut Message) -> Result<(), crate::extension::Veto>,
 ) -> Result<(), String> {
-    extensions.try_for_each(|extension| look(&**extension, message).map_err(|veto| veto.to_string()))
+    extensions.try_for_each(|extension| match unless_it_panics(|| look(&**extension, message)) {
+        Some(Err(veto)) => Err(veto.to_string()),
+        Some(Ok(())) | None => Ok(()),
+    })
+}
+
+/// Runs code of the user's; its panic must not end the client.
+fn unless_it_panics<T>(code: impl FnOnce() -> T) -> Option<T> {
+    // What a panic leaves half done is the message or the headers, and those are whole values at any time.
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(code));
+    if outcome.is_err() {
+        tracing::error!("an extension panicked; it is passed over");
+    }
+    outcome.ok()
 }
