@@ -157,7 +157,7 @@ pub(crate) const SERVERS: &[Peer] = &[
         install: Install::Ours,
         version: Version::Ours,
         command: &["{self}", "serve"],
-        transports: CHROMIUM,
+        transports: &[WebSocket, LongPolling],
         has: &[
             Publish,
             Batch,
@@ -241,7 +241,16 @@ pub(crate) const CLIENTS: &[Peer] = &[
         command: &["node", "chromium.mjs", "cometd"],
         transports: CHROMIUM,
         has: &[
-            Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Timesync, Dismissal, ServerPublish,
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Timesync,
+            Dismissal,
+            ServerPublish,
         ],
     },
     Peer {
