@@ -123,6 +123,23 @@ fn a_dismissed_client_gets_what_was_not_acknowledged_and_its_farewell() {
     assert_eq!((number(&messages), &connect_reply(&messages)["advice"]["reconnect"]), (2, &json!("none")));
 }
 
+#[test]
+fn who_leaves_between_two_connects_gets_what_was_never_sent_and_nothing_twice() {
+    let mut server = Server::new();
+    let client = acknowledging(&mut server);
+    server.publish("/a", json!("m1"));
+    assert_eq!(turn(&mut server, &client, 0).0, [json!("m1")]);
+    server.publish("/a", json!("m2"));
+    let replies = server.post(&client, json!([{"channel": "/meta/disconnect", "id": "d"}]));
+    assert_eq!((events(&replies), replies.len()), (vec![json!("m2")], 2));
+
+    let (client, socket) = server.socket_connected(json!({"ext": {"ack": true}}));
+    server.send_to(&client, "/a", json!("m3"));
+    server.disconnect(&client);
+    let messages = server.pushed(socket);
+    assert_eq!((events(&messages), &messages[1]["channel"]), (vec![json!("m3")], &json!("/meta/disconnect")));
+}
+
 struct Greeter;
 
 impl Policy for Greeter {

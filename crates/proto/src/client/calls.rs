@@ -211,6 +211,7 @@ impl Core {
             again: false,
             accepted: false,
             maybe_seen: false,
+            restores: false,
             stamp: Stamp::default(),
         }
     }
@@ -290,10 +291,16 @@ impl Core {
     pub(super) fn flush(&mut self, now: Time) {
         let open = matches!(self.state, State::Connecting | State::Connected | State::Disconnecting);
         let resting = self.lane.rest_until.is_some_and(|until| until > now);
-        if !open || self.client_id.is_none() || self.auth.asking || resting || self.connect.trial.is_some() {
+        if !open || self.client_id.is_none() || self.auth.asking || resting {
             return;
         }
-        let duplex = self.transport().is_duplex();
+        // While a better transport is tried, messages go the way that is known to work; but none go into a socket that
+        // is closed when the trial succeeds.
+        let transport = self.connect.trial.unwrap_or(self.transport());
+        let duplex = transport.is_duplex();
+        if duplex && self.connect.trial.is_some() {
+            return;
+        }
         let max_bytes = if duplex { MAX_FRAME } else { MAX_POST };
         while (duplex || self.lane.busy.is_none()) && self.requests.has_queued() {
             let exchange = self.new_exchange();
@@ -302,7 +309,8 @@ impl Core {
             if !duplex {
                 self.lane.busy = Some(exchange);
             }
-            self.send(Lane::Other, exchange, messages.into_iter().map(|(_, message)| message).collect());
+            let messages = messages.into_iter().map(|(_, message)| message).collect();
+            self.send_over(transport, Lane::Other, exchange, messages);
         }
     }
 

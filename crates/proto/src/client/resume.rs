@@ -27,9 +27,11 @@ impl Core {
         advice.reconnect = None;
         Some(SessionSnapshot {
             client_id,
-            transport: self.transport().as_str().to_owned(),
+            // One that is only on trial may not work at all.
+            transport: self.connect.trial.unwrap_or(self.transport()).as_str().to_owned(),
             ack: self.window.batch(),
-            seen: if goes_on { 0 } else { self.window.seen() },
+            // What a receiver had no room for was not delivered. Rather twice to the others than never to that one.
+            seen: if goes_on { 0 } else { self.rooms.first_missed().unwrap_or(self.window.seen()) },
             last_id: self.last_id,
             advice: advice.to_json(),
             inbox: names(true),

@@ -593,8 +593,11 @@ impl Session {
     fn cut(&mut self, why: &str, graceful: bool, now: Time) {
         let core = &mut self.core;
         let failure = Failure::new(FailureKind::Lost, why);
-        core.connect.gap |=
-            core.window.batch().is_none() && matches!(core.connect.stage, ConnectStage::Sent(_));
+        // Over a WebSocket events come at any time; over HTTP they ride on replies.
+        let awaited = core.transport().is_duplex()
+            || matches!(core.connect.stage, ConnectStage::Sent(_))
+            || core.lane.busy.is_some();
+        core.connect.gap |= core.window.batch().is_none() && awaited;
         core.abandon_connect();
         core.abandon_trial(now);
         if core.transport().is_duplex() {
@@ -654,12 +657,13 @@ impl Session {
             Ok(()) if renewed && core.transport().is_duplex() => match core.state {
                 State::Handshaking => core.emit(Output::CloseWebSocket { graceful: true }),
                 State::Connecting | State::Connected | State::Unconnected => {
-                    let at = match core.connect.stage {
+                    let planned = match core.connect.stage {
                         ConnectStage::Waiting(at) => at,
                         _ => now,
                     };
                     self.cut("the WebSocket is reopened with new credentials", true, now);
-                    self.core.connect.stage = ConnectStage::Waiting(at);
+                    let pause = self.core.pause_after_relapses();
+                    self.core.connect.stage = ConnectStage::Waiting(planned.max(now + pause));
                 }
                 State::Disconnecting | State::Disconnected => {}
             },

@@ -144,6 +144,14 @@ impl Queue {
         }
     }
 
+    /// Takes what was never sent, for a client that will not come back to acknowledge it.
+    pub(super) fn take_rest(&mut self) -> Vec<Encoded> {
+        let rest = self.entries.split_off(self.sent);
+        self.bytes = self.entries.iter().map(|entry| entry.message.len()).sum();
+        self.urgent = 0;
+        rest.into_iter().map(|entry| entry.message).collect()
+    }
+
     fn drain(&mut self, budget: usize) -> Vec<Encoded> {
         let mut messages = Vec::new();
         let mut size = 0;
@@ -250,6 +258,15 @@ mod tests {
         assert_eq!(texts(&queue.take(1)).join(" "), "m3", "what was sent is never cut");
         queue.acknowledge(4);
         assert!(queue.entries.is_empty());
+    }
+
+    #[test]
+    fn the_rest_is_what_was_never_sent() {
+        let mut queue = queue(true, &["m1"]);
+        queue.take(WIDE.bytes);
+        queue.push(message("m2"), false, WIDE);
+        assert_eq!(texts(&Taken { messages: queue.take_rest(), batch: None }).join(" "), "m2");
+        assert!(queue.is_all_sent() && queue.has_unacknowledged() && !queue.has_urgent());
     }
 
     #[test]

@@ -548,3 +548,21 @@ impl Harness {
         self.input(Input::Vetoed { message: Box::new(message), reason: reason.to_owned() });
     }
 }
+
+/// For tests that choose what happens by chance.
+impl Harness {
+    /// The batches that are not answered yet, oldest first.
+    pub(crate) fn in_flight(&self) -> &[Sent] {
+        &self.in_flight
+    }
+
+    /// Whether frames of the server can come.
+    pub(crate) fn has_socket(&self) -> bool {
+        self.in_flight.iter().any(|sent| sent.transport == WebSocket)
+    }
+
+    /// Takes what was sent as seen.
+    pub(crate) fn overlook(&mut self) -> usize {
+        self.sent.drain(..).count()
+    }
+}

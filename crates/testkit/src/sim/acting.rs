@@ -162,6 +162,8 @@ impl World {
                 let ledger = &mut self.clients[client].ledger;
                 match result {
                     Ok(_) => ledger.granted(sink, &channel),
+                    // Its own unsubscription has ended it; a later wish is not touched.
+                    Err(CallError::NotSubscribed(_)) => {}
                     // What was not even tried changes nothing.
                     Err(CallError::Closed(_) | CallError::TooManyPending { .. })
                         if ledger.is_granted(sink, &channel) => {}
@@ -283,6 +285,10 @@ impl World {
                     }
                 }
                 _ => actor.ledger.moved(now),
+            }
+            if message.fields().error.as_ref().is_some_and(|error| error.code() == Some(402)) {
+                // The way to the server works, and a new session may be asked for at once.
+                actor.ledger.answered();
             }
         }
         if exchange.is_some() && self.clients[client].connect_exchange == exchange {

@@ -55,6 +55,8 @@ impl World {
             (latency, ends(FailureKind::UpgradeRefused { status }))
         } else if !self.is_up() {
             (latency, ends(FailureKind::Unreachable))
+        } else if !self.server.speaks_websocket() {
+            (latency, ends(FailureKind::UpgradeRefused { status: 400 }))
         } else if self.clients[client].frames_swallowed_until > self.now {
             socket.stalled = true;
             (latency, Happening::Upgraded(link, None))
