@@ -403,14 +403,12 @@ impl Core {
                 entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
                 let sinks = entry.sinks.clone();
                 let retry_at = now + self.backoff(failures);
-                match self.subscriptions.entry(channel) {
-                    Some(entry) if !sinks.is_empty() => {
-                        entry.status = Status::Refused(retry_at);
-                        let (channel, error) = (channel.clone(), error.clone());
-                        self.emit(Output::SubscriptionLost { sinks, channel, error });
-                    }
+                if !sinks.is_empty() && self.subscriptions.refuse(channel, retry_at) {
+                    let (channel, error) = (channel.clone(), error.clone());
+                    self.emit(Output::SubscriptionLost { sinks, channel, error });
+                } else {
                     // Whoever wanted it was told by the outcome of a call.
-                    _ => drop(self.subscriptions.forget(channel)),
+                    self.subscriptions.forget(channel);
                 }
             }
             Err(_) => {
