@@ -7,7 +7,7 @@ use bayeux::ConnectionType::{self, CallbackPolling, LongPolling, WebSocket};
 /// A program that others wrote (or we), in one of its roles.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// What `interop/run` knows it by, and its folder in `peers/`.
+    /// What `interop/run` knows it by, and in most cases its folder in `peers/`.
     pub(crate) name: &'static str,
     /// What it is, for the table.
     pub(crate) what: &'static str,
@@ -157,7 +157,7 @@ pub(crate) const SERVERS: &[Peer] = &[
         install: Install::Ours,
         version: Version::Ours,
         command: &["{self}", "serve"],
-        transports: CHROMIUM,
+        transports: &[WebSocket, LongPolling],
         has: &[
             Publish,
             Batch,
@@ -225,6 +225,44 @@ pub(crate) const CLIENTS: &[Peer] = &[
         has: &[Publish, Refusal, Large, ServerPublish],
     },
     Peer {
+        name: "aiocometd",
+        what: "aiocometd's fork aiocometd-noloop",
+        install: Install::Pip,
+        version: Version::Pip("aiocometd-noloop"),
+        command: &["{venv}/bin/python", "client.py"],
+        transports: &[WebSocket, LongPolling],
+        has: &[Publish, Refusal, HandshakeRefusal, Large, Dismissal, ServerPublish],
+    },
+    Peer {
+        name: "cometd-js-chromium",
+        what: "cometd.js in Chromium",
+        install: Install::NpmAndChromium,
+        version: Version::Npm("cometd"),
+        command: &["node", "chromium.mjs", "cometd"],
+        transports: CHROMIUM,
+        has: &[
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Timesync,
+            Dismissal,
+            ServerPublish,
+        ],
+    },
+    Peer {
+        name: "faye-chromium",
+        what: "Faye's client in Chromium",
+        install: Install::NpmAndChromium,
+        version: Version::Npm("faye"),
+        command: &["node", "chromium.mjs", "faye"],
+        transports: CHROMIUM,
+        has: &[Publish, Refusal, Large, ServerPublish],
+    },
+    Peer {
         name: "bayeux",
         what: "this project's client",
         install: Install::Ours,
@@ -246,6 +284,7 @@ impl Peer {
     pub(crate) fn folder(&self) -> PathBuf {
         match self.install {
             Install::Ours => root(),
+            Install::NpmAndChromium => root().join("interop/peers/chromium"),
             _ => root().join("interop/peers").join(self.name),
         }
     }

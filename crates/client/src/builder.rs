@@ -368,7 +368,10 @@ fn parse_url(text: &str) -> Result<Url, Error> {
 fn shown(text: &str) -> String {
     match Url::parse(text) {
         Ok(url) => display_url(&url),
-        Err(_) => text.rsplit('@').next().unwrap_or(text).chars().take(120).collect(),
+        Err(_) => {
+            let text = text.rsplit('@').next().unwrap_or(text);
+            text.split(['?', '#']).next().unwrap_or(text).chars().take(120).collect()
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Request {
     pub(super) accepted: bool,
     /// It was sent before, and nobody knows whether the server has it.
     pub(super) maybe_seen: bool,
+    /// It restores a subscription in a new session, before anything else is sent.
+    pub(super) restores: bool,
     pub(super) stamp: Stamp,
 }
 
@@ -87,7 +89,7 @@ impl Requests {
         let group = self.group();
         for (id, request) in requests.into_iter().rev() {
             self.queue.push_front((id, group));
-            self.insert(id, request);
+            self.insert(id, Request { restores: true, ..request });
         }
     }
 
@@ -95,8 +97,10 @@ impl Requests {
     /// subscriptions of a new session.
     pub(super) fn push_again(&mut self, id: u64, request: Request) {
         let later = |(other, _): &(u64, u64)| {
-            *other > id
-                && self.table.get(other).is_some_and(|request| !matches!(request.kind, Kind::Subscribe(_)))
+            self.table.get(other).is_some_and(|queued| {
+                (*other > id && (request.restores || !queued.restores))
+                    || (request.restores && !queued.restores)
+            })
         };
         let at = self.queue.iter().position(later).unwrap_or(self.queue.len());
         let group = self.group();

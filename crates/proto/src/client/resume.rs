@@ -46,7 +46,7 @@ impl Core {
             self.transports.prefer(transport);
         }
         if let Ok(raw) = serde_json::value::to_raw_value(&snapshot.advice) {
-            self.advice = Advice::from_raw(&raw).unwrap_or_default();
+            self.advice = Advice::from_json(raw.get()).unwrap_or_default();
         }
         self.client_id = Some(ClientId::new(&snapshot.client_id));
         self.last_id = self.last_id.max(snapshot.last_id);

@@ -111,7 +111,9 @@ impl Core {
     /// The server goes down: everybody is told to handshake again.
     pub(super) fn shutdown(&mut self, now: Time) {
         self.down = true;
-        let keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
+        // In the order in which they began, so that a run can be repeated.
+        let mut keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
+        keys.sort_unstable();
         for key in keys {
             if let Some(mut held) = self.take_held(key) {
                 let taken = self.take_events(key);

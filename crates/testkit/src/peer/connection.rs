@@ -40,11 +40,7 @@ type Words = broadcast::Receiver<Word>;
 impl Stage {
     /// Keeps a request, and asks the script about it.
     fn ask(&self, mut request: Request) -> Answer {
-        request.messages = match serde_json::from_slice(&request.body) {
-            Ok(Value::Array(messages)) => messages,
-            Ok(message @ Value::Object(_)) => vec![message],
-            _ => Vec::new(),
-        };
+        request.messages = messages(&request.body);
         self.received.send_modify(|received| {
             request.nth = received.iter().filter(|earlier| earlier.name() == request.name()).count();
             received.push(request.clone());
@@ -59,7 +55,7 @@ pub(super) async fn serve(client: TcpStream, number: usize, stage: &Stage, mut w
     let mut client = BufReader::new(client);
     while let Some(request) = unless_cut(&mut words, read_request(&mut client, number)).await? {
         let upgrade = (request.kind == RequestKind::Upgrade).then(|| request.clone());
-        let ends = request.has("/meta/disconnect");
+        let ends = ends_session(&request.body);
         let answer = stage.ask(request);
         unless_cut(&mut words.resubscribe(), pause(&mut client, answer.after)).await?;
         match answer.says {
@@ -280,7 +276,7 @@ async fn socket(
                 Some((frame::PING, payload)) => writing.write_all(&frame::encode(frame::PONG, &payload)).await?,
                 Some((frame::TEXT, payload)) => {
                     let request = Request { kind: RequestKind::Frame, body: payload.into(), ..upgrade.clone() };
-                    let ends = Stage::messages_of(&request.body).iter().any(|message| message["channel"] == "/meta/disconnect");
+                    let ends = ends_session(&request.body);
                     let answer = stage.ask(request);
                     unless_cut(&mut words.resubscribe(), async { tokio::time::sleep(answer.after).await; Ok(()) }).await?;
                     let then_cut = answer.then_cut;
@@ -316,13 +312,16 @@ impl Drop for Reader {
     }
 }
 
-impl Stage {
-    fn messages_of(body: &[u8]) -> Vec<Value> {
-        match serde_json::from_slice(body) {
-            Ok(Value::Array(messages)) => messages,
-            _ => Vec::new(),
-        }
+fn messages(body: &[u8]) -> Vec<Value> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Array(messages)) => messages,
+        Ok(message @ Value::Object(_)) => vec![message],
+        _ => Vec::new(),
     }
+}
+
+fn ends_session(body: &[u8]) -> bool {
+    messages(body).iter().any(|message| message["channel"] == "/meta/disconnect")
 }
 
 async fn speak(

@@ -44,7 +44,7 @@ impl World {
                 Output::CloseWebSocket { graceful } => {
                     self.note(|| format!("    c{client} closes its socket, graceful: {graceful}"));
                     self.clients[client].ledger.connect_gone();
-                    self.leave_socket(client);
+                    self.leave_socket(client, graceful);
                 }
                 Output::Ping => {
                     self.note(|| format!("    c{client} pings"));
@@ -162,9 +162,11 @@ impl World {
                 let ledger = &mut self.clients[client].ledger;
                 match result {
                     Ok(_) => ledger.granted(sink, &channel),
-                    // What was not even tried changes nothing.
-                    Err(CallError::Closed(_) | CallError::TooManyPending { .. })
-                        if ledger.is_granted(sink, &channel) => {}
+                    // Its own unsubscription has ended it; a later wish is not touched.
+                    Err(CallError::NotSubscribed(_)) => {}
+                    // What was not even tried changes nothing, and the end of the session is told as such.
+                    Err(CallError::Closed(_)) => {}
+                    Err(CallError::TooManyPending { .. }) if ledger.is_granted(sink, &channel) => {}
                     Err(_) => ledger.unwanted(sink, &channel),
                 }
             }
@@ -256,7 +258,7 @@ impl World {
             return match exchange {
                 Some(exchange) => self.exchange_fails(client, exchange, broken),
                 None => {
-                    self.leave_socket(client);
+                    self.leave_socket(client, false);
                     self.socket_lost(client, broken);
                 }
             };
@@ -283,6 +285,10 @@ impl World {
                     }
                 }
                 _ => actor.ledger.moved(now),
+            }
+            if message.fields().error.as_ref().is_some_and(|error| error.code() == Some(402)) {
+                // The way to the server works, and a new session may be asked for at once.
+                actor.ledger.answered();
             }
         }
         if exchange.is_some() && self.clients[client].connect_exchange == exchange {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bayeux_proto::codec::Decoder;
 use bayeux_proto::server::{Config, Denial, Engine, Policy};
-use bayeux_proto::{Channel, ClientId, Time};
+use bayeux_proto::{Channel, ClientId, ConnectionType, Time};
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -57,6 +57,10 @@ impl Server {
         let policy =
             Moody { refusals, random: fastrand::Rng::with_seed(seed), moody: Arc::clone(&self.moody) };
         self.engine = Some(Engine::new(config, Box::new(policy)));
+    }
+
+    pub(super) fn speaks_websocket(&self) -> bool {
+        self.config.transports.contains(&ConnectionType::WebSocket)
     }
 
     pub(super) fn crash(&mut self) {
