@@ -283,7 +283,13 @@ impl Drop for Forget<'_> {
 }
 
 pub(crate) async fn send(driver: &mpsc::Sender<Command>, command: Command) -> Result<(), Cause> {
-    driver.send(command).await.map_err(|_| not_open())
+    // With room there is nothing to wait for: what is asked for first is then first in the queue, whatever the runtime
+    // thinks of the task's share of time.
+    match driver.try_send(command) {
+        Ok(()) => Ok(()),
+        Err(mpsc::error::TrySendError::Closed(_)) => Err(not_open()),
+        Err(mpsc::error::TrySendError::Full(command)) => driver.send(command).await.map_err(|_| not_open()),
+    }
 }
 
 pub(crate) fn answer(outcome: Result<CallResult, oneshot::error::RecvError>) -> Result<Message, Cause> {

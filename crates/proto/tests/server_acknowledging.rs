@@ -123,6 +123,29 @@ fn a_dismissed_client_gets_what_was_not_acknowledged_and_its_farewell() {
     assert_eq!((number(&messages), &connect_reply(&messages)["advice"]["reconnect"]), (2, &json!("none")));
 }
 
+#[test]
+fn who_leaves_without_a_connect_gets_what_was_never_sent_unless_something_before_it_may_be_lost() {
+    let disconnect = || json!([{"channel": "/meta/disconnect", "id": "d"}]);
+    let mut server = Server::new();
+    let client = acknowledging(&mut server);
+    turn(&mut server, &client, 0);
+    server.publish("/a", json!("m1"));
+    let replies = server.post(&client, disconnect());
+    assert_eq!((events(&replies), replies.len()), (vec![json!("m1")], 2));
+
+    let client = acknowledging(&mut server);
+    server.publish("/a", json!("m2"));
+    turn(&mut server, &client, 0);
+    server.publish("/a", json!("m3"));
+    assert_eq!(server.post(&client, disconnect()).len(), 1, "nobody knows whether m2 arrived");
+
+    let (client, socket) = server.socket_connected(json!({"ext": {"ack": true}}));
+    server.send_to(&client, "/a", json!("m4"));
+    server.disconnect(&client);
+    let messages = server.pushed(socket);
+    assert_eq!((events(&messages), &messages[1]["channel"]), (vec![json!("m4")], &json!("/meta/disconnect")));
+}
+
 struct Greeter;
 
 impl Policy for Greeter {

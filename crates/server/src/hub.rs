@@ -221,6 +221,16 @@ impl Hub {
         let _ = self.sockets.subscribe().wait_for(|sockets| *sockets == 0).await;
     }
 
+    /// Tells everybody that the server goes down, those without a session among them.
+    pub(crate) fn shut_down(self: &Arc<Self>) {
+        self.handle(Input::Shutdown);
+        let state = self.lock();
+        for link in state.links.keys() {
+            // Who does not keep up is cut with the rest; who was told already hears it no second time.
+            let _ = state.push(*link, Frame::Close(1001, "the server is going down"));
+        }
+    }
+
     /// Cuts every socket and leaves every waiting request without an answer.
     pub(crate) fn cut(&self) {
         let links = std::mem::take(&mut self.lock().links);

@@ -112,7 +112,7 @@ impl Server {
     /// Goes down in good order: held connects are answered, and all clients are told to handshake again, with this
     /// server's successor or another one. New requests are refused from now on.
     pub fn shutdown(&self) {
-        self.hub.handle(Input::Shutdown);
+        self.hub.shut_down();
     }
 }
 

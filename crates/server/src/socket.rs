@@ -8,7 +8,7 @@ use bayeux_proto::codec::Decoder;
 use bayeux_proto::server::{Input, LinkKind};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 use tokio_websockets::{CloseCode, Error, Limits, Message, ServerBuilder, WebSocketStream};
 
@@ -102,11 +102,50 @@ async fn write<T: AsyncRead + AsyncWrite + Unpin>(
     matches!(tokio::time::timeout(PATIENCE, all).await, Ok(Ok::<bool, Error>(true)))
 }
 
+/// Says goodbye to a peer that is at fault; whether it hears of it is its affair.
 async fn close<T: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocketStream<T>,
     code: CloseCode,
     reason: &str,
 ) {
-    // The peer is at fault; whether it hears of it is its affair.
-    let _ = tokio::time::timeout(PATIENCE, socket.send(Message::close(Some(code), reason))).await;
+    /// A socket that is dropped with something unread is reset, and the goodbye with it. For so long it is read.
+    const LINGER: Duration = Duration::from_secs(2);
+    let goodbye = async {
+        // The codec may have said it already.
+        let _ = socket.send(Message::close(Some(code), reason)).await;
+        let _ = socket.flush().await;
+    };
+    if tokio::time::timeout(PATIENCE, goodbye).await.is_err() {
+        return;
+    }
+    let rest = async {
+        let mut scratch = [0; 4096];
+        while socket.get_mut().read(&mut scratch).await.is_ok_and(|read| read > 0) {}
+    };
+    let _ = tokio::time::timeout(LINGER, rest).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use bayeux_proto::server::{AllowAll, Config, Engine};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_of_frames_is_written_in_bursts_so_that_the_client_is_heard_in_between() {
+        let engine = Engine::new(Config::default(), Box::new(AllowAll));
+        let hub = Hub::new(engine, Default::default(), Default::default());
+        let mut place = hub.socket(None).unwrap();
+        let (frames, outgoing) = mpsc::channel(1000);
+        place.outgoing = outgoing;
+        for _ in 0..200 {
+            frames.try_send(Frame::Text(Bytes::from_static(b"[]"))).unwrap();
+        }
+        let (io, _peer) = tokio::io::duplex(1 << 20);
+        let mut socket = ServerBuilder::new().serve(io);
+        let first = place.outgoing.recv().await.unwrap();
+        assert!(write(&mut socket, first, &mut place).await);
+        assert_eq!(place.outgoing.len(), 200 - BURST);
+    }
 }

@@ -296,10 +296,16 @@ impl Core {
     pub(super) fn flush(&mut self, now: Time) {
         let open = matches!(self.state, State::Connecting | State::Connected | State::Disconnecting);
         let resting = self.lane.rest_until.is_some_and(|until| until > now);
-        if !open || self.client_id.is_none() || self.auth.asking || resting || self.connect.trial.is_some() {
+        if !open || self.client_id.is_none() || self.auth.asking || resting {
             return;
         }
-        let duplex = self.transport().is_duplex();
+        // While a better transport is tried, messages go the way that is known to work; but none go into a socket that
+        // is closed when the trial succeeds.
+        let transport = self.connect.trial.unwrap_or(self.transport());
+        let duplex = transport.is_duplex();
+        if duplex && self.connect.trial.is_some() {
+            return;
+        }
         let max_bytes = if duplex { MAX_FRAME } else { MAX_POST };
         // What went out over HTTP before a change of transports is not to be overtaken.
         while self.lane.busy.is_none() && self.requests.has_queued() {
@@ -309,7 +315,8 @@ impl Core {
             if !duplex {
                 self.lane.busy = Some(exchange);
             }
-            self.send(Lane::Other, exchange, messages.into_iter().map(|(_, message)| message).collect());
+            let messages = messages.into_iter().map(|(_, message)| message).collect();
+            self.send_over(transport, Lane::Other, exchange, messages);
         }
     }
 
@@ -396,14 +403,12 @@ impl Core {
                 entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
                 let sinks = entry.sinks.clone();
                 let retry_at = now + self.backoff(failures);
-                match self.subscriptions.entry(channel) {
-                    Some(entry) if !sinks.is_empty() => {
-                        entry.status = Status::Refused(retry_at);
-                        let (channel, error) = (channel.clone(), error.clone());
-                        self.emit(Output::SubscriptionLost { sinks, channel, error });
-                    }
+                if !sinks.is_empty() && self.subscriptions.refuse(channel, retry_at) {
+                    let (channel, error) = (channel.clone(), error.clone());
+                    self.emit(Output::SubscriptionLost { sinks, channel, error });
+                } else {
                     // Whoever wanted it was told by the outcome of a call.
-                    _ => drop(self.subscriptions.forget(channel)),
+                    self.subscriptions.forget(channel);
                 }
             }
             Err(_) => {

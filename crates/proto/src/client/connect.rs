@@ -62,7 +62,7 @@ impl Core {
         // What waits goes first: the subscriptions of a new session.
         self.flush(now);
         // The first connect, and each after a failure, asks to be answered at once: that proves the way.
-        let probe = self.connect.proven.is_none();
+        let probe = self.connect.proven.is_none() || self.connect.trial.is_some();
         let id = self.new_id();
         let exchange = self.new_exchange();
         let mut message = Message::meta(Channel::CONNECT).with_id(id);
@@ -204,7 +204,10 @@ impl Core {
             return Next::Nothing;
         }
         match outcome {
-            Ok(()) => self.schedule_connect(Some(Duration::ZERO), now),
+            Ok(()) => {
+                let pause = self.pause_after_relapses();
+                self.schedule_connect(Some(pause), now)
+            }
             Err(text) if self.opening.is_some() => Next::Terminate(CloseReason::NoCredentials(text)),
             Err(text) => {
                 let failure =
@@ -279,7 +282,6 @@ impl Core {
             self.state == State::Connected && self.connect.proven.is_some() && self.connect.held_turns == 0;
         if let Some(better) = self.transports.better(now).filter(|_| settled) {
             self.connect.trial = Some(self.transport());
-            self.connect.proven = None;
             self.transports.switch(better);
         }
     }
@@ -287,7 +289,6 @@ impl Core {
     /// The better transport does not work yet: back to the one that does.
     fn end_trial(&mut self, now: Time) -> Next {
         self.abandon_trial(now);
-        self.connect.proven = Some(now);
         self.schedule_connect(self.interval(), now)
     }
 

@@ -252,14 +252,23 @@ impl Core {
         self.transports.current()
     }
 
-    /// Sends on a lane, with the session's id on each message.
-    pub(super) fn send(&mut self, lane: Lane, exchange: ExchangeId, mut messages: Vec<Message>) {
+    /// Sends on a lane of the current transport, with the session's id on each message.
+    pub(super) fn send(&mut self, lane: Lane, exchange: ExchangeId, messages: Vec<Message>) {
+        self.send_over(self.transport(), lane, exchange, messages);
+    }
+
+    pub(super) fn send_over(
+        &mut self,
+        transport: ConnectionType,
+        lane: Lane,
+        exchange: ExchangeId,
+        mut messages: Vec<Message>,
+    ) {
         if let Some(client_id) = &self.client_id {
             for message in &mut messages {
                 message.fields_mut().client_id = Some(client_id.clone());
             }
         }
-        let transport = self.transport();
         self.emit(Output::Send(Transmit { exchange, transport, lane, messages }));
     }
 

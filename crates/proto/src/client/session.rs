@@ -660,12 +660,13 @@ impl Session {
             Ok(()) if renewed && core.transport().is_duplex() => match core.state {
                 State::Handshaking => core.emit(Output::CloseWebSocket { graceful: true }),
                 State::Connecting | State::Connected | State::Unconnected => {
-                    let at = match core.connect.stage {
+                    let planned = match core.connect.stage {
                         ConnectStage::Waiting(at) => at,
                         _ => now,
                     };
                     self.cut("the WebSocket is reopened with new credentials", true, now);
-                    self.core.connect.stage = ConnectStage::Waiting(at);
+                    let pause = self.core.pause_after_relapses();
+                    self.core.connect.stage = ConnectStage::Waiting(planned.max(now + pause));
                 }
                 State::Disconnecting | State::Disconnected => {}
             },

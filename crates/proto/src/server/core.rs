@@ -234,6 +234,11 @@ impl Core {
         taken
     }
 
+    /// Takes what a session was never sent, because it ends.
+    pub(super) fn take_rest(&mut self, key: SessionKey) -> Vec<Encoded> {
+        self.sessions.get_mut(&key).map(|session| session.queue.take_rest()).unwrap_or_default()
+    }
+
     /// Takes the connect that a session holds, with all that is noted of it.
     pub(super) fn take_held(&mut self, key: SessionKey) -> Option<Held> {
         let held = self.sessions.get_mut(&key)?.held.take()?;
