@@ -259,7 +259,11 @@ pub(crate) struct Connection {
 pub(crate) struct Patience(pub(crate) Option<Duration>);
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 500ms, 10s or 2m"))
+    /// More than anybody waits, and less than a clock can count.
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    let time =
+        humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 500ms, 10s or 2m"))?;
+    if time > CENTURY { Err("that is more than a century".to_owned()) } else { Ok(time) }
 }
 
 fn patience(text: &str) -> Result<Patience, String> {

@@ -18,7 +18,6 @@ use crate::queue::{Capacity, Overflow};
 use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, display_url};
 
 /// Makes a [`Client`]. Every wait and every size has a bound and a default, named at its method.
-#[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
     url: String,
@@ -369,7 +368,10 @@ fn parse_url(text: &str) -> Result<Url, Error> {
 fn shown(text: &str) -> String {
     match Url::parse(text) {
         Ok(url) => display_url(&url),
-        Err(_) => text.rsplit('@').next().unwrap_or(text).chars().take(120).collect(),
+        Err(_) => {
+            let text = text.rsplit('@').next().unwrap_or(text);
+            text.split(['?', '#']).next().unwrap_or(text).chars().take(120).collect()
+        }
     }
 }
 
@@ -406,14 +408,18 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Error> {
     Ok(headers)
 }
 
-impl std::fmt::Debug for Extensions {
+impl std::fmt::Debug for Builder {
+    /// Without what may be secret: values of headers, cookies and handshake fields, and passwords in URLs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0.len())
-    }
-}
-
-impl std::fmt::Debug for AuthSlot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0.is_some())
+        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Builder")
+            .field("url", &shown(&self.url))
+            .field("connection_types", &self.session.transports)
+            .field("headers", &headers)
+            .field("tls", &self.http.tls)
+            .field("proxy", &self.http.proxy)
+            .field("extensions", &self.extensions.0.len())
+            .field("auth", &self.auth.0.is_some())
+            .finish_non_exhaustive()
     }
 }

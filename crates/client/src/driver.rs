@@ -1,20 +1,21 @@
 //! The driver: the one task of a client. It owns the session and the transports, hands inputs to the session and
 //! does what the session says. It decides nothing about the protocol.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    AuthReason, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation, Output,
-    Session, SinkId, State, Transmit,
+    AuthReason, CallError, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation,
+    Output, Session, SinkId, State, Transmit,
 };
-use bayeux_proto::codec::{self, Decoder};
+use bayeux_proto::codec::{self, Batch, Decoder};
 use bayeux_proto::{Channel, ConnectionType, Message, Time};
-use bytes::Bytes;
+use futures_util::FutureExt;
 use http::HeaderMap;
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +35,12 @@ use crate::wire_log;
 const BURST: usize = 256;
 /// How many rounds are made before other tasks get their turn.
 const ROUNDS: usize = 16;
+/// How many messages are taken in before those that wait for them get their turn: few enough to be in the processor's
+/// cache still when they are read, and far fewer than a queue holds.
+const PORTION: usize = 256;
 
+/// As good as never, for waits that no clock can tell.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// A call whose outcome nobody waits for.
 const NOBODY: CallId = CallId(u64::MAX);
 
@@ -62,7 +68,15 @@ pub(crate) struct Driver {
     burst: Vec<Command>,
     shared: Arc<Shared>,
     calls: HashMap<CallId, oneshot::Sender<CallResult>>,
-    sinks: HashMap<SinkId, Sink>,
+    sinks: BTreeMap<SinkId, Sink>,
+    /// The receivers that messages of this round are for.
+    served: Vec<SinkId>,
+    /// Those that got messages since the session was told how much fits into their queues.
+    filled: Vec<SinkId>,
+    /// How many messages went to receivers since other tasks had their turn.
+    delivered: usize,
+    /// Since when the connection is lost, as the receivers were told.
+    lost: Option<Time>,
     long_polling: LongPolling,
     websocket: WebSocket,
     credentials: HeaderMap,
@@ -71,6 +85,8 @@ pub(crate) struct Driver {
     roomy: Pin<Box<OwnedNotified>>,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Time>,
+    /// The call that opened the session, whose caller may not have heard of it yet.
+    opened: Option<CallId>,
     subscriptions_version: u64,
     telemetry: Telemetry,
 }
@@ -84,14 +100,12 @@ struct Sink {
     channel: Option<Channel>,
     /// Messages of this round, handed over together.
     batch: Vec<Message>,
-    /// Messages were put into the queue since the session was told how much fits.
-    filled: bool,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts, commands: mpsc::Receiver<Command>, shared: Arc<Shared>) -> Self {
         let queue = Arc::clone(&shared.inbox);
-        let inbox = Sink { queue, channel: None, batch: Vec::new(), filled: false };
+        let inbox = Sink { queue, channel: None, batch: Vec::new() };
         Self {
             session: Session::new(parts.session.clone()),
             decoder: Decoder::new(),
@@ -99,7 +113,11 @@ impl Driver {
             commands,
             burst: Vec::new(),
             calls: HashMap::new(),
-            sinks: HashMap::from([(SinkId::INBOX, inbox)]),
+            sinks: BTreeMap::from([(SinkId::INBOX, inbox)]),
+            served: Vec::new(),
+            filled: Vec::new(),
+            delivered: 0,
+            lost: None,
             long_polling: LongPolling::new(Arc::clone(&parts.http)),
             websocket: WebSocket::new(Arc::clone(&parts.http), parts.websocket_url.clone()),
             credentials: HeaderMap::new(),
@@ -107,6 +125,7 @@ impl Driver {
             roomy: Box::pin(Arc::clone(&shared.roomy).notified_owned()),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
+            opened: None,
             subscriptions_version: 0,
             telemetry: Telemetry::new(&parts.session.endpoint),
             shared,
@@ -116,18 +135,24 @@ impl Driver {
 
     /// Runs until all handles are gone. What is open then is cut, not closed: that is what `close()` is for.
     pub(crate) async fn run(mut self) {
-        self.tell_room(|_| true);
+        self.tell_room();
         std::future::poll_fn(|cx| self.poll(cx)).await;
         self.end(&CloseReason::Requested);
+        // A goodbye that was begun is said to its end.
+        std::future::poll_fn(|cx| self.websocket.poll_goodbye(cx)).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.delivered = 0;
         for _ in 0..ROUNDS {
             let Poll::Ready(alive) = self.poll_inputs(cx) else { return Poll::Pending };
             if !alive {
                 return Poll::Ready(());
             }
             self.carry_out();
+            if self.delivered >= PORTION {
+                break;
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -147,16 +172,7 @@ impl Driver {
         if gone {
             return Poll::Ready(false);
         }
-        for _ in 0..BURST {
-            let Poll::Ready(event) = self.websocket.poll_event(cx) else { break };
-            any = true;
-            match event {
-                WebSocketEvent::Received(body) => self.received_frame(&body),
-                WebSocketEvent::Arriving => self.handle(Input::Arriving),
-                WebSocketEvent::Alive => self.handle(Input::Alive),
-                WebSocketEvent::Lost(failure) => self.handle(Input::TransportLost(failure)),
-            }
-        }
+        any |= self.poll_websocket(cx);
         for _ in 0..BURST {
             let Poll::Ready(event) = self.long_polling.poll_event(cx) else { break };
             any = true;
@@ -176,10 +192,49 @@ impl Driver {
         if self.roomy.as_mut().poll(cx).is_ready() {
             any = true;
             self.roomy.set(Arc::clone(&self.shared.roomy).notified_owned());
-            self.tell_room(|_| true);
+            self.tell_room();
         }
         any |= self.poll_timer(cx);
         if any { Poll::Ready(true) } else { Poll::Pending }
+    }
+
+    /// Takes in the frames that are ready, as one batch: they come one behind the other anyway.
+    fn poll_websocket(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        let mut frames = None;
+        for _ in 0..BURST {
+            let Poll::Ready(event) = self.websocket.poll_event(cx) else { break };
+            any = true;
+            if let WebSocketEvent::Received(body) = &event {
+                wire_log::log("<", "websocket", body);
+                let batch = frames.get_or_insert_with(Batch::default);
+                let Err(error) = self.decoder.decode_into(body, batch) else {
+                    if batch.messages.len() >= PORTION {
+                        break;
+                    }
+                    continue;
+                };
+                self.websocket.abort();
+                let text = format!("a frame of {}: {error}", display_url(&self.parts.websocket_url));
+                self.received_frames(&mut frames);
+                self.handle(Input::TransportLost(Failure::new(FailureKind::Malformed, text)));
+                continue;
+            }
+            self.received_frames(&mut frames);
+            match event {
+                WebSocketEvent::Received(_) | WebSocketEvent::Alive => self.handle(Input::Alive),
+                WebSocketEvent::Arriving => self.handle(Input::Arriving),
+                WebSocketEvent::Lost(failure) => self.handle(Input::TransportLost(failure)),
+            }
+        }
+        self.received_frames(&mut frames);
+        any
+    }
+
+    fn received_frames(&mut self, frames: &mut Option<Batch>) {
+        if let Some(batch) = frames.take() {
+            self.received(None, batch);
+        }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
@@ -187,7 +242,8 @@ impl Driver {
         if wanted != self.timer_at {
             self.timer_at = wanted;
             if let Some(at) = wanted {
-                self.timer.as_mut().reset(self.origin + at.since_origin());
+                let at = self.origin.checked_add(at.since_origin());
+                self.timer.as_mut().reset(at.unwrap_or_else(|| Instant::now() + NEVER));
             }
         }
         if self.timer_at.is_none() || self.timer.as_mut().poll(cx).is_pending() {
@@ -211,6 +267,7 @@ impl Driver {
                     && self.session.state() == State::Disconnected
                 {
                     self.shared.inbox.reopen();
+                    self.opened = Some(call);
                 }
                 self.calls.insert(call, reply);
                 self.handle(Input::Call(call, operation));
@@ -227,7 +284,8 @@ impl Driver {
             }
             Command::Attach(sink, channel, queue) => {
                 self.handle(Input::Room(sink, queue.room()));
-                let added = Sink { queue, channel: Some(channel), batch: Vec::new(), filled: false };
+                self.tell_lost(&queue);
+                let added = Sink { queue, channel: Some(channel), batch: Vec::new() };
                 self.sinks.insert(sink, added);
             }
             Command::Detach(sink) => self.detach(sink),
@@ -248,8 +306,12 @@ impl Driver {
                 }
             }
             Command::Forget(call) => {
-                self.calls.remove(&call);
+                let answered = self.calls.remove(&call).is_none();
                 self.handle(Input::Forget(call));
+                if answered && self.opened == Some(call) {
+                    // It was given up in the moment in which it succeeded.
+                    self.handle(Input::Call(NOBODY, Operation::Close));
+                }
             }
         }
     }
@@ -258,18 +320,6 @@ impl Driver {
         if let Some(Sink { channel: Some(channel), .. }) = self.sinks.remove(&sink) {
             self.handle(Input::Room(sink, None));
             self.handle(Input::Call(NOBODY, Operation::Unsubscribe { channel, sink }));
-        }
-    }
-
-    fn received_frame(&mut self, body: &Bytes) {
-        wire_log::log("<", "websocket", body);
-        match self.decoder.decode(body) {
-            Ok(batch) => self.received(None, batch),
-            Err(error) => {
-                self.websocket.abort();
-                let text = format!("a frame of {}: {error}", display_url(&self.parts.websocket_url));
-                self.handle(Input::TransportLost(Failure::new(FailureKind::Malformed, text)));
-            }
         }
     }
 
@@ -296,7 +346,7 @@ impl Driver {
         }
     }
 
-    fn received(&mut self, exchange: Option<bayeux_proto::client::ExchangeId>, batch: codec::Batch) {
+    fn received(&mut self, exchange: Option<bayeux_proto::client::ExchangeId>, batch: Batch) {
         if batch.skipped > 0 {
             tracing::warn!(skipped = batch.skipped, "the server sent elements that are no messages");
         }
@@ -312,9 +362,10 @@ impl Driver {
     fn carry_out(&mut self) {
         self.do_outputs();
         self.hand_over();
-        if self.sinks.values().any(|sink| sink.filled) {
-            self.tell_room(|sink| sink.filled);
+        if !self.filled.is_empty() {
+            self.tell_filled();
             self.do_outputs();
+            self.hand_over();
         }
         self.publish_status();
     }
@@ -344,14 +395,18 @@ impl Driver {
     }
 
     /// Tells the session how much fits into the queues that must not lose anything.
-    fn tell_room(&mut self, which: impl Fn(&Sink) -> bool) {
-        let mut rooms = Vec::new();
-        for (id, sink) in self.sinks.iter_mut().filter(|(_, sink)| which(sink)) {
-            sink.filled = false;
-            rooms.extend(sink.queue.room().map(|room| (*id, room)));
-        }
-        for (id, room) in rooms {
-            self.handle(Input::Room(id, Some(room)));
+    fn tell_room(&mut self) {
+        self.filled.clear();
+        self.filled.extend(self.sinks.keys());
+        self.tell_filled();
+    }
+
+    /// The same for those that got messages.
+    fn tell_filled(&mut self) {
+        while let Some(id) = self.filled.pop() {
+            if let Some(room) = self.sinks.get(&id).and_then(|sink| sink.queue.room()) {
+                self.handle(Input::Room(id, Some(room)));
+            }
         }
     }
 
@@ -371,16 +426,22 @@ impl Driver {
         match transport {
             ConnectionType::WebSocket => {
                 if self.websocket.is_closed() {
-                    self.parts.extensions.iter().for_each(|extension| extension.headers(&mut headers));
+                    self.pass_headers(&mut headers);
                     self.websocket.open(headers);
                 }
                 self.websocket.send(body);
             }
             _ => {
-                self.parts.extensions.iter().for_each(|extension| extension.headers(&mut headers));
+                self.pass_headers(&mut headers);
                 let url = self.request_url(&messages);
                 self.long_polling.send(exchange, url, headers, body);
             }
+        }
+    }
+
+    fn pass_headers(&self, headers: &mut HeaderMap) {
+        for extension in &self.parts.extensions {
+            unless_it_panics(|| extension.headers(headers));
         }
     }
 
@@ -424,29 +485,33 @@ impl Driver {
     fn deliver(&mut self, sinks: &[SinkId], message: Message) {
         if let Some((last, others)) = sinks.split_last() {
             self.telemetry.received.increment(1);
+            self.delivered += 1;
             for sink in others {
-                if let Some(sink) = self.sinks.get_mut(sink) {
-                    sink.batch.push(message.clone());
-                }
+                self.put(*sink, message.clone());
             }
-            if let Some(sink) = self.sinks.get_mut(last) {
-                sink.batch.push(message);
+            self.put(*last, message);
+        }
+    }
+
+    fn put(&mut self, id: SinkId, message: Message) {
+        if let Some(sink) = self.sinks.get_mut(&id) {
+            if sink.batch.is_empty() {
+                self.served.push(id);
             }
+            sink.batch.push(message);
         }
     }
 
     /// Puts what was delivered in this round into the receivers' queues.
     fn hand_over(&mut self) {
-        let mut slow = Vec::new();
-        for sink in self.sinks.values_mut().filter(|sink| !sink.batch.is_empty()) {
+        while let Some(id) = self.served.pop() {
+            let Some(sink) = self.sinks.get_mut(&id) else { continue };
             let dropped = sink.queue.push(sink.batch.drain(..));
-            sink.filled = true;
+            self.filled.push(id);
             if dropped > 0 {
-                slow.push(Event::SlowConsumer { channel: sink.channel.clone(), dropped });
+                let channel = sink.channel.clone();
+                self.event(Event::SlowConsumer { channel, dropped });
             }
-        }
-        for event in slow {
-            self.event(event);
         }
     }
 
@@ -463,6 +528,13 @@ impl Driver {
                 self.shared.set_handshake(message.clone());
             }
             self.publish_status();
+            if let Err(CallError::Closed(reason)) = &result
+                && self.session.state() == State::Disconnected
+            {
+                self.shared.status.send_modify(|status| {
+                    status.closed.get_or_insert_with(|| reason.clone());
+                });
+            }
             // A caller that went away meanwhile needs no outcome.
             let _ = reply.send(result);
         }
@@ -474,6 +546,8 @@ impl Driver {
         if let Event::Closed(reason) = &event {
             self.end(reason);
         }
+        // Who hears of an event sees the state that goes with it.
+        self.publish_status();
         // Nobody need listen.
         let _ = self.shared.events.send(event);
     }
@@ -483,6 +557,7 @@ impl Driver {
         self.hand_over();
         self.asking = None;
         self.parts.http.reset_cookies();
+        self.parts.http.close();
         for sink in self.sinks.values() {
             sink.queue.close(reason.clone());
         }
@@ -517,10 +592,17 @@ impl Driver {
             changed
         });
         let lost = self.session.lost_since().filter(|_| state != State::Disconnected);
-        let lost = lost.map(|at| self.origin + at.since_origin());
-        for sink in self.sinks.values() {
-            sink.queue.set_lost(lost, self.parts.patience);
+        if lost != self.lost {
+            self.lost = lost;
+            for sink in self.sinks.values() {
+                self.tell_lost(&sink.queue);
+            }
         }
+    }
+
+    fn tell_lost(&self, queue: &Queue) {
+        let lost = self.lost.map(|at| self.origin + at.since_origin());
+        queue.set_lost(lost, self.parts.patience);
     }
 
     fn ask(&mut self, reason: AuthReason) {
@@ -529,11 +611,23 @@ impl Driver {
         };
         let wait = self.parts.auth_timeout;
         self.asking = Some(Box::pin(async move {
-            match tokio::time::timeout(wait, auth.credentials(reason)).await {
-                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            let asking = AssertUnwindSafe(async { auth.credentials(reason).await }).catch_unwind();
+            match tokio::time::timeout(wait, asking).await {
+                Ok(Ok(outcome)) => outcome.map_err(|error| error.to_string()),
+                Ok(Err(_)) => Err("whoever was asked panicked".to_owned()),
                 Err(_) => Err(format!("none within {wait:?}")),
             }
         }));
+    }
+}
+
+impl Drop for Driver {
+    /// However the task ends, with the runtime or by a fault, no receiver is left waiting.
+    fn drop(&mut self) {
+        if self.shared.status.borrow().closed.is_none() {
+            let failure = Failure::new(FailureKind::Lost, "the task of the client has ended");
+            self.end(&CloseReason::Failed(failure));
+        }
     }
 }
 
@@ -543,5 +637,18 @@ fn pass<'a>(
     message: &mut Message,
     look: impl Fn(&dyn Extension, &mut Message) -> Result<(), crate::extension::Veto>,
 ) -> Result<(), String> {
-    extensions.try_for_each(|extension| look(&**extension, message).map_err(|veto| veto.to_string()))
+    extensions.try_for_each(|extension| match unless_it_panics(|| look(&**extension, message)) {
+        Some(Err(veto)) => Err(veto.to_string()),
+        Some(Ok(())) | None => Ok(()),
+    })
+}
+
+/// Runs code of the user's; its panic must not end the client.
+fn unless_it_panics<T>(code: impl FnOnce() -> T) -> Option<T> {
+    // What a panic leaves half done is the message or the headers, and those are whole values at any time.
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(code));
+    if outcome.is_err() {
+        tracing::error!("an extension panicked; it is passed over");
+    }
+    outcome.ok()
 }

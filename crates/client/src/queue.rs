@@ -52,7 +52,9 @@ struct State {
     bytes: usize,
     end: Option<End>,
     lost: Option<Lost>,
-    wakers: Vec<Waker>,
+    /// Who waits, by the number of the reader.
+    wakers: Vec<(u64, Waker)>,
+    last_reader: u64,
     /// The driver is to be told when half of the queue is free.
     short: bool,
 }
@@ -196,7 +198,10 @@ impl Queue {
     pub(crate) fn set_lost(&self, since: Option<Instant>, patience: Option<Duration>) {
         let mut state = self.lock();
         if state.lost.map(|lost| lost.since) != since {
-            state.lost = since.map(|since| Lost { since, report: patience.map(|patience| since + patience) });
+            state.lost = since.map(|since| Lost {
+                since,
+                report: patience.and_then(|patience| since.checked_add(patience)),
+            });
             wake(state);
         }
     }
@@ -208,22 +213,53 @@ impl Queue {
         if lost.report.is_none_or(|report| report > now) {
             return None;
         }
-        lost.report = Some(now + patience);
+        lost.report = now.checked_add(patience);
         Some(now - lost.since)
     }
 
-    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Next> {
+    /// A number for a reader, under which it waits.
+    pub(crate) fn new_reader(&self) -> u64 {
+        let mut state = self.lock();
+        state.last_reader += 1;
+        state.last_reader
+    }
+
+    /// A reader waits no more.
+    pub(crate) fn forget_reader(&self, reader: u64) {
+        self.lock().wakers.retain(|(waiting, _)| *waiting != reader);
+    }
+
+    /// The next message, if it is there and nothing is to be told before it.
+    pub(crate) fn take_ready(&self) -> Option<Message> {
+        let mut state = self.lock();
+        if !matches!(state.items.front(), Some(Item::Message(_))) {
+            return None;
+        }
+        let Some(Item::Message(message)) = state.items.pop_front() else { return None };
+        self.took(state, &message);
+        Some(message)
+    }
+
+    /// A message was taken out: there is more room.
+    #[inline]
+    fn took(&self, mut state: MutexGuard<'_, State>, message: &Message) {
+        state.bytes -= size(message);
+        if state.short {
+            let free = self.capacity.messages.saturating_sub(state.items.len());
+            let bytes = self.capacity.bytes.saturating_sub(state.bytes);
+            if self.is_roomy(free, bytes) {
+                state.short = false;
+                drop(state);
+                self.roomy.notify_one();
+            }
+        }
+    }
+
+    pub(crate) fn poll_next(&self, reader: u64, cx: &mut Context<'_>) -> Poll<Next> {
         let mut state = self.lock();
         match state.items.pop_front() {
             Some(Item::Message(message)) => {
-                state.bytes -= size(&message);
-                let free = self.capacity.messages.saturating_sub(state.items.len());
-                let bytes = self.capacity.bytes.saturating_sub(state.bytes);
-                if state.short && self.is_roomy(free, bytes) {
-                    state.short = false;
-                    drop(state);
-                    self.roomy.notify_one();
-                }
+                self.took(state, &message);
                 return Poll::Ready(Next::Message(message));
             }
             Some(Item::Trouble(cause)) => return Poll::Ready(Next::Trouble(cause)),
@@ -232,13 +268,9 @@ impl Queue {
         if let Some(end) = &state.end {
             return Poll::Ready(Next::End(end.cause.clone()));
         }
-        // More wakers than that belong to tasks that are gone, or to a herd that can register anew.
-        const HERD: usize = 32;
-        if state.wakers.len() >= HERD {
-            state.wakers.drain(..).for_each(Waker::wake);
-        }
-        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.wakers.push(cx.waker().clone());
+        match state.wakers.iter_mut().find(|(waiting, _)| *waiting == reader) {
+            Some((_, waker)) => waker.clone_from(cx.waker()),
+            None => state.wakers.push((reader, cx.waker().clone())),
         }
         match state.lost.and_then(|lost| lost.report) {
             Some(report) => Poll::Ready(Next::LostUntil(report)),
@@ -260,9 +292,43 @@ impl Queue {
 fn wake(mut state: MutexGuard<'_, State>) {
     let wakers = std::mem::take(&mut state.wakers);
     drop(state);
-    wakers.into_iter().for_each(Waker::wake);
+    wakers.into_iter().for_each(|(_, waker)| waker.wake());
 }
 
 fn size(message: &Message) -> usize {
     message.data().as_bytes().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl std::task::Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn any_number_of_readers_wait_without_waking_each_other() {
+        let capacity = Capacity { messages: 10, bytes: 1000, overflow: Overflow::DropOldest };
+        let queue = Queue::new(capacity, Arc::new(Notify::new()));
+        let woken = Arc::new(Counting::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        for _ in 0..100 {
+            let reader = queue.new_reader();
+            assert!(queue.poll_next(reader, &mut cx).is_pending());
+            assert!(queue.poll_next(reader, &mut cx).is_pending(), "polled twice, it waits once");
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        queue.forget_reader(1);
+        queue.close(CloseReason::Requested);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 99);
+    }
 }

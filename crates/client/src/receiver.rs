@@ -15,6 +15,7 @@ use crate::queue::{Next, Queue};
 /// One reader of a queue; several may read the same, each message goes to one of them.
 pub(crate) struct Receiver {
     queue: Arc<Queue>,
+    reader: u64,
     patience: Option<Duration>,
     endpoint: Arc<str>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -22,7 +23,8 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn new(queue: Arc<Queue>, patience: Option<Duration>, endpoint: Arc<str>) -> Self {
-        Self { queue, patience, endpoint, timer: None }
+        let reader = queue.new_reader();
+        Self { queue, reader, patience, endpoint, timer: None }
     }
 
     /// Another reader of the same queue.
@@ -30,10 +32,16 @@ impl Receiver {
         Self::new(Arc::clone(&self.queue), self.patience, Arc::clone(&self.endpoint))
     }
 
+    /// The next message, if it is there already: that needs no reader that could wait.
+    #[inline]
+    pub(crate) fn take_ready(&self) -> Option<Message> {
+        self.queue.take_ready()
+    }
+
     /// The next message, or why there is none.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
         loop {
-            let Poll::Ready(next) = self.queue.poll_next(cx) else {
+            let Poll::Ready(next) = self.queue.poll_next(self.reader, cx) else {
                 self.timer = None;
                 return Poll::Pending;
             };
@@ -70,5 +78,11 @@ impl Receiver {
             Some(End::Wanted) => None,
             Some(End::Unwanted) => self.queue.tell_end().then_some(Err(error)),
         })
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.queue.forget_reader(self.reader);
     }
 }

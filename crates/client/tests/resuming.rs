@@ -168,4 +168,5 @@ async fn resuming_without_a_server_fails_at_once() {
         tokio::time::timeout(PATIENCE, before.resume(&snapshot)).await.expect("an answer").unwrap_err();
     assert!(error.is_transport(), "{error}");
     assert!(before.is_closed());
+    assert!(before.close_reason().is_some(), "who hears of the failure can ask for its reason");
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// What to do after a connect ended (Bayeux specification, section 5.1).
@@ -83,8 +82,8 @@ impl Advice {
     }
 
     /// Reads an advice object; a field of a wrong type counts as absent, and so does anything but an object.
-    pub(crate) fn from_raw(raw: &RawValue) -> Option<Self> {
-        let fields: Map<String, Value> = serde_json::from_str(raw.get()).ok()?;
+    pub(crate) fn from_json(json: &str) -> Option<Self> {
+        let fields: Map<String, Value> = serde_json::from_str(json).ok()?;
         let millis = |name: &str| fields.get(name).and_then(number);
         let span = |name: &str| millis(name).filter(|ms| *ms >= 0.0).map(duration);
         Some(Self {
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
 
     fn advice(json: &str) -> Option<Advice> {
-        Advice::from_raw(&RawValue::from_string(json.to_owned()).unwrap())
+        Advice::from_json(json)
     }
 
     #[test]

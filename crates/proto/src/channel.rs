@@ -72,7 +72,14 @@ impl Channel {
         Self(normalise(name).into())
     }
 
+    /// Whether this is a clone of the other, or the other of this: equal without a look at the name.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The normalised name.
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -91,6 +91,18 @@ impl Message {
         Self { channel, id: None, data: None, ext: None, fields: None }
     }
 
+    /// A message of these parts.
+    #[inline]
+    pub(crate) fn from_parts(
+        channel: Channel,
+        id: Option<MessageId>,
+        data: Option<Data>,
+        ext: Option<Data>,
+        fields: Option<Box<Fields>>,
+    ) -> Self {
+        Self { channel, id, data, ext, fields }
+    }
+
     /// A message on a meta channel.
     pub fn meta(channel: &'static str) -> Self {
         Self::new(Channel::from_wire(channel))

@@ -3,7 +3,7 @@
 mod support;
 
 use bayeux_proto::ConnectionType;
-use bayeux_proto::client::{Event, FailureKind, Input, SinkId, State};
+use bayeux_proto::client::{Event, FailureKind, Input, Operation, SinkId, State};
 use serde_json::{Value, json};
 use support::{BOTH, Harness, LongPolling, Sent, WebSocket, config, millis, secs, subscribe};
 
@@ -285,4 +285,48 @@ fn the_pauses_of_a_receiver_without_room_stay_below_what_the_server_keeps_a_sess
     assert!(longest <= millis(1500), "{longest:?}");
     assert!(longest > millis(0));
     assert!(longest < secs(3));
+}
+
+#[test]
+fn case_42_wish_10_a_response_that_is_too_large_is_told_and_its_events_come_again() {
+    let mut it = acknowledged(LongPolling);
+    let held = it.take_held();
+    it.fail(&held, FailureKind::TooLarge);
+    let Some(Event::Lost { cause }) = it.events.iter().find(|event| matches!(event, Event::Lost { .. }))
+    else {
+        panic!("{:?}", it.events);
+    };
+    assert_eq!(cause.failure().unwrap().kind(), FailureKind::TooLarge);
+    let (again, _) = it.wait_for("/meta/connect");
+    turn(&mut it, &again, &[1, 2], 2);
+    assert_eq!(it.inbox(), ["1", "2"]);
+    assert_eq!(it.count(|event| matches!(event, Event::GapPossible { .. })), 0);
+}
+
+#[test]
+fn case_42_without_acknowledgements_the_loss_is_told() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    let held = it.take_held();
+    it.fail(&held, FailureKind::TooLarge);
+    it.elapse(secs(1));
+    it.serve();
+    assert_eq!(it.count(|event| matches!(event, Event::GapPossible { .. })), 1);
+}
+
+#[test]
+fn a_session_that_is_left_while_its_receiver_has_no_room_loses_nothing() {
+    let mut it = acknowledged(LongPolling);
+    it.input(Input::Room(support::INBOX, Some((2, 1000))));
+    let held = it.take_held();
+    turn(&mut it, &held, &[1, 2, 3, 4], 2);
+    assert_eq!(it.inbox(), ["1", "2"]);
+    let snapshot = it.session.snapshot(false).unwrap();
+
+    let mut after = Harness::over(LongPolling);
+    after.call(Operation::Resume(Box::new(snapshot)));
+    let connect = after.take_on("/meta/connect");
+    turn(&mut after, &connect, &[1, 2, 3, 4, 5], 3);
+    assert_eq!(after.inbox(), ["3", "4", "5"]);
 }

@@ -200,6 +200,7 @@ fn at_least_once_ends_when_the_call_has_waited_long_enough() {
         match other {
             Some(sent) => {
                 times += 1;
+                assert!(times < 100, "without a pause");
                 it.fail(&sent, FailureKind::Lost);
             }
             None => drop(it.jump()),
@@ -311,4 +312,46 @@ fn a_vetoed_message_fails_alone_and_frees_its_lane() {
     assert_eq!(it.err(vetoed), &CallError::Vetoed("not today".to_owned()));
     it.serve();
     it.ok(waits);
+}
+
+#[test]
+fn bug_b09_a_reply_without_id_answers_the_oldest_publish_on_its_channel() {
+    for transport in BOTH {
+        let mut it = Harness::connected(transport);
+        it.take_held();
+        let calls = it.batch(vec![publish("/a", json!(1)), publish("/b", json!(2)), publish("/a", json!(3))]);
+        let sent = it.take();
+        it.respond(
+            &sent,
+            json!([{"channel": "/a", "successful": true},
+                   {"channel": "/a", "successful": false, "error": "403::no"},
+                   {"channel": "/b", "successful": true}]),
+        );
+        it.ok(calls[0]);
+        it.ok(calls[1]);
+        it.err(calls[2]);
+    }
+}
+
+#[test]
+fn bug_b08_a_refusal_without_channel_fails_what_it_came_in_answer_to() {
+    let mut it = Harness::connected(LongPolling);
+    it.take_held();
+    let calls = it.batch(vec![publish("/a", json!(1)), publish("/b", json!(2))]);
+    let sent = it.take();
+    it.respond(&sent, json!([{"error": "400::bad", "successful": false}]));
+    for call in calls {
+        assert_eq!(it.err(call).server_error().unwrap().code(), Some(400));
+    }
+    assert_eq!(it.state(), State::Connected);
+}
+
+#[test]
+fn the_reply_to_another_channels_message_is_no_reply() {
+    let mut it = Harness::connected(WebSocket);
+    it.take_held();
+    let call = it.publish("/a", json!(1));
+    let sent = it.take();
+    it.push(json!([{"channel": "/b", "id": sent["id"], "successful": true}]));
+    assert!(it.is_pending(call));
 }

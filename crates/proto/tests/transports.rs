@@ -85,24 +85,17 @@ fn a_better_transport_is_tried_after_its_rest_and_taken_when_it_works() {
     let trial = it.take_held();
     assert_eq!((trial.transport, trial.is_probe()), (WebSocket, true));
     assert_eq!(trial["clientId"], "client-1");
-    // What is asked for meanwhile waits until it is decided.
+    // What is asked for meanwhile does not wait for the outcome.
     let call = it.publish("/a", json!(1));
-    it.nothing_sent();
+    let sent = it.take_on("/a");
+    assert_eq!(sent.transport, LongPolling);
     it.serve_one(&trial);
     assert_eq!(it.session.transport(), WebSocket);
-    assert_eq!(
-        it.take_if("/a")
-            .or_else(|| {
-                it.take_held();
-                it.take_if("/a")
-            })
-            .map(|sent| {
-                it.serve_one(&sent);
-                sent.transport
-            }),
-        Some(WebSocket)
-    );
+    it.serve_one(&sent);
     it.ok(call);
+    it.take_held();
+    it.publish("/a", json!(2));
+    assert_eq!(it.take_on("/a").transport, WebSocket);
     assert_eq!(it.state(), State::Connected);
     assert_eq!(it.count(|event| matches!(event, Event::Lost { .. })), 0);
 }
@@ -127,6 +120,42 @@ fn a_better_transport_that_does_not_work_yet_costs_nothing() {
         idle(&mut it, 20);
         assert_eq!(it.take_held().transport, WebSocket);
     }
+}
+
+#[test]
+fn a_better_transport_that_swallows_everything_costs_no_call() {
+    let mut it = fallen_back();
+    idle(&mut it, 300);
+    let trial = it.take_held();
+    assert_eq!(trial.transport, WebSocket);
+    for _ in 0..4 {
+        let call = it.publish("/a", json!(1));
+        it.serve();
+        it.ok(call);
+        it.elapse(secs(3));
+    }
+    assert_eq!(it.held().transport, LongPolling, "the trial is over");
+    assert_eq!(it.state(), State::Connected);
+    assert_eq!(it.count(|event| matches!(event, Event::Lost { .. })), 0);
+}
+
+#[test]
+fn a_connection_that_lasted_has_lasted_whatever_became_of_a_trial() {
+    let mut it = fallen_back();
+    // Two that did not last, then one that does.
+    for _ in 0..2 {
+        let held = it.take_held();
+        it.fail(&held, FailureKind::Unreachable);
+        it.elapse(secs(8));
+        it.serve();
+    }
+    idle(&mut it, 300);
+    let trial = it.take_held();
+    it.fail(&trial, FailureKind::UpgradeRefused { status: 404 });
+    let held = it.take_held();
+    it.fail(&held, FailureKind::Unreachable);
+    let (_, pause) = it.wait_for("/meta/connect");
+    assert_eq!(pause, secs(1));
 }
 
 #[test]
@@ -184,4 +213,13 @@ fn a_trial_under_way_ends_when_the_user_has_the_connection_made_anew() {
     it.fail(&connect, FailureKind::Unreachable);
     assert_eq!(it.state(), State::Unconnected, "nothing says yet that the way is free");
     assert!(!it.story.contains(&"Connected".to_owned()));
+}
+
+#[test]
+fn a_session_that_is_left_during_a_trial_goes_on_over_the_transport_that_works() {
+    let mut it = fallen_back();
+    idle(&mut it, 300);
+    assert_eq!(it.take_held().transport, WebSocket);
+    let snapshot = it.session.snapshot(false).unwrap();
+    assert_eq!(snapshot.transport(), Some(LongPolling));
 }

@@ -93,12 +93,8 @@ impl Running {
         }
     }
 
-    /// The next line of standard error, if one comes in that time.
-    pub(crate) fn error_within(&self, time: Duration) -> Option<String> {
-        self.errors.recv_timeout(time).ok()
-    }
-
     /// As [`Running::say`], to a process that may have ended.
+    #[cfg(unix)]
     pub(crate) fn try_to_say(&mut self, line: &str) {
         let _ = writeln!(self.input.as_mut().expect("the input is open"), "{line}");
     }

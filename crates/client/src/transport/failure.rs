@@ -66,7 +66,7 @@ pub(super) fn root_cause(error: &dyn Error) -> String {
 
 /// The resolver's errors are told apart from others of the connector only by their text.
 fn is_resolution(error: &dyn Error) -> bool {
-    let mut cause = Some(error);
+    let mut cause = error.source();
     while let Some(inner) = cause {
         if inner.to_string().contains("dns error") {
             return true;
@@ -77,7 +77,8 @@ fn is_resolution(error: &dyn Error) -> bool {
 }
 
 fn is_proxy(error: &dyn Error) -> bool {
-    let mut cause = Some(error);
+    // The outermost text has the URL, whose host may be called anything.
+    let mut cause = error.source();
     while let Some(inner) = cause {
         let text = inner.to_string();
         if text.contains("proxy") || text.contains("tunnel") {

@@ -1,6 +1,6 @@
 //! The HTTP stack: two clients on one cookie jar, one that may speak HTTP/2 and one that may upgrade.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::redirect;
@@ -16,14 +16,16 @@ use crate::error::Error;
 pub(crate) struct HttpStack {
     pub(super) options: HttpOptions,
     pub(super) jar: Arc<Jar>,
-    polling: OnceLock<reqwest::Client>,
-    upgrading: OnceLock<reqwest::Client>,
+    polling: Slot,
+    upgrading: Slot,
 }
+
+type Slot = Mutex<Option<reqwest::Client>>;
 
 impl HttpStack {
     pub(crate) fn new(options: HttpOptions, urls: Vec<Url>) -> Self {
         let jar = Arc::new(Jar::new(options.cookies.clone(), urls));
-        Self { options, jar, polling: OnceLock::new(), upgrading: OnceLock::new() }
+        Self { options, jar, polling: Slot::default(), upgrading: Slot::default() }
     }
 
     /// Forgets the cookies that servers set.
@@ -39,6 +41,13 @@ impl HttpStack {
     /// Takes the cookies of another process.
     pub(crate) fn restore_cookies(&self, saved: &SavedCookies) -> Result<(), serde_json::Error> {
         self.jar.restore(saved)
+    }
+
+    /// Closes the connections that are kept for further requests.
+    pub(crate) fn close(&self) {
+        for slot in [&self.polling, &self.upgrading] {
+            slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
     }
 
     pub(crate) fn max_message_size(&self) -> usize {
@@ -66,13 +75,9 @@ impl HttpStack {
         matches!(intercept.uri().scheme_str(), Some("http")).then_some(intercept)
     }
 
-    fn client(
-        &self,
-        slot: &OnceLock<reqwest::Client>,
-        url: &Url,
-        protocols: &[&[u8]],
-    ) -> Result<reqwest::Client, Error> {
-        if let Some(client) = slot.get() {
+    fn client(&self, slot: &Slot, url: &Url, protocols: &[&[u8]]) -> Result<reqwest::Client, Error> {
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*slot {
             return Ok(client.clone());
         }
         let mut tls = if url.scheme() == "https" { tls::config(&self.options.tls)? } else { tls::unused()? };
@@ -101,6 +106,6 @@ impl HttpStack {
         let client = builder.build().map_err(|error| {
             Error::config(format!("the HTTP client cannot be built: {}", super::failure::root_cause(&error)))
         })?;
-        Ok(slot.get_or_init(|| client).clone())
+        Ok(slot.insert(client).clone())
     }
 }

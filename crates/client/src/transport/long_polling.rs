@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bayeux_proto::client::{ExchangeId, Failure, FailureKind};
 use bytes::{Bytes, BytesMut};
@@ -177,6 +178,9 @@ fn keeps_method(status: StatusCode) -> bool {
     matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
 }
 
+/// How long the first words of an error page may take.
+const HINT: Duration = Duration::from_secs(1);
+
 async fn not_ok(response: reqwest::Response, url: &Url, location: Option<Url>) -> Failure {
     let status = response.status();
     let url = display_url(url);
@@ -185,7 +189,8 @@ async fn not_ok(response: reqwest::Response, url: &Url, location: Option<Url>) -
             "{url} answered HTTP {status} to {}, which is not followed: use that URL if you trust it",
             display_url(&location)
         ),
-        _ => match hint(response).await {
+        // The page may never end, and the status is known already.
+        _ => match tokio::time::timeout(HINT, hint(response)).await.ok().flatten() {
             Some(hint) => format!("{url} answered HTTP {status}: {hint}"),
             None => format!("{url} answered HTTP {status}"),
         },

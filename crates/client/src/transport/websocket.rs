@@ -139,9 +139,8 @@ impl WebSocket {
 
     /// Writes what waits, and reads. A peer that does not read does not keep us from reading.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<WebSocketEvent> {
-        if self.closing.as_mut().is_some_and(|closing| closing.as_mut().poll(cx).is_ready()) {
-            self.closing = None;
-        }
+        // Whether it is done makes no difference to the next socket.
+        let _ = self.poll_goodbye(cx);
         loop {
             match &mut self.stage {
                 Stage::Closed => return Poll::Pending,
@@ -190,6 +189,15 @@ impl WebSocket {
                 }
             }
         }
+    }
+
+    /// Ready when no goodbye is being said.
+    pub(crate) fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(closing) = &mut self.closing {
+            std::task::ready!(closing.as_mut().poll(cx));
+            self.closing = None;
+        }
+        Poll::Ready(())
     }
 
     fn lose(&mut self, failure: Failure) -> Poll<WebSocketEvent> {

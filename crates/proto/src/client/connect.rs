@@ -62,7 +62,7 @@ impl Core {
         // What waits goes first: the subscriptions of a new session.
         self.flush(now);
         // The first connect, and each after a failure, asks to be answered at once: that proves the way.
-        let probe = self.connect.proven.is_none();
+        let probe = self.connect.proven.is_none() || self.connect.trial.is_some();
         let id = self.new_id();
         let exchange = self.new_exchange();
         let mut message = Message::meta(Channel::CONNECT).with_id(id);
@@ -152,9 +152,7 @@ impl Core {
         if !recovering || self.connect.proven.is_none() || self.subscriptions.any_pending() {
             return;
         }
-        if std::mem::take(&mut self.connect.gap) {
-            self.tell_gap();
-        }
+        self.tell_gap();
         self.state = State::Connected;
         self.event(Event::Connected { transport: self.transport() });
         if let Some(opening) = self.opening.take() {
@@ -163,13 +161,6 @@ impl Core {
                 Some(opening.call),
                 Ok(reply.unwrap_or_else(|| Self::synthetic(Channel::HANDSHAKE, None))),
             );
-        }
-    }
-
-    fn tell_gap(&mut self) {
-        let channels = self.subscriptions.established();
-        if !channels.is_empty() {
-            self.event(Event::GapPossible { channels });
         }
     }
 
@@ -213,7 +204,10 @@ impl Core {
             return Next::Nothing;
         }
         match outcome {
-            Ok(()) => self.schedule_connect(Some(Duration::ZERO), now),
+            Ok(()) => {
+                let pause = self.pause_after_relapses();
+                self.schedule_connect(Some(pause), now)
+            }
             Err(text) if self.opening.is_some() => Next::Terminate(CloseReason::NoCredentials(text)),
             Err(text) => {
                 let failure =
@@ -234,8 +228,8 @@ impl Core {
             return Next::Nothing;
         }
         if self.connect.trial.is_some() {
-            if self.window.batch().is_none() && !failure.is_before_sending() {
-                self.tell_gap();
+            if !failure.is_before_sending() {
+                self.response_missed();
             }
             return self.end_trial(now);
         }
@@ -288,7 +282,6 @@ impl Core {
             self.state == State::Connected && self.connect.proven.is_some() && self.connect.held_turns == 0;
         if let Some(better) = self.transports.better(now).filter(|_| settled) {
             self.connect.trial = Some(self.transport());
-            self.connect.proven = None;
             self.transports.switch(better);
         }
     }
@@ -296,7 +289,6 @@ impl Core {
     /// The better transport does not work yet: back to the one that does.
     fn end_trial(&mut self, now: Time) -> Next {
         self.abandon_trial(now);
-        self.connect.proven = Some(now);
         self.schedule_connect(self.interval(), now)
     }
 

@@ -252,14 +252,23 @@ impl Core {
         self.transports.current()
     }
 
-    /// Sends on a lane, with the session's id on each message.
-    pub(super) fn send(&mut self, lane: Lane, exchange: ExchangeId, mut messages: Vec<Message>) {
+    /// Sends on a lane of the current transport, with the session's id on each message.
+    pub(super) fn send(&mut self, lane: Lane, exchange: ExchangeId, messages: Vec<Message>) {
+        self.send_over(self.transport(), lane, exchange, messages);
+    }
+
+    pub(super) fn send_over(
+        &mut self,
+        transport: ConnectionType,
+        lane: Lane,
+        exchange: ExchangeId,
+        mut messages: Vec<Message>,
+    ) {
         if let Some(client_id) = &self.client_id {
             for message in &mut messages {
                 message.fields_mut().client_id = Some(client_id.clone());
             }
         }
-        let transport = self.transport();
         self.emit(Output::Send(Transmit { exchange, transport, lane, messages }));
     }
 
@@ -385,8 +394,11 @@ impl Core {
             }
         }
         for channel in self.subscriptions.remote() {
-            let waiting = self.subscriptions.entry(&channel).map(|entry| std::mem::take(&mut entry.waiting));
-            for (call, _) in waiting.unwrap_or_default() {
+            let Some(entry) = self.subscriptions.entry(&channel) else { continue };
+            let waiting = std::mem::take(&mut entry.waiting);
+            // A wish that is said to have failed is none that outlives the session.
+            entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
+            for (call, _) in waiting {
                 self.resolve(Some(call), Err(closed()));
             }
         }

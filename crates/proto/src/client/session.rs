@@ -521,6 +521,9 @@ impl Session {
         if matches!(core.connect.stage, ConnectStage::Sent(sent) if sent.exchange == exchange) {
             return core.connect_failed(failure, now);
         }
+        if !failure.is_before_sending() {
+            core.response_missed();
+        }
         let ids = core.requests.of_exchange(exchange);
         core.fail_requests(&ids, &failure, now);
         core.rest_lane(now);
@@ -545,7 +548,10 @@ impl Session {
             return Next::Nothing;
         }
         if core.connect.trial.is_none() {
-            let sent = core.requests.sent();
+            // What went out over HTTP before a change of transports is not on this socket.
+            let elsewhere = core.lane.busy.map(|busy| core.requests.of_exchange(busy)).unwrap_or_default();
+            let mut sent = core.requests.sent();
+            sent.retain(|id| !elsewhere.contains(id));
             core.fail_requests(&sent, failure, now);
         }
         match self.core.state {
@@ -590,8 +596,11 @@ impl Session {
     fn cut(&mut self, why: &str, graceful: bool, now: Time) {
         let core = &mut self.core;
         let failure = Failure::new(FailureKind::Lost, why);
-        core.connect.gap |=
-            core.window.batch().is_none() && matches!(core.connect.stage, ConnectStage::Sent(_));
+        // Over a WebSocket events come at any time; over HTTP they ride on replies.
+        let awaited = core.transport().is_duplex()
+            || matches!(core.connect.stage, ConnectStage::Sent(_))
+            || core.lane.busy.is_some();
+        core.connect.gap |= core.window.batch().is_none() && awaited;
         core.abandon_connect();
         core.abandon_trial(now);
         if core.transport().is_duplex() {
@@ -651,12 +660,13 @@ impl Session {
             Ok(()) if renewed && core.transport().is_duplex() => match core.state {
                 State::Handshaking => core.emit(Output::CloseWebSocket { graceful: true }),
                 State::Connecting | State::Connected | State::Unconnected => {
-                    let at = match core.connect.stage {
+                    let planned = match core.connect.stage {
                         ConnectStage::Waiting(at) => at,
                         _ => now,
                     };
                     self.cut("the WebSocket is reopened with new credentials", true, now);
-                    self.core.connect.stage = ConnectStage::Waiting(at);
+                    let pause = self.core.pause_after_relapses();
+                    self.core.connect.stage = ConnectStage::Waiting(planned.max(now + pause));
                 }
                 State::Disconnecting | State::Disconnected => {}
             },

@@ -68,7 +68,37 @@ pub struct Config {
     /// The transports that are offered. Default: WebSocket and long-polling.
     pub transports: Vec<ConnectionType>,
     /// The seed of session ids. Whoever knows it can guess them: it must be random in production.
-    pub seed: [u8; 32],
+    pub seed: Seed,
+}
+
+/// The seed of session ids, which `Debug` does not tell.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Seed([u8; 32]);
+
+impl From<[u8; 32]> for Seed {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl std::ops::Deref for Seed {
+    type Target = [u8; 32];
+
+    fn deref(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Seed {
+    fn deref_mut(&mut self) -> &mut [u8; 32] {
+        &mut self.0
+    }
+}
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seed(…)")
+    }
 }
 
 /// What happens to a message for a session whose queue is full.
@@ -127,7 +157,18 @@ impl Default for Config {
             broadcast_to_publisher: true,
             broadcast_ext: vec!["binary".to_owned()],
             transports: vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
-            seed: [0; 32],
+            seed: Seed::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_does_not_tell_the_seed() {
+        let config = Config { seed: [211; 32].into(), ..Config::default() };
+        assert!(!format!("{config:?}").contains("211"));
     }
 }

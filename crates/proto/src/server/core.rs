@@ -91,7 +91,7 @@ pub(super) enum Reply {
 impl Core {
     pub(super) fn new(config: Config, policy: Box<dyn Policy>) -> Self {
         Self {
-            random: ChaCha12Rng::from_seed(config.seed),
+            random: ChaCha12Rng::from_seed(*config.seed),
             config,
             policy,
             sessions: HashMap::new(),
@@ -232,6 +232,11 @@ impl Core {
             self.lazy.remove(&(due, key));
         }
         taken
+    }
+
+    /// Takes what a session was never sent, because it ends.
+    pub(super) fn take_rest(&mut self, key: SessionKey) -> Vec<Encoded> {
+        self.sessions.get_mut(&key).map(|session| session.queue.take_rest()).unwrap_or_default()
     }
 
     /// Takes the connect that a session holds, with all that is noted of it.

@@ -76,16 +76,15 @@ impl Core {
     /// Ends a session and tells its client not to come back: at once if there is a way to it, else when it connects.
     pub(super) fn dismiss(&mut self, key: SessionKey, because: RemovedBecause, now: Time) {
         let Some(session) = self.sessions.get(&key) else { return };
-        let (id, socket, connect_only) = (session.id.clone(), session.socket, session.connect_only);
+        let (id, socket) = (session.id.clone(), session.socket);
         let farewell = Encoded::new(&farewell());
-        let told = self.resume_for_good(key, Some(farewell.clone()), now)
-            || socket.is_some_and(|link| {
-                // Events out of turn would count as the wrong ones where they are acknowledged.
-                let mut messages = if connect_only { Vec::new() } else { self.take_events(key).messages };
-                messages.push(farewell);
-                self.emit(Output::Push { link, messages: Encoded::join(&messages) });
-                true
-            });
+        let mut told = self.resume_for_good(key, Some(farewell.clone()), now);
+        if let Some(link) = socket.filter(|_| !told) {
+            let mut messages = self.take_rest(key);
+            messages.push(farewell);
+            self.emit(Output::Push { link, messages: Encoded::join(&messages) });
+            told = true;
+        }
         let until = now
             + self.sessions.get(&key).map(|session| session.interval).unwrap_or_default()
             + self.config.max_interval;
@@ -112,7 +111,9 @@ impl Core {
     /// The server goes down: everybody is told to handshake again.
     pub(super) fn shutdown(&mut self, now: Time) {
         self.down = true;
-        let keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
+        // In the order in which they began, so that a run can be repeated.
+        let mut keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
+        keys.sort_unstable();
         for key in keys {
             if let Some(mut held) = self.take_held(key) {
                 let taken = self.take_events(key);

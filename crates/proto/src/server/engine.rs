@@ -3,7 +3,7 @@
 use super::channels::SessionKey;
 use super::config::Config;
 use super::contract::{Input, LinkId, LinkKind, Output, RemovedBecause};
-use super::core::{Core, LinkFacts, Turn};
+use super::core::{Core, LinkFacts, Reply, Turn};
 use super::policy::Policy;
 use super::replies::{granted, invalid, refused, rehandshake, unknown_session};
 use crate::channel::Channel;
@@ -182,8 +182,11 @@ impl Core {
     }
 
     fn disconnect(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {
+        if !self.resume_for_good(key, None, turn.now) {
+            // There will be no connect to take them along.
+            turn.replies.extend(self.take_rest(key).into_iter().map(Reply::Ready));
+        }
         self.answer(turn, message, granted(message));
-        self.resume_for_good(key, None, turn.now);
         turn.ended.push(key);
     }
 }

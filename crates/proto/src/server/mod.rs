@@ -18,7 +18,7 @@ mod replies;
 mod session;
 mod subscribing;
 
-pub use config::{Activity, Config, Overflow};
+pub use config::{Activity, Config, Overflow, Seed};
 pub use contract::{Input, LinkId, LinkKind, Output, RemovedBecause, ServiceCall, ServiceToken};
 pub use engine::Engine;
 pub use policy::{AllowAll, Denial, Policy};

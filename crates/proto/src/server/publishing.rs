@@ -97,8 +97,64 @@ impl Core {
         message.fields_mut().successful = Some(answer.is_ok());
         match answer {
             Ok(data) => message.set_data(Some(data)),
-            Err(error) => message.fields_mut().error = Some(error),
+            Err(error) => {
+                // With data, as the reference's failures are: a reply without is that to the publish, which CometD's
+                // Java client has had by now over WebSocket, and drops.
+                message.set_data(Data::encode(&error.to_string()).ok());
+                message.fields_mut().error = Some(error);
+            }
         }
         self.send(&token.session, &message, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::config::Config;
+    use super::super::contract::{Input, LinkId, LinkKind};
+    use super::super::engine::Engine;
+    use super::super::policy::AllowAll;
+    use super::*;
+    use crate::codec::Decoder;
+
+    /// Sends a message over a socket; returns what comes back over it, and the calls of services.
+    fn exchange(engine: &mut Engine, input: Input) -> (Vec<Value>, Vec<ServiceCall>) {
+        engine.handle(input, Time::ZERO);
+        let (mut frames, mut calls) = (Vec::new(), Vec::new());
+        while let Some(output) = engine.poll_output() {
+            match output {
+                Output::Push { messages, .. } => {
+                    frames.extend(serde_json::from_slice::<Vec<Value>>(&messages).unwrap());
+                }
+                Output::Service(call) => calls.push(call),
+                _ => {}
+            }
+        }
+        (frames, calls)
+    }
+
+    fn received(message: &Value) -> Input {
+        let messages = Decoder::new().decode(&json!([message]).to_string().into()).unwrap().messages;
+        Input::Received { link: LinkId(1), kind: LinkKind::WebSocket, messages }
+    }
+
+    #[test]
+    fn the_failure_of_a_service_has_data_so_that_it_is_no_second_reply_to_the_publish() {
+        let mut engine = Engine::new(Config::default(), Box::new(AllowAll));
+        let shake = json!({"channel": "/meta/handshake", "id": "1", "version": "1.0",
+            "supportedConnectionTypes": ["websocket"]});
+        let (frames, _) = exchange(&mut engine, received(&shake));
+        let call =
+            json!({"channel": "/service/fail", "id": "2", "clientId": frames[0]["clientId"], "data": 1});
+        let (frames, calls) = exchange(&mut engine, received(&call));
+        assert_eq!(frames, [json!({"channel": "/service/fail", "id": "2", "successful": true})]);
+        let error = BayeuxError::new(500, "", "failed");
+        let answer = Input::Answer { token: calls[0].token.clone(), answer: Err(error) };
+        let (frames, _) = exchange(&mut engine, answer);
+        let expected = json!({"channel": "/service/fail", "id": "2", "successful": false,
+            "error": "500::failed", "data": "500::failed"});
+        assert_eq!(frames, [expected]);
     }
 }

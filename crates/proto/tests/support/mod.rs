@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 mod sent;
+mod world;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 pub(crate) use bayeux_proto::ConnectionType::{LongPolling, WebSocket};
 pub(crate) use sent::Sent;
+pub(crate) use world::World;
 
 pub(crate) const INBOX: SinkId = SinkId::INBOX;
 pub(crate) const BOTH: [ConnectionType; 2] = [WebSocket, LongPolling];
@@ -544,5 +546,23 @@ impl Harness {
         self.in_flight.retain(|other| other.exchange != sent.exchange);
         let message = self.decode(&json!([sent.message()]).to_string()).remove(0);
         self.input(Input::Vetoed { message: Box::new(message), reason: reason.to_owned() });
+    }
+}
+
+/// For tests that choose what happens by chance.
+impl Harness {
+    /// The batches that are not answered yet, oldest first.
+    pub(crate) fn in_flight(&self) -> &[Sent] {
+        &self.in_flight
+    }
+
+    /// Whether frames of the server can come.
+    pub(crate) fn has_socket(&self) -> bool {
+        self.in_flight.iter().any(|sent| sent.transport == WebSocket)
+    }
+
+    /// Takes what was sent as seen.
+    pub(crate) fn overlook(&mut self) -> usize {
+        self.sent.drain(..).count()
     }
 }
