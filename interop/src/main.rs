@@ -1,52 +1,77 @@
-//! Runs the client against servers that others wrote. `interop/run` installs them and calls this with their names.
+//! Our client with every server, and our server with every client: installs them, runs them, and writes a table.
+//! `interop/run` calls this; see `interop/README.md`.
 
-mod peer;
+mod cell;
+mod driven;
+mod guard;
+mod install;
+mod known;
+mod networks;
+mod options;
+mod ours;
+mod outcome;
+mod pair;
+mod peers;
+mod process;
+mod report;
+mod run;
 mod scenarios;
+mod server;
+mod table;
+mod tap;
+mod user;
+mod wire;
 
-use bayeux::ConnectionType;
+use std::process::ExitCode;
 
-use crate::peer::Peer;
+use crate::options::Options;
+use crate::outcome::Outcome;
 
 #[tokio::main]
-async fn main() -> std::process::ExitCode {
-    let (mut passed, mut failed) = (0, 0);
-    let mut rows = Vec::new();
-    for name in std::env::args().skip(1) {
-        match Peer::start(&name).await {
-            Ok(peer) => rows.extend(try_peer(&peer, &mut passed, &mut failed).await),
-            Err(error) => {
-                println!("{name}: {error}");
-                failed += 1;
-            }
+async fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|arg| arg == "serve") {
+        return told(ours::serve(&args[1..]).await.map(|()| true));
+    }
+    if args.first().is_some_and(|arg| arg == "guard") {
+        return told(guard::run(&args[1..]).await.map(|()| true));
+    }
+    let options = match Options::parse(&args) {
+        Ok(Some(options)) => options,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("interop/run: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    tokio::select! {
+        outcome = run::run(&options) => told(outcome),
+        // Dropping what runs closes the input of all processes, and they end with it.
+        () = interrupted() => {
+            eprintln!("interrupted");
+            ExitCode::from(130)
         }
     }
-    println!("\n| peer | transport | {} |", scenarios::NAMES.join(" | "));
-    println!("|---|---|{}", "---|".repeat(scenarios::NAMES.len()));
-    rows.iter().for_each(|row| println!("{row}"));
-    println!("\n{passed} passed, {failed} failed");
-    if failed == 0 && passed > 0 { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
 }
 
-/// The rows of one peer in the table.
-async fn try_peer(peer: &Peer, passed: &mut u32, failed: &mut u32) -> Vec<String> {
-    let mut rows = Vec::new();
-    for transport in [ConnectionType::WebSocket, ConnectionType::LongPolling] {
-        let mut cells = Vec::new();
-        for name in scenarios::NAMES {
-            cells.push(match scenarios::run(name, peer, transport).await {
-                None => "-",
-                Some(Ok(())) => {
-                    *passed += 1;
-                    "pass"
-                }
-                Some(Err(error)) => {
-                    println!("{} over {transport}, {name}: {error}", peer.name);
-                    *failed += 1;
-                    "FAIL"
-                }
-            });
+fn told(outcome: Outcome<bool>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
         }
-        rows.push(format!("| {} | {transport} | {} |", peer.name, cells.join(" | ")));
     }
-    rows
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated.recv() => {}
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
 }

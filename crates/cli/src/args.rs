@@ -71,10 +71,10 @@ pub(crate) struct Serve {
     #[arg(long, default_value_t = 8080)]
     pub(crate) port: u16,
     /// How long a connect is held.
-    #[arg(long, value_parser = duration, default_value = "30s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     pub(crate) timeout: Duration,
     /// How long a session is kept that does not connect.
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub(crate) max_interval: Duration,
     /// Log what happens to standard error; twice for more.
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -259,7 +259,11 @@ pub(crate) struct Connection {
 pub(crate) struct Patience(pub(crate) Option<Duration>);
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 500ms, 10s or 2m"))
+    /// More than anybody waits, and less than a clock can count.
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    let time =
+        humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 500ms, 10s or 2m"))?;
+    if time > CENTURY { Err("that is more than a century".to_owned()) } else { Ok(time) }
 }
 
 fn patience(text: &str) -> Result<Patience, String> {

@@ -8,9 +8,17 @@ use crate::payload;
 
 /// What a line asks for.
 #[derive(Debug)]
+pub(crate) enum Asked {
+    Command(Command),
+    /// To end the session when all that was asked before is done.
+    Close,
+}
+
+/// Something to be done, with an outcome.
+#[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) verb: Verb,
-    /// `null` when the line had none.
+    /// `None` when the line had none.
     pub(crate) data: Option<Box<RawValue>>,
     /// Whatever the program gave; the outcome repeats it.
     pub(crate) tag: Option<Box<RawValue>>,
@@ -23,7 +31,6 @@ pub(crate) enum Verb {
     Unsubscribe(String),
     Publish(String),
     Request(String),
-    Close,
 }
 
 /// A line that is no command.
@@ -56,18 +63,13 @@ impl Command {
     pub(crate) fn subscription(&self) -> Option<&str> {
         match &self.verb {
             Verb::Subscribe(channel) | Verb::Unsubscribe(channel) => Some(channel),
-            Verb::Publish(_) | Verb::Request(_) | Verb::Close => None,
+            Verb::Publish(_) | Verb::Request(_) => None,
         }
-    }
-
-    /// Whether it is about a subscription to one of these channels.
-    pub(crate) fn channel_is_in(&self, channels: &[String]) -> bool {
-        self.subscription().is_some_and(|channel| channels.iter().any(|busy| busy == channel))
     }
 }
 
 /// Reads a line.
-pub(crate) fn parse(line: &str) -> Result<Command, Misunderstood> {
+pub(crate) fn parse(line: &str) -> Result<Asked, Misunderstood> {
     const VERBS: &str = "a command is an object with one of subscribe, unsubscribe, publish, request, close";
     let wrong = |text: String| {
         let tag = serde_json::from_str(line).ok().and_then(|Tagged { tag }| tag);
@@ -86,16 +88,21 @@ pub(crate) fn parse(line: &str) -> Result<Command, Misunderstood> {
         fields.unsubscribe.map(Verb::Unsubscribe),
         fields.publish.map(Verb::Publish),
         fields.request.map(Verb::Request),
-        fields.close.filter(|close| *close).map(|_| Verb::Close),
     ];
     let mut given = verbs.into_iter().flatten();
+    let wants_close = fields.close == Some(true);
     match (given.next(), given.next()) {
-        (Some(Verb::Subscribe(_) | Verb::Unsubscribe(_) | Verb::Close), None) if fields.data.is_some() => {
-            Err(wrong("only publish and request take data".to_owned()))
-        }
-        (Some(verb), None) => Ok(Command { verb, data: fields.data, tag: fields.tag }),
-        (None, _) => Err(wrong(VERBS.to_owned())),
+        (None, _) if wants_close && fields.data.is_none() => Ok(Asked::Close),
+        (None, _) if !wants_close => Err(wrong(VERBS.to_owned())),
+        (Some(_), None) if wants_close => Err(wrong(format!("it has more than one verb; {VERBS}"))),
         (Some(_), Some(_)) => Err(wrong(format!("it has more than one verb; {VERBS}"))),
+        (Some(verb @ (Verb::Publish(_) | Verb::Request(_))), None) => {
+            Ok(Asked::Command(Command { verb, data: fields.data, tag: fields.tag }))
+        }
+        (Some(verb), None) if fields.data.is_none() => {
+            Ok(Asked::Command(Command { verb, data: None, tag: fields.tag }))
+        }
+        _ => Err(wrong("only publish and request take data".to_owned())),
     }
 }
 
@@ -106,7 +113,7 @@ mod tests {
     #[test]
     fn a_command_keeps_its_data_and_tag_as_they_are() {
         let line = r#"{"publish": "/a", "data": {"n": 1.10}, "tag": [ 7 ]}"#;
-        let command = parse(line).unwrap();
+        let Asked::Command(command) = parse(line).unwrap() else { panic!("it does not close") };
         assert!(matches!(command.verb, Verb::Publish(channel) if channel == "/a"));
         assert_eq!(command.data.unwrap().get(), r#"{"n": 1.10}"#);
         assert_eq!(command.tag.unwrap().get(), "[ 7 ]");
@@ -122,6 +129,8 @@ mod tests {
             (r#"{"shout": "/a"}"#, "unknown field `shout`"),
             (r#"{"publish": "/a", "request": "/service/b"}"#, "it has more than one verb"),
             (r#"{"close": false}"#, "a command is an object"),
+            (r#"{"close": true, "publish": "/a"}"#, "it has more than one verb"),
+            (r#"{"close": true, "data": 1}"#, "only publish and request take data"),
             (r#"{"subscribe": "/a", "data": 1}"#, "only publish and request take data"),
         ] {
             let wrong = parse(line).unwrap_err();

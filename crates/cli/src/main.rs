@@ -9,6 +9,7 @@ mod input;
 mod inspect;
 mod interrupt;
 mod json;
+mod line;
 mod narrator;
 mod output;
 mod payload;
@@ -20,6 +21,7 @@ mod screen;
 mod serve;
 mod session;
 mod subscribe;
+mod under_way;
 
 use std::io::Write;
 

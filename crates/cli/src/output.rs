@@ -17,6 +17,30 @@ pub(crate) fn print_event(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Waits until whoever reads standard output has gone, which a write would otherwise tell only when the next message
+/// comes. Waits for ever where that cannot be known.
+pub(crate) async fn reader_gone() {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let (gone, told) = tokio::sync::oneshot::channel();
+        // The thread may wait for as long as the program runs; nobody waits for it.
+        std::thread::spawn(move || {
+            let stdout = io::stdout();
+            // Nothing is asked for: that the other end has gone is always told.
+            let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+            while poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
+            if watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+                let _ = gone.send(());
+            }
+        });
+        if told.await.is_ok() {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
 /// Tells why a command fails.
 pub(crate) fn error(text: &str) {
     labelled(AnsiColor::Red.on_default().bold(), "error:", text);

@@ -7,7 +7,7 @@ use bayeux_server::Server;
 use crate::args::Serve;
 use crate::demo::Demo;
 use crate::failure::Failure;
-use crate::interrupt::interrupted;
+use crate::interrupt::Interruptions;
 use crate::{output, session};
 
 pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
@@ -24,12 +24,13 @@ pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
         .bind((options.host.as_str(), options.port))
         .await
         .map_err(|error| cannot_listen(options, &error))?;
+    let mut interruptions = Interruptions::new();
     output::print(running.url())?;
     output::note("CometD over WebSocket and long-polling, with the chat demo; ^C ends it.");
-    interrupted().await;
+    interruptions.next().await;
     tokio::select! {
         () = running.shutdown() => Ok(()),
-        code = interrupted() => Err(Failure::Interrupted(code)),
+        code = interruptions.next() => Err(Failure::Interrupted(code)),
     }
 }
 

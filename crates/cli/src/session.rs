@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::Connection;
 use crate::failure::Failure;
-use crate::interrupt::interrupted;
+use crate::interrupt::{Interruptions, interrupted};
 use crate::narrator::Narrator;
 use crate::{output, report};
 
@@ -38,12 +38,16 @@ pub(crate) async fn guard(
     client: &Client,
     work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
+    let mut interruptions = Interruptions::new();
     let outcome = tokio::select! {
         outcome = work => outcome,
-        code = interrupted() => Err(Failure::Interrupted(code)),
+        code = interruptions.next() => Err(Failure::Interrupted(code)),
     };
-    close(client).await?;
-    outcome
+    tokio::select! {
+        // The client is closed in any case.
+        _ = client.close() => outcome,
+        code = interruptions.next() => Err(Failure::Interrupted(code)),
+    }
 }
 
 /// Closes in good order, or not when the user interrupts.

@@ -1,6 +1,7 @@
 //! `bayeux subscribe`
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use bayeux::Client;
 
@@ -12,12 +13,11 @@ use crate::{output, report, session};
 pub(crate) async fn run(options: Subscribe) -> Result<(), Failure> {
     session::run(&options.url, &options.connection, async |client| {
         subscribe(client, &options).await?;
-        match options.time {
-            None => print_messages(client, &options).await,
-            // The time is over: that is what was asked for.
-            Some(time) => {
-                tokio::time::timeout(time, print_messages(client, &options)).await.unwrap_or(Ok(()))
-            }
+        tokio::select! {
+            outcome = print_messages(client, &options) => outcome,
+            // That is what was asked for.
+            () = over(options.time) => Ok(()),
+            () = output::reader_gone() => Err(Failure::ClosedPipe),
         }
     })
     .await
@@ -39,6 +39,14 @@ async fn subscribe(client: &Client, options: &Subscribe) -> Result<(), Failure> 
         ));
     }
     Ok(())
+}
+
+/// Waits for that time, or for ever.
+async fn over(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn print_messages(client: &Client, options: &Subscribe) -> Result<(), Failure> {

@@ -1,30 +1,21 @@
-//! The client: the handle with the verbs.
+//! The client: the handle, and the verbs that open and close. Those that send and receive stand above it.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bayeux_proto::client::{CallError, CallId, CallResult, CloseReason, Operation, SinkId, State};
-use bayeux_proto::ext::binary::Binary;
-use bayeux_proto::{Channel, ConnectionType, InvalidChannel, Message};
-use futures_core::Stream;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use bayeux_proto::{ConnectionType, Message};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
-use crate::batch::Batch;
 use crate::driver::{Driver, Parts};
 use crate::error::{Cause, Error};
 use crate::events::Events;
-use crate::operation::{encode, parse};
-use crate::queue::{Capacity, Overflow, Queue};
+use crate::queue::Capacity;
 use crate::receiver::Receiver;
 use crate::shared::{Command, Shared};
 use crate::snapshot::SessionSnapshot;
-use crate::stream::Subscription;
 
 /// How many wishes of handles may wait for the driver.
 const COMMANDS: usize = 1024;
@@ -38,21 +29,21 @@ const COMMANDS: usize = 1024;
 /// The client keeps itself connected. It re-handshakes when the server forgets it, restores its subscriptions before
 /// it says that it is connected again, and tells all that happens as [`events`](Client::events).
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     /// The queues of streams that this handle makes.
-    stream: Capacity,
+    pub(crate) stream: Capacity,
     /// This handle's place in the inbox when it is used as a `Stream`.
-    receiver: Receiver,
+    pub(crate) receiver: Receiver,
 }
 
-struct Inner {
-    parts: Parts,
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
     url: Url,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// The way to the driver; there is none before the first `open`.
     driver: Mutex<Option<mpsc::Sender<Command>>>,
     last_call: AtomicU64,
-    last_sink: AtomicU64,
+    pub(crate) last_sink: AtomicU64,
 }
 
 impl Client {
@@ -185,288 +176,6 @@ impl Client {
         outcome
     }
 
-    /// Receives the messages of a channel, or of all that a pattern (`/chat/*`, `/chat/**`) matches, in the inbox.
-    /// Subscribing twice is the same as once. A service channel needs no word of the server's.
-    ///
-    /// # Errors
-    /// When the name is none, when the server refuses, or when it does not answer in time.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the subscription as it comes; [`unsubscribe`](Client::unsubscribe) takes it back.
-    pub async fn subscribe<C>(&self, channel: C) -> Result<(), Error>
-    where
-        C: TryInto<Channel, Error: Into<InvalidChannel>>,
-    {
-        let channel = parse(channel, "subscribe")?;
-        let operation = Operation::Subscribe { channel: channel.clone(), sink: SinkId::INBOX };
-        self.call(operation)
-            .await
-            .map(drop)
-            .map_err(|cause| Error::new(format!("subscribe to {channel}"), cause))
-    }
-
-    /// Receives the messages of a channel no more.
-    ///
-    /// # Errors
-    /// When there is no such subscription, or the server does not confirm; it is gone in any case.
-    ///
-    /// # Cancel safety
-    /// Dropping the future does not stop the unsubscription.
-    pub async fn unsubscribe<C>(&self, channel: C) -> Result<(), Error>
-    where
-        C: TryInto<Channel, Error: Into<InvalidChannel>>,
-    {
-        let channel = parse(channel, "unsubscribe")?;
-        let operation = Operation::Unsubscribe { channel: channel.clone(), sink: SinkId::INBOX };
-        self.call(operation)
-            .await
-            .map(drop)
-            .map_err(|cause| Error::new(format!("unsubscribe from {channel}"), cause))
-    }
-
-    /// The current subscriptions, of the inbox and of streams, in the order of their names.
-    pub fn subscriptions(&self) -> Vec<Channel> {
-        self.inner.shared.subscriptions().to_vec()
-    }
-
-    /// Sends `data` to a broadcast or service channel and returns the server's reply.
-    ///
-    /// Calls keep their order: what is published first arrives first. While the connection is being restored they
-    /// wait, up to the request timeout.
-    ///
-    /// # Errors
-    /// When the channel cannot be published to, when `data` is no JSON or too large, when the server refuses
-    /// ([`Error::code`] tells why), or when the connection breaks or no reply comes in time; then
-    /// [`Error::is_fate_unknown`] tells whether the server may have it all the same.
-    ///
-    /// # Cancel safety
-    /// Dropping the future takes a message back that was not sent yet.
-    pub async fn publish<C, T>(&self, channel: C, data: &T) -> Result<Message, Error>
-    where
-        C: TryInto<Channel, Error: Into<InvalidChannel>>,
-        T: Serialize + ?Sized,
-    {
-        let channel = parse(channel, "publish")?;
-        let data = encode(data, "publish")?;
-        let operation = Operation::Publish { channel: channel.clone(), data };
-        self.call(operation).await.map_err(|cause| Error::new(format!("publish to {channel}"), cause))
-    }
-
-    /// Sends bytes to a broadcast or service channel, as CometD's binary extension does: in Z85, which takes a quarter
-    /// more than the bytes. Receivers take them out with [`Binary::read`](crate::Binary::read), or with
-    /// [`binaries`](Client::binaries).
-    ///
-    /// # Errors
-    /// As [`publish`](Client::publish).
-    ///
-    /// # Cancel safety
-    /// As [`publish`](Client::publish).
-    pub async fn publish_binary<C>(&self, channel: C, bytes: impl Into<Binary>) -> Result<Message, Error>
-    where
-        C: TryInto<Channel, Error: Into<InvalidChannel>>,
-    {
-        let channel = parse(channel, "publish")?;
-        let operation = Operation::PublishBinary { channel: channel.clone(), binary: bytes.into() };
-        self.call(operation).await.map_err(|cause| Error::new(format!("publish to {channel}"), cause))
-    }
-
-    /// Sends `data` to a service channel and returns the service's answer (CometD's remote call): the message with
-    /// data that carries the id of this one.
-    ///
-    /// # Errors
-    /// As [`publish`](Client::publish); and when the channel is no service channel, or the answer does not fit `T`.
-    ///
-    /// # Cancel safety
-    /// As [`publish`](Client::publish).
-    pub async fn request<T>(
-        &self,
-        channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
-        data: &(impl Serialize + ?Sized),
-    ) -> Result<T, Error>
-    where
-        T: DeserializeOwned,
-    {
-        let channel = parse(channel, "request")?;
-        let data = encode(data, "request")?;
-        let operation = Operation::Request { channel: channel.clone(), data, timeout: None };
-        let failed = |cause| Error::new(format!("request to {channel}"), cause);
-        let answer = self.call(operation).await.map_err(failed)?;
-        answer
-            .data()
-            .decode()
-            .map_err(|error| failed(Cause::Decode(format!("the answer does not fit: {error}"))))
-    }
-
-    /// Sends several messages in one payload, which the server handles in order. The outcomes are in the order of
-    /// the calls in `build`.
-    ///
-    /// ```no_run
-    /// # async fn example(client: bayeux::Client) -> Result<(), bayeux::Error> {
-    /// let outcomes = client
-    ///     .batch(|batch| {
-    ///         batch.publish("/a", &1)?;
-    ///         batch.publish("/b", &2)
-    ///     })
-    ///     .await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// When `build` fails; then nothing is sent. Each message has its own outcome.
-    ///
-    /// # Cancel safety
-    /// As [`publish`](Client::publish).
-    pub async fn batch(
-        &self,
-        build: impl FnOnce(&mut Batch) -> Result<(), Error>,
-    ) -> Result<Vec<Result<Message, Error>>, Error> {
-        let mut batch = Batch::default();
-        build(&mut batch)?;
-        let mut calls = Vec::new();
-        let mut waits = Vec::new();
-        for (operation, name) in batch.operations {
-            let (reply, wait) = oneshot::channel();
-            let call = self.new_call();
-            calls.push((call, operation, reply));
-            waits.push((call, name, wait));
-        }
-        let driver = self.driver().ok_or_else(|| Error::new("batch", not_open()))?;
-        let mut forget = Forget { driver: &driver, calls: waits.iter().map(|(call, ..)| *call).collect() };
-        send(&driver, Command::Batch(calls)).await.map_err(|cause| Error::new("batch", cause))?;
-        let mut outcomes = Vec::new();
-        for (call, name, wait) in waits {
-            let outcome = answer(wait.await);
-            forget.calls.retain(|waiting| *waiting != call);
-            outcomes.push(outcome.map_err(|cause| Error::new(name, cause)));
-        }
-        Ok(outcomes)
-    }
-
-    /// Receives the messages of a channel or pattern as a stream with a bounded queue of its own, each payload
-    /// decoded to `T` in the task that reads the stream. They do not go to the inbox. Dropping the stream
-    /// unsubscribes.
-    ///
-    /// # Errors
-    /// As [`subscribe`](Client::subscribe).
-    ///
-    /// # Cancel safety
-    /// Dropping the future takes the subscription back.
-    pub async fn stream<T: DeserializeOwned>(
-        &self,
-        channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
-    ) -> Result<Subscription<T>, Error> {
-        self.attach(parse(channel, "stream")?, |message| {
-            let decoded = message.data().decode();
-            decoded.map_err(|error| {
-                let what = format!("message on {}", message.channel());
-                Error::new(what, Cause::Decode(format!("the payload does not fit: {error}")))
-            })
-        })
-        .await
-    }
-
-    /// As [`stream`](Client::stream), but with whole messages, which name their channel and keep their payload raw.
-    ///
-    /// # Errors
-    /// As [`subscribe`](Client::subscribe).
-    ///
-    /// # Cancel safety
-    /// Dropping the future takes the subscription back.
-    pub async fn messages(
-        &self,
-        channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
-    ) -> Result<Subscription<Message>, Error> {
-        self.attach(parse(channel, "stream")?, Ok).await
-    }
-
-    /// As [`stream`](Client::stream), of bytes that others send with [`publish_binary`](Client::publish_binary) or
-    /// CometD's binary extension. A message that is not such is one `Err` item.
-    ///
-    /// # Errors
-    /// As [`subscribe`](Client::subscribe).
-    ///
-    /// # Cancel safety
-    /// Dropping the future takes the subscription back.
-    pub async fn binaries(
-        &self,
-        channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
-    ) -> Result<Subscription<Binary>, Error> {
-        self.attach(parse(channel, "stream")?, |message| {
-            let failed = |text| Error::new(format!("message on {}", message.channel()), Cause::Decode(text));
-            match Binary::read(&message) {
-                Some(binary) => binary.map_err(|error| failed(error.to_string())),
-                None => Err(failed("the message is not marked as binary".to_owned())),
-            }
-        })
-        .await
-    }
-
-    /// A handle of the same client whose streams have queues for that many messages, with that policy when they are
-    /// full, in place of those of [`Builder::stream_queue`](crate::Builder::stream_queue).
-    ///
-    /// ```no_run
-    /// # async fn example(client: bayeux::Client) -> Result<(), bayeux::Error> {
-    /// use bayeux::Overflow;
-    ///
-    /// let orders = client.with_stream_queue(100, Overflow::Pause).stream::<u64>("/orders").await?;
-    /// # Ok(()) }
-    /// ```
-    #[must_use]
-    pub fn with_stream_queue(&self, messages: usize, overflow: Overflow) -> Self {
-        let stream = Capacity { messages: messages.max(1), overflow, ..self.stream };
-        Self { stream, ..self.clone() }
-    }
-
-    async fn attach<T>(
-        &self,
-        channel: Channel,
-        decode: fn(Message) -> Result<T, Error>,
-    ) -> Result<Subscription<T>, Error> {
-        let failed = |cause| Error::new(format!("subscribe to {channel}"), cause);
-        let driver = self.driver().ok_or_else(|| failed(not_open()))?;
-        let sink = SinkId(self.inner.last_sink.fetch_add(1, Ordering::Relaxed) + 1);
-        let queue = Arc::new(Queue::new(self.stream, Arc::clone(&self.inner.shared.roomy)));
-        send(&driver, Command::Attach(sink, channel.clone(), Arc::clone(&queue))).await.map_err(failed)?;
-        let receiver = Receiver::new(
-            queue,
-            self.inner.parts.patience,
-            self.inner.parts.session.endpoint.as_str().into(),
-        );
-        // From here on a drop detaches.
-        let subscription = Subscription::new(channel.clone(), sink, receiver, driver, decode);
-        self.call(Operation::Subscribe { channel: channel.clone(), sink }).await.map_err(failed)?;
-        Ok(subscription)
-    }
-
-    /// The next message of the inbox; waits until there is one.
-    ///
-    /// # Errors
-    /// When the connection stays lost for [`Builder::connection_timeout`](crate::Builder::connection_timeout) (a timeout: the client goes on trying, and
-    /// so may the caller), when a subscription could not be restored (it is tried again), when the server closed the
-    /// session, or when the client is closed and the inbox is empty.
-    ///
-    /// # Cancel safety
-    /// No message is lost when the future is dropped.
-    pub async fn receive(&self) -> Result<Message, Error> {
-        let mut receiver = self.receiver.fresh();
-        std::future::poll_fn(|cx| receiver.poll_receive(cx)).await
-    }
-
-    /// As [`receive`](Client::receive), but `None` once the client is closed and the inbox is empty. When the server
-    /// closed the session, that is told once as an error before.
-    ///
-    /// # Cancel safety
-    /// No message is lost when the future is dropped.
-    pub async fn next(&self) -> Option<Result<Message, Error>> {
-        let mut receiver = self.receiver.fresh();
-        std::future::poll_fn(|cx| receiver.poll_item(cx)).await
-    }
-
-    /// How many messages wait in the inbox.
-    pub fn pending_count(&self) -> usize {
-        self.inner.shared.inbox.len()
-    }
-
     /// Where the connection stands.
     pub fn state(&self) -> State {
         self.inner.shared.status.borrow().state
@@ -521,11 +230,11 @@ impl Client {
         &self.inner.url
     }
 
-    fn new_call(&self) -> CallId {
+    pub(crate) fn new_call(&self) -> CallId {
         CallId(self.inner.last_call.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    fn driver(&self) -> Option<mpsc::Sender<Command>> {
+    pub(crate) fn driver(&self) -> Option<mpsc::Sender<Command>> {
         self.inner.driver.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -543,7 +252,7 @@ impl Client {
         }
     }
 
-    async fn call(&self, operation: Operation) -> Result<Message, Cause> {
+    pub(crate) async fn call(&self, operation: Operation) -> Result<Message, Cause> {
         let driver = match operation {
             Operation::Open | Operation::Resume(_) => self.start(),
             _ => self.driver().ok_or_else(not_open)?,
@@ -559,9 +268,9 @@ impl Client {
 }
 
 /// Tells the driver of callers that wait no more.
-struct Forget<'a> {
-    driver: &'a mpsc::Sender<Command>,
-    calls: Vec<CallId>,
+pub(crate) struct Forget<'a> {
+    pub(crate) driver: &'a mpsc::Sender<Command>,
+    pub(crate) calls: Vec<CallId>,
 }
 
 impl Drop for Forget<'_> {
@@ -573,7 +282,7 @@ impl Drop for Forget<'_> {
     }
 }
 
-async fn send(driver: &mpsc::Sender<Command>, command: Command) -> Result<(), Cause> {
+pub(crate) async fn send(driver: &mpsc::Sender<Command>, command: Command) -> Result<(), Cause> {
     // With room there is nothing to wait for: what is asked for first is then first in the queue, whatever the runtime
     // thinks of the task's share of time.
     match driver.try_send(command) {
@@ -583,25 +292,17 @@ async fn send(driver: &mpsc::Sender<Command>, command: Command) -> Result<(), Ca
     }
 }
 
-fn answer(outcome: Result<CallResult, oneshot::error::RecvError>) -> Result<Message, Cause> {
+pub(crate) fn answer(outcome: Result<CallResult, oneshot::error::RecvError>) -> Result<Message, Cause> {
     outcome.map_err(|_| not_open())?.map_err(Cause::Call)
 }
 
-fn not_open() -> Cause {
+pub(crate) fn not_open() -> Cause {
     Cause::Call(CallError::Closed(CloseReason::NotOpen))
 }
 
 impl Clone for Client {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), stream: self.stream, receiver: self.receiver.fresh() }
-    }
-}
-
-impl Stream for Client {
-    type Item = Result<Message, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_item(cx)
     }
 }
 

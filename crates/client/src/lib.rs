@@ -56,6 +56,8 @@ mod extension;
 mod operation;
 mod queue;
 mod receiver;
+mod receiving;
+mod sending;
 mod shared;
 mod snapshot;
 mod stream;

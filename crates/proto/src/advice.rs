@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// What to do after a connect ended (Bayeux specification, section 5.1).
@@ -83,8 +82,8 @@ impl Advice {
     }
 
     /// Reads an advice object; a field of a wrong type counts as absent, and so does anything but an object.
-    pub(crate) fn from_raw(raw: &RawValue) -> Option<Self> {
-        let fields: Map<String, Value> = serde_json::from_str(raw.get()).ok()?;
+    pub(crate) fn from_json(json: &str) -> Option<Self> {
+        let fields: Map<String, Value> = serde_json::from_str(json).ok()?;
         let millis = |name: &str| fields.get(name).and_then(number);
         let span = |name: &str| millis(name).filter(|ms| *ms >= 0.0).map(duration);
         Some(Self {
@@ -139,7 +138,9 @@ fn number(value: &Value) -> Option<f64> {
 /// A century is for ever; more would only overflow somewhere.
 fn duration(ms: f64) -> Duration {
     const CENTURY_MS: f64 = 100.0 * 365.25 * 86_400_000.0;
-    Duration::from_secs_f64(ms.min(CENTURY_MS) / 1000.0)
+    let ms = ms.min(CENTURY_MS);
+    // Whole milliseconds are exact, so that what is written is what was read.
+    Duration::from_millis(ms.trunc() as u64) + Duration::from_secs_f64(ms.fract() / 1000.0)
 }
 
 #[cfg(test)]
@@ -147,7 +148,7 @@ mod tests {
     use super::*;
 
     fn advice(json: &str) -> Option<Advice> {
-        Advice::from_raw(&RawValue::from_string(json.to_owned()).unwrap())
+        Advice::from_json(json)
     }
 
     #[test]
@@ -163,6 +164,15 @@ mod tests {
         assert_eq!(advice(r#"{"timeout":-5,"interval":{},"reconnect":7}"#), Some(Advice::default()));
         assert_eq!(advice(r#"{"reconnect":"perhaps"}"#).unwrap().reconnect, Some(Reconnect::None));
         assert_eq!(advice("[]"), None);
+    }
+
+    #[test]
+    fn whole_milliseconds_are_exact_however_many() {
+        for ms in [0, 1, 1001, 3_000_000_000_003, 3_155_759_999_999] {
+            let read = advice(&format!(r#"{{"timeout":{ms}}}"#)).unwrap();
+            assert_eq!(read.timeout, Some(Duration::from_millis(ms)));
+            assert_eq!(read.to_json()["timeout"], ms);
+        }
     }
 
     #[test]

@@ -36,12 +36,18 @@ impl Data {
 
     /// Takes a view of `body`, which `raw` was parsed from; a small value does not keep a large body alive.
     pub(crate) fn view(body: &Bytes, raw: &RawValue) -> Self {
+        let raw = raw.get();
+        Self::part(body, raw.as_ptr() as usize - body.as_ptr() as usize, raw.len())
+    }
+
+    /// The same for the value that stands at `start` in the body.
+    pub(crate) fn part(body: &Bytes, start: usize, size: usize) -> Self {
         const PINS_TOO_MUCH: usize = 256 * 1024;
-        let raw = raw.get().as_bytes();
-        if body.len() > PINS_TOO_MUCH && raw.len() < body.len() / 64 {
-            Self(Bytes::copy_from_slice(raw))
+        let range = start..start + size;
+        if body.len() > PINS_TOO_MUCH && size < body.len() / 64 {
+            Self(Bytes::copy_from_slice(&body[range]))
         } else {
-            Self(body.slice_ref(raw))
+            Self(body.slice(range))
         }
     }
 

@@ -319,14 +319,7 @@ fn opening_takes_no_longer_than_it_may() {
     settings.retry_open = true;
     let mut it = Harness::new(settings);
     let open = it.open();
-    let begun = it.now();
-    while it.is_pending(open) {
-        if it.http_requests() > 0 {
-            it.cut(FailureKind::Unreachable);
-        }
-        it.jump();
-    }
-    assert_eq!(it.now().since(begun), secs(30));
+    assert_eq!(it.fail_until_resolved(open, FailureKind::Unreachable), secs(30));
     assert!(matches!(it.err(open), CallError::Closed(CloseReason::OpenTimeout { last: Some(_), .. })));
     it.elapse(secs(600));
     it.nothing_sent();
@@ -338,4 +331,39 @@ fn open_is_refused_while_open() {
     let again = it.open();
     assert_eq!(it.err(again), &CallError::AlreadyOpen);
     assert_eq!(it.state(), State::Connected);
+}
+
+#[test]
+fn bug_b12_a_server_that_speaks_only_websocket_is_enough() {
+    let mut it = Harness::over(WebSocket);
+    it.handshake_extra = json!({"supportedConnectionTypes": ["websocket"]});
+    let it = it.opened();
+    assert_eq!(it.held().transport, WebSocket);
+    assert_eq!(it.http_requests(), 0);
+}
+
+#[test]
+fn bug_b08_a_refusal_without_channel_refuses_the_handshake_that_it_came_in_answer_to() {
+    let mut it = Harness::over(LongPolling);
+    let open = it.open();
+    let handshake = it.take();
+    it.respond(&handshake, json!([{"error": "400::bad", "successful": false}]));
+    assert_eq!(it.err(open).server_error().unwrap().code(), Some(400));
+}
+
+#[test]
+fn an_upgrade_that_was_refused_is_not_tried_again_at_once() {
+    let mut settings = config(&BOTH);
+    settings.retry_open = true;
+    let mut it = Harness::new(settings);
+    let open = it.open();
+    let refused = it.take();
+    it.fail(&refused, FailureKind::UpgradeRefused { status: 404 });
+    let second = it.take();
+    it.fail(&second, FailureKind::Http { status: 503 });
+    let (third, _) = it.wait_for("/meta/handshake");
+    assert_eq!(third.transport, LongPolling);
+    it.serve_one(&third);
+    it.serve();
+    it.ok(open);
 }

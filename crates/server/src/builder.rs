@@ -4,11 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux_proto::server::{AllowAll, Config, Engine, Policy};
-use bayeux_proto::{Channel, Data, InvalidChannel};
+use bayeux_proto::server::{Activity, AllowAll, Config, Engine, Overflow, Policy};
+use bayeux_proto::{Channel, ConnectionType, Data, InvalidChannel};
 
 use crate::handlers::{Handlers, Request, ServiceError};
 use crate::hub::Hub;
+use crate::options::Options;
 use crate::server::Server;
 
 /// Makes a [`Server`]. The defaults are CometD's where it has any.
@@ -17,7 +18,7 @@ pub struct Builder {
     config: Config,
     policy: Box<dyn Policy>,
     handlers: Handlers,
-    max_message_size: usize,
+    options: Options,
 }
 
 impl Server {
@@ -27,40 +28,100 @@ impl Server {
             config: Config::default(),
             policy: Box::new(AllowAll),
             handlers: Handlers::default(),
-            max_message_size: 1024 * 1024,
+            options: Options::default(),
         }
     }
 }
 
 impl Builder {
-    /// How long a connect is held that has nothing to deliver. Default: 30 s.
+    /// How long a connect is held that has nothing to deliver; clients learn it and wait longer than that. Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.config.timeout = timeout;
         self
     }
 
-    /// How long clients are asked to wait between connects. Default: none.
+    /// How long clients are asked to wait between connects. Default: none, so that nothing is late.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.config.interval = interval;
         self
     }
 
-    /// How long a session is kept, beyond the interval, that does not connect. Default: 10 s.
+    /// How long a session is kept, beyond the interval, that does not connect. What happens meanwhile waits for its client.
+    /// Default: 10 s.
     pub fn max_interval(mut self, max_interval: Duration) -> Self {
         self.config.max_interval = max_interval;
         self
     }
 
-    /// The largest request body or frame, in bytes. Default: 1 MiB, so that nobody can fill the memory with one.
-    pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.max_message_size = bytes;
+    /// Whether clients are told [`max_interval`](Self::max_interval), so that they know when it is no use to connect any
+    /// more. Default: false.
+    pub fn handshake_reconnect(mut self, tell: bool) -> Self {
+        self.config.handshake_reconnect = tell;
         self
     }
 
-    /// How many messages wait for a session that does not fetch them; then the oldest go, and
-    /// [`SessionEvent::Dropped`](crate::SessionEvent::Dropped) tells. Default: 10,000.
+    /// Whether the acknowledge extension is granted to clients that offer it: what is lost on the way is sent again, for
+    /// the price of a round trip between batches. Default: true.
+    pub fn acknowledgements(mut self, grant: bool) -> Self {
+        self.config.acknowledgements = grant;
+        self
+    }
+
+    /// Whether the timesync extension is answered, which tells clients this machine's clock. Default: true.
+    pub fn timesync(mut self, answer: bool) -> Self {
+        self.options.timesync = answer;
+        self
+    }
+
+    /// Whether what [`Policy::welcome`] says comes with the handshake reply, and not after it. Not all clients know of
+    /// that. Default: false.
+    pub fn messages_during_handshake(mut self, allow: bool) -> Self {
+        self.config.messages_during_handshake = allow;
+        self
+    }
+
+    /// Whether events wait for a connect, even if there is a socket to push them to or another reply to go with. With the
+    /// acknowledge extension they always do. Default: false.
+    pub fn connect_delivery_only(mut self, only: bool) -> Self {
+        self.config.connect_delivery_only = only;
+        self
+    }
+
+    /// The largest request body or frame, in bytes. Default: 1 MiB, so that nobody can fill the memory with one.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.options.max_message_size = bytes;
+        self
+    }
+
+    /// How many messages one request or frame may have. Default: 10,000, because each is answered.
+    pub fn max_batch(mut self, messages: usize) -> Self {
+        self.config.max_batch = messages;
+        self
+    }
+
+    /// How many messages wait for a session that does not fetch them; see [`overflow`](Self::overflow). Default: 10,000.
     pub fn max_queue(mut self, messages: usize) -> Self {
         self.config.max_queue = messages.max(1);
+        self
+    }
+
+    /// How many bytes these may have. Default: 16 MiB.
+    pub fn max_queue_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_queue_bytes = bytes;
+        self
+    }
+
+    /// What happens to messages beyond; what is lost is told by [`SessionEvent::Dropped`](crate::SessionEvent::Dropped).
+    /// Default: the oldest go.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.config.overflow = overflow;
+        self
+    }
+
+    /// How many bytes of events go into one response or frame, as long as there is more than one. Default: 512 KiB,
+    /// because CometD's clients take no more than 1 MiB at once.
+    pub fn max_reply_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_reply_bytes = bytes;
         self
     }
 
@@ -70,9 +131,135 @@ impl Builder {
         self
     }
 
+    /// How many subscriptions a session may have. Default: 10,000.
+    pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
+        self.config.max_subscriptions = subscriptions;
+        self
+    }
+
+    /// How many WebSockets may be open; an upgrade beyond is refused. [`Server::bind`] accepts as many connections besides,
+    /// then waits for one to end. Default: 100,000.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.options.max_connections = connections;
+        self
+    }
+
+    /// How many calls of services may run at once; a call beyond is answered with `503::too_many_calls`. Default: 10,000.
+    pub fn max_service_calls(mut self, calls: usize) -> Self {
+        self.options.max_service_calls = calls;
+        self
+    }
+
+    /// How many connects are held at once for one browser, because browsers make only few connections to one server; its
+    /// other windows poll. `None` is no limit, 0 holds none. Default: 1.
+    pub fn max_sessions_per_browser(mut self, sessions: Option<usize>) -> Self {
+        self.config.max_sessions_per_browser = sessions;
+        self
+    }
+
+    /// The same for browsers that speak HTTP/2, where all requests share one connection. Default: no limit.
+    pub fn http2_max_sessions_per_browser(mut self, sessions: Option<usize>) -> Self {
+        self.config.http2_max_sessions_per_browser = sessions;
+        self
+    }
+
+    /// How often those poll; zero refuses them. Default: 2 s.
+    pub fn multi_session_interval(mut self, interval: Duration) -> Self {
+        self.config.multi_session_interval = interval;
+        self
+    }
+
+    /// Whether a session that began over HTTP may be used without its `BAYEUX_BROWSER` cookie. Default: false, so that a
+    /// client id alone is no use to a thief. Clients that keep no cookies need it.
+    pub fn trust_client_session(mut self, trust: bool) -> Self {
+        self.config.trust_client_session = trust;
+        self
+    }
+
+    /// Whether a socket must handshake before anything else. Then a session ends with its socket. Default: false.
+    pub fn require_handshake_per_connection(mut self, require: bool) -> Self {
+        self.config.require_handshake_per_connection = require;
+        self
+    }
+
+    /// The HTTP status, from 400 on, for a held connect whose place another connect of the session takes. Default: 500.
+    pub fn duplicate_connect_status(mut self, status: u16) -> Self {
+        self.config.duplicate_connect_status = status.clamp(400, 599);
+        self
+    }
+
+    /// After how long without activity a session is ended, although it connects. It is looked at with each connect.
+    /// Default: never.
+    pub fn max_inactivity(mut self, longest: Option<Duration>) -> Self {
+        self.config.max_inactivity = longest;
+        self
+    }
+
+    /// Whose activity counts for that. Default: the client's.
+    pub fn activity(mut self, activity: Activity) -> Self {
+        self.config.activity = activity;
+        self
+    }
+
+    /// How long a socket may be silent before it is closed, which must be longer than
+    /// [`timeout`](Self::timeout) and [`interval`](Self::interval) together. Default: 5 min.
+    pub fn socket_idle_timeout(mut self, longest: Duration) -> Self {
+        self.options.socket_idle_timeout = longest;
+        self
+    }
+
+    /// How long a request body may take to arrive. Default: 30 s.
+    pub fn body_timeout(mut self, longest: Duration) -> Self {
+        self.options.body_timeout = longest;
+        self
+    }
+
     /// Whether whoever publishes and subscribes gets its own messages. Default: true.
     pub fn broadcast_to_publisher(mut self, broadcast: bool) -> Self {
         self.config.broadcast_to_publisher = broadcast;
+        self
+    }
+
+    /// The keys of the `ext` of a published message that its receivers get to see. Others stay with the server, because
+    /// they may be credentials. Default: `binary`, which marks binary payloads.
+    pub fn broadcast_ext<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.config.broadcast_ext = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The transports that are offered and taken, best first. Default: WebSocket and long-polling. Callback-polling is
+    /// not spoken and left out.
+    pub fn transports(mut self, transports: impl IntoIterator<Item = ConnectionType>) -> Self {
+        let spoken = [ConnectionType::WebSocket, ConnectionType::LongPolling];
+        let transports: Vec<_> = transports.into_iter().filter(|kind| spoken.contains(kind)).collect();
+        self.options.websocket = transports.contains(&ConnectionType::WebSocket);
+        self.options.long_polling = transports.contains(&ConnectionType::LongPolling);
+        self.config.transports = transports;
+        self
+    }
+
+    /// The origins whose pages may open a WebSocket, such as `https://example.com`; others get 403, and who names no
+    /// origin is no browser. Default: any, as browsers' rules for other requests do not hold for sockets. For those
+    /// requests put a CORS layer around the service.
+    pub fn origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        self.options.origins = Some(origins.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Makes the messages of a channel or pattern lazy: they go with the next message that is not, or alone after
+    /// `within` at the latest. May be called several times; the shortest time that matches holds. Default: none is.
+    ///
+    /// # Panics
+    /// When the name is none: that is a mistake in the program.
+    #[allow(clippy::panic)]
+    pub fn lazy<C>(mut self, channel: C, within: Duration) -> Self
+    where
+        C: TryInto<Channel, Error: Into<InvalidChannel>>,
+    {
+        match channel.try_into().map_err(Into::into) {
+            Ok(channel) => self.config.lazy_channels.push((channel, within)),
+            Err(error) => panic!("{error}"),
+        }
         self
     }
 
@@ -108,9 +295,9 @@ impl Builder {
     /// Outside of a tokio runtime: the server keeps time with a task of its own.
     pub fn build(self) -> Server {
         let mut config = self.config;
-        config.seed = random_seed();
+        config.seed = random_seed().into();
         let engine = Engine::new(config, self.policy);
-        let hub = Hub::new(engine, self.handlers, self.max_message_size);
+        let hub = Hub::new(engine, self.handlers, self.options);
         tokio::spawn(Hub::keep_time(Arc::downgrade(&hub)));
         Server::new(hub)
     }
@@ -131,7 +318,7 @@ impl std::fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("config", &self.config)
             .field("services", &self.handlers)
-            .field("max_message_size", &self.max_message_size)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bayeux_proto::server::ServiceCall;
 use bayeux_proto::{BayeuxError, Channel, ClientId, Data};
+use futures_util::FutureExt;
 
 /// A message that a client sent to a service channel.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct Request {
     pub channel: Channel,
     /// The payload.
     pub data: Data,
+    /// What came in `ext`, such as the mark of a binary payload.
+    pub ext: Option<Data>,
 }
 
 /// Why a service has no answer; the client gets it as the `error` of the reply.
@@ -52,20 +56,37 @@ impl Handlers {
         F: Fn(Request) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Option<Data>, ServiceError>> + Send + 'static,
     {
+        let handler = Arc::new(handler);
         let handler: Handler = Arc::new(move |request| {
-            let answer = handler(request);
-            Box::pin(async move { answer.await.map_err(|error| error.0) })
+            let handler = Arc::clone(&handler);
+            // All of the user's code runs in the task of the call, so that a panic there ends nothing else.
+            let answer = AssertUnwindSafe(async move { handler(request).await }).catch_unwind();
+            Box::pin(async move {
+                match answer.await {
+                    Ok(answer) => answer.map_err(|error| error.0),
+                    Err(_) => Err(BayeuxError::new(500, "", "the service failed")),
+                }
+            })
         });
         self.0.insert(channel, handler);
     }
 
-    /// Starts the handler of a call: that of the channel itself, else of the closest pattern.
+    /// The answer of the handler of a call, to be awaited: that of the channel itself, else of the closest pattern.
     pub(crate) fn start(&self, call: &ServiceCall) -> Option<Pin<Box<dyn Future<Output = Answer> + Send>>> {
         let handler = call.channel.matching_names().find_map(|name| self.0.get(&*name))?;
-        let request =
-            Request { session: call.session.clone(), channel: call.channel.clone(), data: call.data.clone() };
+        let request = Request {
+            session: call.session.clone(),
+            channel: call.channel.clone(),
+            data: call.data.clone(),
+            ext: call.ext.clone(),
+        };
         Some(handler(request))
     }
+}
+
+/// What a client is told when too many calls are being served.
+pub(crate) fn busy() -> BayeuxError {
+    BayeuxError::new(503, "", "too_many_calls")
 }
 
 impl fmt::Debug for Handlers {

@@ -11,10 +11,10 @@ use bayeux_proto::codec::Decoder;
 use bayeux_proto::server::{Input, LinkId, LinkKind};
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_TYPE, COOKIE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
-    SET_COOKIE, UPGRADE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use tower::Service;
@@ -60,11 +60,11 @@ async fn respond<B>(hub: Arc<Hub>, request: Request<B>) -> Response<ResponseBody
 where
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
-    if is_upgrade(request.headers()) {
+    if hub.options.websocket && is_upgrade(request.headers()) {
         return upgrade(hub, request);
     }
     match *request.method() {
-        Method::POST => long_polling(hub, request).await,
+        Method::POST if hub.options.long_polling => long_polling(hub, request).await,
         Method::OPTIONS => plain(StatusCode::OK, ""),
         _ => plain(
             StatusCode::BAD_REQUEST,
@@ -77,8 +77,17 @@ async fn long_polling<B>(hub: Arc<Hub>, request: Request<B>) -> Response<Respons
 where
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
-    let has_cookie = has_browser_cookie(request.headers());
-    let body = match Limited::new(request.into_body(), hub.max_message_size).collect().await {
+    let browser = browser_cookie(request.headers());
+    let multiplexed = request.version() == Version::HTTP_2;
+    if request.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        // A small body that grows when it is unpacked is a way to fill the memory.
+        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not taken");
+    }
+    let body = Limited::new(request.into_body(), hub.options.max_message_size).collect();
+    let Ok(body) = tokio::time::timeout(hub.options.body_timeout, body).await else {
+        return plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+    };
+    let body = match body {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
@@ -93,15 +102,16 @@ where
     let link = hub.new_link();
     let waiting = Waiting { hub: &hub, link };
     let input = Input::Received { link, kind: LinkKind::Http, messages: batch.messages };
-    let response = hub.request(link, input).await;
+    let opened = Input::LinkOpened { link, browser, multiplexed };
+    let response = hub.request(link, opened, input).await;
     std::mem::drop(waiting);
     match response {
-        Ok(hub::Response::Messages { body, handshaken }) => {
+        Ok(hub::Response::Messages { body, cookie }) => {
             let mut response = Response::new(Full::new(body));
             let json = HeaderValue::from_static("application/json;charset=UTF-8");
             response.headers_mut().insert(CONTENT_TYPE, json);
-            if handshaken && !has_cookie {
-                response.headers_mut().insert(SET_COOKIE, browser_cookie());
+            if let Some(cookie) = cookie.and_then(|id| set_browser_cookie(&id)) {
+                response.headers_mut().insert(SET_COOKIE, cookie);
             }
             response
         }
@@ -140,6 +150,9 @@ where
     B: Send + 'static,
 {
     let headers = request.headers();
+    if !is_allowed_origin(&hub, headers) {
+        return plain(StatusCode::FORBIDDEN, "pages of this origin may not open a socket");
+    }
     let Some(key) = headers.get(SEC_WEBSOCKET_KEY).cloned().filter(|_| request.method() == Method::GET)
     else {
         return plain(StatusCode::BAD_REQUEST, "a WebSocket upgrade needs GET and a Sec-WebSocket-Key");
@@ -149,9 +162,12 @@ where
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return response;
     }
+    let Some(place) = hub.socket(browser_cookie(headers)) else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "too many sockets are open");
+    };
     tokio::spawn(async move {
         match hyper::upgrade::on(request).await {
-            Ok(io) => socket::serve(hub, TokioIo::new(io)).await,
+            Ok(io) => socket::serve(hub, place, TokioIo::new(io)).await,
             Err(error) => tracing::debug!(%error, "the WebSocket upgrade failed"),
         }
     });
@@ -162,6 +178,16 @@ where
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept_key(&key));
     response
+}
+
+/// Browsers say where a page is from, and send its cookies to any server; other clients say nothing.
+fn is_allowed_origin(hub: &Hub, headers: &HeaderMap) -> bool {
+    match (&hub.options.origins, headers.get(ORIGIN)) {
+        (Some(allowed), Some(origin)) => {
+            allowed.iter().any(|allowed| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes()))
+        }
+        _ => true,
+    }
 }
 
 /// RFC 6455, section 4.2.2.
@@ -176,18 +202,20 @@ fn accept_key(key: &HeaderValue) -> HeaderValue {
 
 const BROWSER: &str = "BAYEUX_BROWSER";
 
-fn has_browser_cookie(headers: &HeaderMap) -> bool {
-    headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).any(|cookies| {
-        cookies.split(';').any(|pair| pair.trim().split_once('=').is_some_and(|(name, _)| name == BROWSER))
-    })
+/// The cookie by which load balancers keep a client on its server, and the server a session with its browser.
+fn browser_cookie(headers: &HeaderMap) -> Option<Arc<str>> {
+    /// Ours have 16 characters; more than this is nobody's.
+    const LONGEST: usize = 256;
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, value)| *name == BROWSER && !value.is_empty() && value.len() <= LONGEST)
+        .map(|(_, value)| value.into())
 }
 
-/// The cookie by which load balancers keep a client on its server. Sessions are found by their secret id alone, so
-/// its value need not be one.
-fn browser_cookie() -> HeaderValue {
-    let id: String = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
-    HeaderValue::from_str(&format!("{BROWSER}={}; Path=/; HttpOnly", id.to_ascii_lowercase()))
-        .unwrap_or(HeaderValue::from_static(""))
+fn set_browser_cookie(id: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("{BROWSER}={id}; Path=/; HttpOnly")).ok()
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<ResponseBody> {

@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use bayeux_proto::server::{Engine, Input, LinkId, Output, RemovedBecause, ServiceCall};
-use bayeux_proto::{Channel, ClientId, Time, codec};
+use bayeux_proto::{Channel, ClientId, Time};
 use bytes::Bytes;
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::handlers::Handlers;
+use crate::handlers::{Handlers, busy};
+use crate::options::Options;
 
 /// How many session events wait for a listener that is busy.
 const EVENTS: usize = 1024;
@@ -55,7 +57,7 @@ impl SessionEvents {
 /// What an HTTP request is answered with.
 #[derive(Debug)]
 pub(crate) enum Response {
-    Messages { body: Bytes, handshaken: bool },
+    Messages { body: Bytes, cookie: Option<Arc<str>> },
     Reject { status: u16, reason: &'static str },
 }
 
@@ -66,11 +68,63 @@ pub(crate) enum Frame {
     Close(u16, &'static str),
 }
 
+impl Frame {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(body) => body.len(),
+            Self::Close(..) => 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Link {
     Request(oneshot::Sender<Response>),
-    /// Dropping the second half ends a socket that does not keep up.
-    Socket(mpsc::Sender<Frame>, #[allow(dead_code)] oneshot::Sender<()>),
+    Socket(Outgoing),
+}
+
+/// The way to a socket. Dropping it ends the socket.
+#[derive(Debug)]
+struct Outgoing {
+    frames: mpsc::Sender<Frame>,
+    backlog: Arc<Backlog>,
+    _alive: oneshot::Sender<()>,
+}
+
+/// How many bytes wait for a client to read them.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog(AtomicUsize);
+
+impl Backlog {
+    /// So many bytes may wait; a client that falls further behind is dropped, and its session's queue goes on collecting.
+    const MOST: usize = 8 * 1024 * 1024;
+
+    fn add(&self, bytes: usize) -> bool {
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        before == 0 || before.saturating_add(bytes) <= Self::MOST
+    }
+
+    pub(crate) fn written(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A socket's end of the hub. The hub counts it until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) link: LinkId,
+    pub(crate) outgoing: mpsc::Receiver<Frame>,
+    pub(crate) backlog: Arc<Backlog>,
+    /// Resolves when the socket is to be dropped.
+    pub(crate) dropped: oneshot::Receiver<()>,
+    hub: Arc<Hub>,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.hub.gone(self.link);
+        self.hub.sockets.send_modify(|sockets| *sockets -= 1);
+    }
 }
 
 /// The one place where all connections of a server meet. The lock is held while the engine thinks, never while
@@ -84,7 +138,11 @@ pub(crate) struct Hub {
     /// Rung when the engine wants to be called earlier than before.
     timer: Notify,
     last_link: AtomicU64,
-    pub(crate) max_message_size: usize,
+    /// How many sockets are open.
+    sockets: watch::Sender<usize>,
+    /// A permit for each service call that may run.
+    calls: Arc<Semaphore>,
+    pub(crate) options: Options,
 }
 
 #[derive(Debug)]
@@ -94,7 +152,7 @@ struct State {
 }
 
 impl Hub {
-    pub(crate) fn new(engine: Engine, handlers: Handlers, max_message_size: usize) -> Arc<Self> {
+    pub(crate) fn new(engine: Engine, handlers: Handlers, options: Options) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State { engine, links: HashMap::new() }),
             handlers,
@@ -102,7 +160,9 @@ impl Hub {
             origin: Instant::now(),
             timer: Notify::new(),
             last_link: AtomicU64::new(0),
-            max_message_size,
+            sockets: watch::Sender::new(0),
+            calls: Arc::new(Semaphore::new(options.max_service_calls.min(Semaphore::MAX_PERMITS))),
+            options,
         })
     }
 
@@ -118,24 +178,57 @@ impl Hub {
         self.lock().engine.sessions()
     }
 
-    /// Hands a request in; the response comes when the engine has one.
-    pub(crate) fn request(self: &Arc<Self>, link: LinkId, input: Input) -> oneshot::Receiver<Response> {
+    /// Hands a request in, and before it what is known of its link; the response comes when the engine has one.
+    pub(crate) fn request(
+        self: &Arc<Self>,
+        link: LinkId,
+        opened: Input,
+        input: Input,
+    ) -> oneshot::Receiver<Response> {
         let (respond, response) = oneshot::channel();
         self.lock().links.insert(link, Link::Request(respond));
+        self.handle(opened);
         self.handle(input);
         response
     }
 
-    /// Registers a socket: its outgoing frames, and what ends when it is to be dropped.
-    pub(crate) fn socket(
-        &self,
-        link: LinkId,
-        bound: usize,
-    ) -> (mpsc::Receiver<Frame>, oneshot::Receiver<()>) {
-        let (frames, outgoing) = mpsc::channel(bound);
+    /// A place for a socket, unless there are too many.
+    pub(crate) fn socket(self: &Arc<Self>, browser: Option<Arc<str>>) -> Option<Socket> {
+        /// How many frames wait for a client that does not read.
+        const FRAMES: usize = 1024;
+        let most = self.options.max_connections;
+        let room = self.sockets.send_if_modified(|sockets| {
+            let room = *sockets < most;
+            *sockets += usize::from(room);
+            room
+        });
+        if !room {
+            return None;
+        }
+        let link = self.new_link();
+        let (frames, outgoing) = mpsc::channel(FRAMES);
         let (alive, dropped) = oneshot::channel();
-        self.lock().links.insert(link, Link::Socket(frames, alive));
-        (outgoing, dropped)
+        let backlog = Arc::<Backlog>::default();
+        let way = Outgoing { frames, backlog: Arc::clone(&backlog), _alive: alive };
+        self.lock().links.insert(link, Link::Socket(way));
+        self.handle(Input::LinkOpened { link, browser, multiplexed: false });
+        Some(Socket { link, outgoing, backlog, dropped, hub: Arc::clone(self) })
+    }
+
+    /// Waits until no socket is open.
+    pub(crate) async fn sockets_closed(&self) {
+        // The sender is ours, so it cannot be gone.
+        let _ = self.sockets.subscribe().wait_for(|sockets| *sockets == 0).await;
+    }
+
+    /// Tells everybody that the server goes down, those without a session among them.
+    pub(crate) fn shut_down(self: &Arc<Self>) {
+        self.handle(Input::Shutdown);
+        let state = self.lock();
+        for link in state.links.keys() {
+            // Who does not keep up is cut with the rest; who was told already hears it no second time.
+            let _ = state.push(*link, Frame::Close(1001, "the server is going down"));
+        }
     }
 
     /// Cuts every socket and leaves every waiting request without an answer.
@@ -178,8 +271,13 @@ impl Hub {
             tracing::debug!(channel = %call.channel, "nobody serves this channel");
             return;
         };
+        let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
+            tracing::warn!(channel = %call.channel, "too many service calls at once");
+            return self.handle(Input::Answer { token: call.token, answer: Err(busy()) });
+        };
         let hub = Arc::clone(self);
         tokio::spawn(async move {
+            let _permit = permit;
             let answer = match answer.await {
                 Ok(Some(data)) => Ok(data),
                 Ok(None) => return,
@@ -197,6 +295,10 @@ impl Hub {
             let Some(strong) = hub.upgrade() else { return };
             let wake = strong.lock().engine.poll_timeout().map(|at| strong.origin + at.since_origin());
             let wake = wake.unwrap_or_else(|| Instant::now() + IDLE).min(Instant::now() + IDLE);
+            // Clocks are set now and then; those who ask for the time shall get the right one.
+            if strong.options.timesync {
+                strong.tell_time();
+            }
             let rung: Pin<Box<_>> = Box::pin(async {
                 tokio::select! {
                     () = tokio::time::sleep_until(wake) => {}
@@ -205,6 +307,12 @@ impl Hub {
             });
             rung.await;
             strong.handle(Input::Timeout);
+        }
+    }
+
+    fn tell_time(self: &Arc<Self>) {
+        if let Ok(unix) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            self.handle(Input::WallClock(unix));
         }
     }
 
@@ -223,12 +331,12 @@ impl State {
         let mut broken = Vec::new();
         while let Some(output) = self.engine.poll_output() {
             let event = match output {
-                Output::Respond { link, messages, handshaken } => {
-                    self.respond(link, Response::Messages { body: codec::join(&messages), handshaken });
+                Output::Respond { link, messages, browser } => {
+                    self.respond(link, Response::Messages { body: messages, cookie: browser });
                     continue;
                 }
                 Output::Push { link, messages } => {
-                    if !self.push(link, Frame::Text(codec::join(&messages))) {
+                    if !self.push(link, Frame::Text(messages)) {
                         broken.push(link);
                     }
                     continue;
@@ -247,6 +355,14 @@ impl State {
                 }
                 Output::Service(call) => {
                     calls.push(call);
+                    continue;
+                }
+                Output::WrongBrowser(link) => {
+                    tracing::warn!(
+                        link = link.0,
+                        "402::session_unknown: a request came without the BAYEUX_BROWSER cookie of its session; \
+                         clients that keep no cookies need trust_client_session"
+                    );
                     continue;
                 }
                 Output::Added(session) => SessionEvent::Added(session),
@@ -276,8 +392,9 @@ impl State {
     /// Whether the socket had room, or is gone anyway.
     fn push(&self, link: LinkId, frame: Frame) -> bool {
         match self.links.get(&link) {
-            Some(Link::Socket(frames, _)) => {
-                !matches!(frames.try_send(frame), Err(mpsc::error::TrySendError::Full(_)))
+            Some(Link::Socket(way)) => {
+                way.backlog.add(frame.len())
+                    && !matches!(way.frames.try_send(frame), Err(mpsc::error::TrySendError::Full(_)))
             }
             _ => true,
         }

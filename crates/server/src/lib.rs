@@ -24,6 +24,7 @@ mod handlers;
 mod http_service;
 mod hub;
 mod listener;
+mod options;
 mod server;
 mod socket;
 
@@ -35,5 +36,7 @@ pub use hub::{SessionEvent, SessionEvents};
 pub use listener::Running;
 pub use server::Server;
 
-pub use bayeux_proto::server::{AllowAll, Denial, Policy, RemovedBecause};
-pub use bayeux_proto::{BayeuxError, Channel, ClientId, Data, InvalidChannel, Message};
+pub use bayeux_proto::server::{Activity, AllowAll, Denial, Overflow, Policy, RemovedBecause};
+pub use bayeux_proto::{
+    BayeuxError, Channel, ClientId, ConnectionType, Data, InvalidChannel, Message, Reconnect,
+};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -64,7 +64,11 @@ impl Running {
         self.server.shutdown();
         // The task may have ended by itself.
         let _ = self.stop.send(());
-        let _ = tokio::time::timeout(GRACE, &mut self.task).await;
+        let server = self.server.clone();
+        let done = async { tokio::join!(&mut self.task, server.sockets_closed()) };
+        if tokio::time::timeout(GRACE, done).await.is_err() {
+            tracing::debug!("some connections did not end in time and are cut");
+        }
     }
 }
 
@@ -76,11 +80,16 @@ impl Drop for Running {
 }
 
 async fn accept(server: Server, listener: TcpListener, mut stopped: watch::Receiver<()>) {
+    /// How long a client may take to send the head of a request.
+    const HEAD: Duration = Duration::from_secs(30);
+    /// After so long of silence a connection of HTTP/2 is asked whether it is alive.
+    const ALIVE: Duration = Duration::from_secs(60);
+    let most = server.max_connections();
     let graceful = GracefulShutdown::new();
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let stream = tokio::select! {
-            stream = listener.accept() => stream,
+            stream = listener.accept(), if connections.len() < most => stream,
             Some(_) = connections.join_next() => continue,
             _ = stopped.changed() => break,
         };
@@ -96,7 +105,9 @@ async fn accept(server: Server, listener: TcpListener, mut stopped: watch::Recei
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(ALIVE);
         let service = TowerToHyperService::new(server.service());
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);

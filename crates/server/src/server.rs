@@ -1,6 +1,7 @@
 //! The server: the application's handle.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bayeux_proto::server::Input;
 use bayeux_proto::{Channel, ClientId, Data, InvalidChannel};
@@ -42,6 +43,27 @@ impl Server {
         Ok(())
     }
 
+    /// Publishes what is in no hurry: it goes with the next message that is, or alone after `within` at the latest.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_lazily<C>(
+        &self,
+        channel: C,
+        data: &(impl Serialize + ?Sized),
+        within: Duration,
+    ) -> Result<(), PublishError>
+    where
+        C: TryInto<Channel, Error: Into<InvalidChannel>>,
+    {
+        let (channel, data) = message(channel, data)?;
+        if channel.is_wild() || channel.is_meta() {
+            return Err(PublishError::WrongChannel(channel));
+        }
+        self.hub.handle(Input::PublishLazily { channel, data, within });
+        Ok(())
+    }
+
     /// Sends to one session, whether it is subscribed or not. A session that is gone gets nothing.
     ///
     /// # Errors
@@ -75,6 +97,14 @@ impl Server {
         self.hub.events()
     }
 
+    pub(crate) fn max_connections(&self) -> usize {
+        self.hub.options.max_connections.max(1)
+    }
+
+    pub(crate) async fn sockets_closed(&self) {
+        self.hub.sockets_closed().await;
+    }
+
     pub(crate) fn cut(&self) {
         self.hub.cut();
     }
@@ -82,7 +112,7 @@ impl Server {
     /// Goes down in good order: held connects are answered, and all clients are told to handshake again, with this
     /// server's successor or another one. New requests are refused from now on.
     pub fn shutdown(&self) {
-        self.hub.handle(Input::Shutdown);
+        self.hub.shut_down();
     }
 }
 

@@ -7,8 +7,9 @@
 //! | [`FaultProxy`] | a network between a client and any server, which breaks on demand |
 //! | [`HttpProxy`], [`SocksProxy`] | the proxies of a company network |
 //! | [`Authority`] | certificates |
+//! | [`sim`] | both sessions and a network that fails, in virtual time, from one seed |
 //!
-//! All of them listen on a free port of the loopback interface, so that tests run in parallel, and end when they are
+//! All but the last listen on a free port of the loopback interface, so that tests run in parallel, and end when they are
 //! dropped. They panic when they cannot do their part: that ends the test.
 //!
 //! ```
@@ -22,12 +23,16 @@
 //! assert_eq!(client.receive().await?.data().as_str(), "\"hello\"");
 //!
 //! // The server comes back without a memory; the client restores its subscription.
+//! let mut events = client.events();
 //! server.restart().await;
+//! while !matches!(events.next().await, Some(bayeux::Event::Connected { .. })) {}
 //! client.publish("/news", "again").await?;
 //! assert_eq!(client.receive().await?.data().as_str(), "\"again\"");
 //! client.close().await
 //! # }
 //! ```
+
+pub mod sim;
 
 #[cfg(feature = "sockets")]
 mod peer;

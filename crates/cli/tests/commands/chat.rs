@@ -38,7 +38,7 @@ fn two_people_see_each_other_come_talk_and_leave() {
 
 #[test]
 fn who_vanishes_has_left_when_the_server_has_noticed() {
-    let server = Server::start();
+    let server = Server::with(&["--port", "0", "--max-interval", "500ms"]);
     let ann = chat(&server, "ann");
     assert_eq!(ann.line(), "here: ann");
     let mut bob = chat(&server, "bob");

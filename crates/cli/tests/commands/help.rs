@@ -74,5 +74,6 @@ fn a_value_that_cannot_be_is_told_with_what_can_be() {
     };
     assert!(subscribe("--transport", "sse").contains("[possible values: websocket, long-polling]"));
     assert!(subscribe("--for", "soon").contains("write it as 500ms, 10s or 2m"));
+    assert!(subscribe("--connection-timeout", "9000000000y").contains("that is more than a century"));
     assert!(subscribe("--count", "few").contains("invalid value 'few' for '--count <N>'"));
 }

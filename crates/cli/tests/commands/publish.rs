@@ -67,3 +67,21 @@ error: publish to /a/*: /a/* is a pattern; a message is published to one channel
 
 "#]]);
 }
+
+#[test]
+fn it_publishes_although_nobody_reads_the_reply() {
+    let server = Server::start();
+    let subscriber = Running::start(&["subscribe", &server.url, "/a", "--events"]);
+    subscriber.error_with("\"subscribed\"");
+    let mut command = crate::running::command();
+    let mut child = command
+        .args(["publish", &server.url, "/a", "1"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]));
+    assert_eq!(subscriber.line(), r#"{"channel":"/a","data":1}"#);
+}

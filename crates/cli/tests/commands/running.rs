@@ -93,6 +93,12 @@ impl Running {
         }
     }
 
+    /// As [`Running::say`], to a process that may have ended.
+    #[cfg(unix)]
+    pub(crate) fn try_to_say(&mut self, line: &str) {
+        let _ = writeln!(self.input.as_mut().expect("the input is open"), "{line}");
+    }
+
     pub(crate) fn say(&mut self, line: &str) {
         let input = self.input.as_mut().expect("the input is open");
         writeln!(input, "{line}").unwrap();
@@ -152,7 +158,11 @@ impl Server {
     }
 
     pub(crate) fn at(port: &str) -> Self {
-        let process = Running::start(&["serve", "--port", port]);
+        Self::with(&["--port", port])
+    }
+
+    pub(crate) fn with(options: &[&str]) -> Self {
+        let process = Running::start(&[&["serve"], options].concat());
         let url = process.line();
         Self { process, url }
     }

@@ -109,6 +109,7 @@ fn lines_that_arrive_leave_alone_what_is_being_typed() {
     ann.sees("here: ann");
     let mut bob = Running::start(&["chat", &server.url, "bob"]);
     ann.sees("bob has joined");
+    ann.sees("ann> ");
     ann.press("hel");
     ann.sees("hel");
     bob.say("news");
@@ -146,6 +147,8 @@ fn a_chat_that_is_told_to_end_gives_the_terminal_back() {
     let server = Server::start();
     let mut ann = Terminal::start(&["chat", &server.url, "ann"]);
     ann.sees("here: ann");
+    // The prompt that follows is the editor's.
+    ann.sees("ann> ");
     ann.press("half a li");
     ann.sees("half a li");
     assert!(!ann.is_as_it_was(), "the editor has it");

@@ -150,9 +150,10 @@ impl Core {
             self.resolve(Some(waiting), Err(CallError::NotSubscribed(channel.clone())));
         }
         let known_to_server = match removed.status {
-            // What still waits for its turn need not be sent at all.
+            // What still waits for its turn need not be sent at all, when nobody else wants it.
             Status::Pending(id)
-                if self.requests.get(id).is_some_and(|request| request.exchange.is_none()) =>
+                if removed.last
+                    && self.requests.get(id).is_some_and(|request| request.exchange.is_none()) =>
             {
                 self.requests.remove(id);
                 false
@@ -209,6 +210,8 @@ impl Core {
             exchange: None,
             again: false,
             accepted: false,
+            maybe_seen: false,
+            restores: false,
             stamp: Stamp::default(),
         }
     }
@@ -223,11 +226,16 @@ impl Core {
         self.requests.push_back(id, group, request);
     }
 
-    /// Asks a new session for all that is wanted, before anything else is sent.
+    /// Asks a new session for all that is wanted, before anything else is sent. What is asked for already only moves
+    /// to the front: the calls that wait for it have waited since then.
     pub(super) fn resubscribe(&mut self, now: Time) {
         let mut restored = Vec::new();
         for channel in self.subscriptions.remote() {
-            restored.push(self.subscribe_request(&channel, now));
+            let asked = match self.subscriptions.entry(&channel).map(|entry| entry.status) {
+                Some(Status::Pending(id)) => self.requests.remove(id).map(|request| (id, request)),
+                _ => None,
+            };
+            restored.push(asked.unwrap_or_else(|| self.subscribe_request(&channel, now)));
         }
         self.requests.push_front(restored);
     }
@@ -251,15 +259,35 @@ impl Core {
         (id, self.request(id, None, Kind::Subscribe(channel.clone()), message, None, now))
     }
 
-    /// Prepares the calls for a new session: what was asked of the old one about subscriptions is void.
+    /// Prepares the calls for a new session: what was asked of the old one about subscriptions is void, and what
+    /// somebody waits for is to be asked of the new one.
     pub(super) fn void_subscription_requests(&mut self) {
         for id in
             self.requests.ids(|request| matches!(request.kind, Kind::Subscribe(_) | Kind::Unsubscribe(_)))
         {
-            if let Some(request) = self.requests.remove(id)
-                && let Kind::Unsubscribe(channel) = &request.kind
-            {
-                self.resolve(request.call, Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(channel))));
+            let Some(request) = self.requests.remove(id) else { continue };
+            let exchange = request.exchange;
+            match &request.kind {
+                Kind::Unsubscribe(channel) => {
+                    self.resolve(request.call, Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(channel))));
+                }
+                Kind::Subscribe(channel) => {
+                    // With another id, because a late reply to the old request says nothing about the new session.
+                    let again = self.last_id + 1;
+                    let wanted = self
+                        .subscriptions
+                        .entry(channel)
+                        .filter(|entry| entry.status == Status::Pending(id) && !entry.waiting.is_empty());
+                    if let Some(entry) = wanted {
+                        entry.status = Status::Pending(again);
+                        let message = request.message.clone().with_id(self.new_id());
+                        self.requests.push_again(again, Request { message, ..request });
+                    }
+                }
+                Kind::Publish | Kind::Service | Kind::Disconnect => {}
+            }
+            if let Some(exchange) = exchange {
+                self.release(exchange);
             }
         }
     }
@@ -268,19 +296,27 @@ impl Core {
     pub(super) fn flush(&mut self, now: Time) {
         let open = matches!(self.state, State::Connecting | State::Connected | State::Disconnecting);
         let resting = self.lane.rest_until.is_some_and(|until| until > now);
-        if !open || self.client_id.is_none() || self.auth.asking || resting || self.connect.trial.is_some() {
+        if !open || self.client_id.is_none() || self.auth.asking || resting {
             return;
         }
-        let duplex = self.transport().is_duplex();
+        // While a better transport is tried, messages go the way that is known to work; but none go into a socket that
+        // is closed when the trial succeeds.
+        let transport = self.connect.trial.unwrap_or(self.transport());
+        let duplex = transport.is_duplex();
+        if duplex && self.connect.trial.is_some() {
+            return;
+        }
         let max_bytes = if duplex { MAX_FRAME } else { MAX_POST };
-        while (duplex || self.lane.busy.is_none()) && self.requests.has_queued() {
+        // What went out over HTTP before a change of transports is not to be overtaken.
+        while self.lane.busy.is_none() && self.requests.has_queued() {
             let exchange = self.new_exchange();
             let stamp = Stamp { generation: self.auth.generation, session: self.sessions };
             let messages = self.requests.take_turn(exchange, max_bytes, stamp, now);
             if !duplex {
                 self.lane.busy = Some(exchange);
             }
-            self.send(Lane::Other, exchange, messages.into_iter().map(|(_, message)| message).collect());
+            let messages = messages.into_iter().map(|(_, message)| message).collect();
+            self.send_over(transport, Lane::Other, exchange, messages);
         }
     }
 
@@ -367,10 +403,13 @@ impl Core {
                 entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
                 let sinks = entry.sinks.clone();
                 let retry_at = now + self.backoff(failures);
-                if let Some(entry) = self.subscriptions.entry(channel) {
-                    entry.status = Status::Refused(retry_at);
+                if !sinks.is_empty() && self.subscriptions.refuse(channel, retry_at) {
+                    let (channel, error) = (channel.clone(), error.clone());
+                    self.emit(Output::SubscriptionLost { sinks, channel, error });
+                } else {
+                    // Whoever wanted it was told by the outcome of a call.
+                    self.subscriptions.forget(channel);
                 }
-                self.emit(Output::SubscriptionLost { sinks, channel: channel.clone(), error: error.clone() });
             }
             Err(_) => {
                 self.subscriptions.forget(channel);
@@ -392,11 +431,13 @@ impl Core {
         let unauthorized = matches!(failure.kind(), FailureKind::Http { status: 401 });
         for &id in ids {
             let Some(request) = self.requests.remove(id) else { continue };
-            let error = CallError::Transport { failure: failure.clone(), fate_unknown: !unseen };
+            let fate_unknown = !unseen || request.maybe_seen;
+            let error = CallError::Transport { failure: failure.clone(), fate_unknown };
             if unauthorized && self.refresh(request.stamp.generation, AuthReason::HttpRefused(401)) {
                 self.again_or(id, request, error, now);
             } else if (unseen || self.may_repeat(&request)) && now < request.give_up {
-                self.requests.push_again(id, request);
+                let maybe_seen = request.maybe_seen || !unseen;
+                self.requests.push_again(id, Request { maybe_seen, ..request });
             } else {
                 self.settle(id, request, Err(error), now);
             }
@@ -440,10 +481,11 @@ impl Core {
             let silent = now.since(self.last_received) >= self.config.request_timeout;
             dead |= sent.is_some() && !request.accepted && silent && self.transport().is_duplex();
             if sent.is_some() && self.may_repeat(&request) && now < request.give_up {
-                self.requests.push_again(id, request);
+                self.requests.push_again(id, Request { maybe_seen: true, ..request });
             } else {
                 let after = now.since(request.started);
-                let error = CallError::Timeout { after, fate_unknown: sent.is_some() };
+                let fate_unknown = sent.is_some() || request.maybe_seen;
+                let error = CallError::Timeout { after, fate_unknown };
                 self.settle(id, request, Err(error), now);
             }
             if let Some(exchange) = sent {
@@ -458,6 +500,28 @@ impl Core {
         if self.lane.busy == Some(exchange) && self.requests.of_exchange(exchange).is_empty() {
             self.lane.busy = None;
             self.emit(Output::Cancel(exchange));
+            self.response_missed();
+        }
+    }
+
+    /// A response will not be read. Unless the server keeps them until they are acknowledged, events may have been in
+    /// it: they ride on any reply.
+    pub(super) fn response_missed(&mut self) {
+        if self.window.batch().is_none() {
+            self.connect.gap = true;
+            if self.state == State::Connected {
+                self.tell_gap();
+            }
+        }
+    }
+
+    /// Says that messages may have been missed, if there is anything to miss.
+    pub(super) fn tell_gap(&mut self) {
+        if std::mem::take(&mut self.connect.gap) {
+            let channels = self.subscriptions.established();
+            if !channels.is_empty() {
+                self.event(Event::GapPossible { channels });
+            }
         }
     }
 

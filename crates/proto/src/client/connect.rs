@@ -62,7 +62,7 @@ impl Core {
         // What waits goes first: the subscriptions of a new session.
         self.flush(now);
         // The first connect, and each after a failure, asks to be answered at once: that proves the way.
-        let probe = self.connect.proven.is_none();
+        let probe = self.connect.proven.is_none() || self.connect.trial.is_some();
         let id = self.new_id();
         let exchange = self.new_exchange();
         let mut message = Message::meta(Channel::CONNECT).with_id(id);
@@ -104,7 +104,14 @@ impl Core {
         self.auth.unproven = false;
         self.connect.strikes = 0;
         if let Some(from) = self.connect.trial.take() {
+            if from.is_duplex() {
+                self.emit(Output::CloseWebSocket { graceful: true });
+            }
             self.event(Event::TransportChanged { from, to: self.transport(), cause: None });
+        }
+        if self.state == State::Unconnected {
+            // The way is free again for what is to be settled before messages flow.
+            self.state = State::Connecting;
         }
         if let Some(batch) = ack::batch(&reply) {
             self.end_batch(batch);
@@ -145,12 +152,7 @@ impl Core {
         if !recovering || self.connect.proven.is_none() || self.subscriptions.any_pending() {
             return;
         }
-        if std::mem::take(&mut self.connect.gap) {
-            let channels = self.subscriptions.established();
-            if !channels.is_empty() {
-                self.event(Event::GapPossible { channels });
-            }
-        }
+        self.tell_gap();
         self.state = State::Connected;
         self.event(Event::Connected { transport: self.transport() });
         if let Some(opening) = self.opening.take() {
@@ -202,7 +204,10 @@ impl Core {
             return Next::Nothing;
         }
         match outcome {
-            Ok(()) => self.schedule_connect(Some(Duration::ZERO), now),
+            Ok(()) => {
+                let pause = self.pause_after_relapses();
+                self.schedule_connect(Some(pause), now)
+            }
             Err(text) if self.opening.is_some() => Next::Terminate(CloseReason::NoCredentials(text)),
             Err(text) => {
                 let failure =
@@ -223,6 +228,9 @@ impl Core {
             return Next::Nothing;
         }
         if self.connect.trial.is_some() {
+            if !failure.is_before_sending() {
+                self.response_missed();
+            }
             return self.end_trial(now);
         }
         self.last_failure = Some(failure.clone());
@@ -274,22 +282,24 @@ impl Core {
             self.state == State::Connected && self.connect.proven.is_some() && self.connect.held_turns == 0;
         if let Some(better) = self.transports.better(now).filter(|_| settled) {
             self.connect.trial = Some(self.transport());
-            self.connect.proven = None;
             self.transports.switch(better);
         }
     }
 
     /// The better transport does not work yet: back to the one that does.
     fn end_trial(&mut self, now: Time) -> Next {
-        if self.transport().is_duplex() {
-            self.emit(Output::CloseWebSocket { graceful: true });
-        }
-        self.transports.avoid_current(now, self.config.transport_cooldown);
+        self.abandon_trial(now);
+        self.schedule_connect(self.interval(), now)
+    }
+
+    pub(super) fn abandon_trial(&mut self, now: Time) {
         if let Some(back) = self.connect.trial.take() {
+            if self.transport().is_duplex() {
+                self.emit(Output::CloseWebSocket { graceful: true });
+            }
+            self.transports.avoid_current(now, self.config.transport_cooldown);
             self.transports.switch(back);
         }
-        self.connect.proven = Some(now);
-        self.schedule_connect(Some(Duration::ZERO), now)
     }
 
     /// Plans the connect after a failed one; or gives the session up when the server must have done so by now

@@ -252,14 +252,23 @@ impl Core {
         self.transports.current()
     }
 
-    /// Sends on a lane, with the session's id on each message.
-    pub(super) fn send(&mut self, lane: Lane, exchange: ExchangeId, mut messages: Vec<Message>) {
+    /// Sends on a lane of the current transport, with the session's id on each message.
+    pub(super) fn send(&mut self, lane: Lane, exchange: ExchangeId, messages: Vec<Message>) {
+        self.send_over(self.transport(), lane, exchange, messages);
+    }
+
+    pub(super) fn send_over(
+        &mut self,
+        transport: ConnectionType,
+        lane: Lane,
+        exchange: ExchangeId,
+        mut messages: Vec<Message>,
+    ) {
         if let Some(client_id) = &self.client_id {
             for message in &mut messages {
                 message.fields_mut().client_id = Some(client_id.clone());
             }
         }
-        let transport = self.transport();
         self.emit(Output::Send(Transmit { exchange, transport, lane, messages }));
     }
 
@@ -287,6 +296,8 @@ impl Core {
     /// is to be none.
     pub(super) fn attempt_failed(&mut self, cause: &LostCause, now: Time) -> Result<Duration, CloseReason> {
         self.failures = self.failures.saturating_add(1);
+        // After a pause, whoever gives credentials may be asked again, even if the last ones were refused.
+        self.auth.unproven = false;
         let failures = self.failures;
         let elapsed = now.since(*self.failing_since.get_or_insert(now));
         let Some(interval) = self.interval() else {
@@ -373,6 +384,9 @@ impl Core {
 
     /// Ends the session: every call ends, everything is closed.
     pub(super) fn terminate(&mut self, reason: &CloseReason) {
+        if self.state == State::Disconnected {
+            return;
+        }
         let closed = || CallError::Closed(reason.clone());
         for id in self.requests.ids(|_| true) {
             if let Some(request) = self.requests.remove(id) {
@@ -380,8 +394,11 @@ impl Core {
             }
         }
         for channel in self.subscriptions.remote() {
-            let waiting = self.subscriptions.entry(&channel).map(|entry| std::mem::take(&mut entry.waiting));
-            for (call, _) in waiting.unwrap_or_default() {
+            let Some(entry) = self.subscriptions.entry(&channel) else { continue };
+            let waiting = std::mem::take(&mut entry.waiting);
+            // A wish that is said to have failed is none that outlives the session.
+            entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
+            for (call, _) in waiting {
                 self.resolve(Some(call), Err(closed()));
             }
         }
@@ -399,12 +416,12 @@ impl Core {
             Handshake::Sent(sent) => Some(sent.exchange),
             _ => None,
         };
-        if self.transport().is_duplex() {
+        if self.transport().is_duplex() || self.connect.trial.is_some_and(ConnectionType::is_duplex) {
             self.emit(Output::CloseWebSocket { graceful: true });
-        } else {
-            for exchange in connect.into_iter().chain(handshake).chain(self.lane.busy) {
-                self.emit(Output::Cancel(exchange));
-            }
+        }
+        let own = connect.into_iter().chain(handshake).filter(|_| !self.transport().is_duplex());
+        for exchange in own.chain(self.lane.busy).collect::<Vec<_>>() {
+            self.emit(Output::Cancel(exchange));
         }
         self.lane = LaneState::default();
         self.subscriptions.keep_inbox_only();

@@ -66,7 +66,7 @@ impl Core {
 
     /// How long the next connect is to be put off, because a receiver could take nothing of what it would bring.
     pub(super) fn hold_back(&self) -> Duration {
-        if self.connect.held_turns == 0 || self.rooms.any_ready() {
+        if self.connect.held_turns == 0 || self.rooms.any_ready() || !self.rooms.any_missed() {
             return Duration::ZERO;
         }
         let last = match self.advice.max_interval.filter(|kept| !kept.is_zero()) {

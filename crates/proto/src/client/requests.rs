@@ -28,6 +28,10 @@ pub(super) struct Request {
     pub(super) again: bool,
     /// The service has accepted it; only its answer is missing.
     pub(super) accepted: bool,
+    /// It was sent before, and nobody knows whether the server has it.
+    pub(super) maybe_seen: bool,
+    /// It restores a subscription in a new session, before anything else is sent.
+    pub(super) restores: bool,
     pub(super) stamp: Stamp,
 }
 
@@ -85,7 +89,7 @@ impl Requests {
         let group = self.group();
         for (id, request) in requests.into_iter().rev() {
             self.queue.push_front((id, group));
-            self.insert(id, request);
+            self.insert(id, Request { restores: true, ..request });
         }
     }
 
@@ -93,8 +97,10 @@ impl Requests {
     /// subscriptions of a new session.
     pub(super) fn push_again(&mut self, id: u64, request: Request) {
         let later = |(other, _): &(u64, u64)| {
-            *other > id
-                && self.table.get(other).is_some_and(|request| !matches!(request.kind, Kind::Subscribe(_)))
+            self.table.get(other).is_some_and(|queued| {
+                (*other > id && (request.restores || !queued.restores))
+                    || (request.restores && !queued.restores)
+            })
         };
         let at = self.queue.iter().position(later).unwrap_or(self.queue.len());
         let group = self.group();
@@ -208,10 +214,11 @@ impl Requests {
         self.deadlines.first().copied()
     }
 
-    /// Puts off a deadline.
+    /// Puts off a deadline, unless the caller set it.
     pub(super) fn extend(&mut self, id: u64, deadline: Time) {
         if let Some(request) = self.table.get_mut(&id)
             && request.deadline < deadline
+            && request.reply_within.is_some()
         {
             self.deadlines.remove(&(request.deadline, id));
             request.deadline = deadline;

@@ -27,9 +27,11 @@ impl Core {
         advice.reconnect = None;
         Some(SessionSnapshot {
             client_id,
-            transport: self.transport().as_str().to_owned(),
+            // One that is only on trial may not work at all.
+            transport: self.connect.trial.unwrap_or(self.transport()).as_str().to_owned(),
             ack: self.window.batch(),
-            seen: if goes_on { 0 } else { self.window.seen() },
+            // What a receiver had no room for was not delivered. Rather twice to the others than never to that one.
+            seen: if goes_on { 0 } else { self.rooms.first_missed().unwrap_or(self.window.seen()) },
             last_id: self.last_id,
             advice: advice.to_json(),
             inbox: names(true),
@@ -44,7 +46,7 @@ impl Core {
             self.transports.prefer(transport);
         }
         if let Ok(raw) = serde_json::value::to_raw_value(&snapshot.advice) {
-            self.advice = Advice::from_raw(&raw).unwrap_or_default();
+            self.advice = Advice::from_json(raw.get()).unwrap_or_default();
         }
         self.client_id = Some(ClientId::new(&snapshot.client_id));
         self.last_id = self.last_id.max(snapshot.last_id);

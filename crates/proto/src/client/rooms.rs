@@ -36,6 +36,11 @@ impl Rooms {
         self.0.values().any(|room| room.missed.is_some())
     }
 
+    /// The place of the first event that a receiver waits for.
+    pub(super) fn first_missed(&self) -> Option<u64> {
+        self.0.values().filter_map(|room| room.missed).min()
+    }
+
     /// Whether a receiver that waits could take something now.
     pub(super) fn any_ready(&self) -> bool {
         self.0.values().any(|room| room.missed.is_some() && room.has_space())

@@ -4,12 +4,13 @@ use super::ack::Place;
 use super::cause::LostCause;
 use super::config::Config;
 use super::contract::{CallId, ExchangeId, Input, Operation, Output};
-use super::core::{Closing, ConnectStage, Core, Handshake, LaneState, Next, Opening};
+use super::core::{Auth, Closing, ConnectStage, Core, Handshake, LaneState, Next, Opening};
 use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
 use super::outcome::{CallError, CloseReason};
 use super::requests::Kind;
 use super::snapshot::SessionSnapshot;
+use crate::advice::Advice;
 use crate::channel::{Channel, ChannelKind};
 use crate::connection_type::ConnectionType;
 use crate::message::{Message, Subscription};
@@ -215,6 +216,12 @@ impl Session {
         core.lost_since = None;
         core.last_failure = None;
         core.handshake_reply = None;
+        // What was advised to a session that its user closed is no advice to this one: never to connect again, say.
+        core.advice = Advice::default();
+        // Credentials that were never accepted are asked for anew.
+        if core.auth.unproven {
+            core.auth = Auth::default();
+        }
         core.had_session = false;
         core.transports.reset();
         if let Some(snapshot) = from {
@@ -284,10 +291,21 @@ impl Session {
     }
 
     fn received(&mut self, exchange: Option<ExchangeId>, messages: Vec<Message>, now: Time) {
+        if self.core.state == State::Disconnected {
+            return;
+        }
         self.core.heard(now);
+        // The events behind the word that ends the session are the last that come.
+        let mut end = None;
         for message in messages {
-            let next = self.message(exchange, message, now);
-            self.follow(next, now);
+            match self.message(exchange, message, now) {
+                last @ Next::Terminate(_) => drop(end.get_or_insert(last)),
+                next if end.is_none() => self.follow(next, now),
+                _ => {}
+            }
+        }
+        if let Some(end) = end {
+            return self.follow(end, now);
         }
         if let Some(exchange) = exchange {
             let next = self.exchange_ended(exchange, now);
@@ -503,6 +521,9 @@ impl Session {
         if matches!(core.connect.stage, ConnectStage::Sent(sent) if sent.exchange == exchange) {
             return core.connect_failed(failure, now);
         }
+        if !failure.is_before_sending() {
+            core.response_missed();
+        }
         let ids = core.requests.of_exchange(exchange);
         core.fail_requests(&ids, &failure, now);
         core.rest_lane(now);
@@ -527,7 +548,10 @@ impl Session {
             return Next::Nothing;
         }
         if core.connect.trial.is_none() {
-            let sent = core.requests.sent();
+            // What went out over HTTP before a change of transports is not on this socket.
+            let elsewhere = core.lane.busy.map(|busy| core.requests.of_exchange(busy)).unwrap_or_default();
+            let mut sent = core.requests.sent();
+            sent.retain(|id| !elsewhere.contains(id));
             core.fail_requests(&sent, failure, now);
         }
         match self.core.state {
@@ -561,23 +585,34 @@ impl Session {
                 Next::Nothing
             }
             State::Connecting | State::Connected | State::Unconnected => {
-                let failure = Failure::new(FailureKind::Lost, "the connection is made anew, as asked for");
-                if core.transport().is_duplex() {
-                    core.emit(Output::CloseWebSocket { graceful: false });
-                } else if let Some(exchange) = core.lane.busy.take() {
-                    core.emit(Output::Cancel(exchange));
-                }
-                let sent = core.requests.sent();
-                core.fail_requests(&sent, &failure, now);
-                core.connect.gap |=
-                    core.window.batch().is_none() && matches!(core.connect.stage, ConnectStage::Sent(_));
-                core.abandon_connect();
-                core.lost(now, &LostCause::Transport(failure));
-                core.state = State::Unconnected;
-                core.connect.stage = ConnectStage::Waiting(now);
+                self.cut("the connection is made anew, as asked for", false, now);
+                self.core.connect.stage = ConnectStage::Waiting(now);
                 Next::Nothing
             }
         }
+    }
+
+    /// Gives the connection up, but not the session.
+    fn cut(&mut self, why: &str, graceful: bool, now: Time) {
+        let core = &mut self.core;
+        let failure = Failure::new(FailureKind::Lost, why);
+        // Over a WebSocket events come at any time; over HTTP they ride on replies.
+        let awaited = core.transport().is_duplex()
+            || matches!(core.connect.stage, ConnectStage::Sent(_))
+            || core.lane.busy.is_some();
+        core.connect.gap |= core.window.batch().is_none() && awaited;
+        core.abandon_connect();
+        core.abandon_trial(now);
+        if core.transport().is_duplex() {
+            core.emit(Output::CloseWebSocket { graceful });
+        }
+        if let Some(exchange) = core.lane.busy.take() {
+            core.emit(Output::Cancel(exchange));
+        }
+        let sent = core.requests.sent();
+        core.fail_requests(&sent, &failure, now);
+        core.lost(now, &LostCause::Transport(failure));
+        core.state = State::Unconnected;
     }
 
     fn vetoed(&mut self, message: &Message, reason: &str, now: Time) -> Next {
@@ -622,17 +657,19 @@ impl Session {
         });
         match &outcome {
             // An open socket keeps the headers it was opened with.
-            Ok(()) if renewed && core.transport().is_duplex() => {
-                core.emit(Output::CloseWebSocket { graceful: true });
-                let failure =
-                    Failure::new(FailureKind::Lost, "the WebSocket is reopened with new credentials");
-                let sent = core.requests.sent();
-                core.fail_requests(&sent, &failure, now);
-                if matches!(core.connect.stage, ConnectStage::Sent(_)) {
-                    core.connect.stage = ConnectStage::Waiting(now);
-                    core.connect.proven = None;
+            Ok(()) if renewed && core.transport().is_duplex() => match core.state {
+                State::Handshaking => core.emit(Output::CloseWebSocket { graceful: true }),
+                State::Connecting | State::Connected | State::Unconnected => {
+                    let planned = match core.connect.stage {
+                        ConnectStage::Waiting(at) => at,
+                        _ => now,
+                    };
+                    self.cut("the WebSocket is reopened with new credentials", true, now);
+                    let pause = self.core.pause_after_relapses();
+                    self.core.connect.stage = ConnectStage::Waiting(planned.max(now + pause));
                 }
-            }
+                State::Disconnecting | State::Disconnected => {}
+            },
             Ok(()) => {}
             Err(text) => core.fail_refused(text),
         }

@@ -1,6 +1,7 @@
 //! Who is subscribed to what, and whom a message reaches.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::channel::Channel;
@@ -12,27 +13,38 @@ pub(super) type SessionKey = u64;
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     subscribers: HashMap<Channel, BTreeSet<SessionKey>>,
-    /// Whom a message on a concrete channel reaches, as long as nobody subscribes or unsubscribes.
-    routes: HashMap<Channel, Arc<[SessionKey]>>,
+    /// Whom a message on a concrete channel reaches, as long as nobody subscribes or unsubscribes. In order, so that the
+    /// names below a pattern stand together.
+    routes: BTreeMap<Channel, Arc<[SessionKey]>>,
 }
 
 impl Channels {
     /// Routes are remembered for this many channels.
     const ROUTES: usize = 16_384;
 
+    /// The name under which a channel is known, so that all its subscribers share it.
+    pub(super) fn known(&self, channel: Channel) -> Channel {
+        self.subscribers.get_key_value(&channel).map_or(channel, |(known, _)| known.clone())
+    }
+
     /// Whether the subscription is new.
     pub(super) fn subscribe(&mut self, channel: &Channel, session: SessionKey) -> bool {
-        self.forget(channel);
-        self.subscribers.entry(channel.clone()).or_default().insert(session)
+        let is_new = self.subscribers.entry(channel.clone()).or_default().insert(session);
+        if is_new {
+            self.forget(channel);
+        }
+        is_new
     }
 
     /// Whether there was such a subscription; `None` when nobody knows the channel.
     pub(super) fn unsubscribe(&mut self, channel: &Channel, session: SessionKey) -> Option<bool> {
-        self.forget(channel);
         let subscribers = self.subscribers.get_mut(channel)?;
         let was_there = subscribers.remove(&session);
         if subscribers.is_empty() {
             self.subscribers.remove(channel);
+        }
+        if was_there {
+            self.forget(channel);
         }
         Some(was_there)
     }
@@ -56,10 +68,20 @@ impl Channels {
 
     /// Forgets the routes that a change of `channel` touches.
     fn forget(&mut self, channel: &Channel) {
-        if channel.is_wild() {
-            self.routes.retain(|name, _| !channel.matches(name));
-        } else {
+        if !channel.is_wild() {
             self.routes.remove(channel);
+            return;
+        }
+        let parent = channel.as_str().trim_end_matches('*');
+        let below = self.routes.range::<str, _>((Bound::Included(parent), Bound::Unbounded));
+        let touched: Vec<Channel> = below
+            .map(|(name, _)| name)
+            .take_while(|name| name.as_str().starts_with(parent))
+            .filter(|name| channel.matches(name))
+            .cloned()
+            .collect();
+        for name in touched {
+            self.routes.remove(&name);
         }
     }
 }
@@ -87,6 +109,11 @@ mod tests {
         assert_eq!(*channels.route(&channel("/a/b")), [1, 2, 3]);
         assert_eq!(channels.unsubscribe(&channel("/a/*"), 1), Some(true));
         assert_eq!(*channels.route(&channel("/a/b")), [2, 3]);
+        assert_eq!(*channels.route(&channel("/az")), [2]);
+        channels.subscribe(&channel("/**"), 4);
+        assert_eq!(*channels.route(&channel("/az")), [2, 4]);
+        assert_eq!(channels.unsubscribe(&channel("/**"), 4), Some(true));
+        assert_eq!(*channels.route(&channel("/az")), [2]);
         assert_eq!(channels.unsubscribe(&channel("/nobody"), 1), None);
         assert_eq!(channels.unsubscribe(&channel("/**"), 1), Some(false));
     }

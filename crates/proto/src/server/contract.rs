@@ -1,5 +1,8 @@
 //! What goes into an engine and what comes out of it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::channel::Channel;
@@ -25,6 +28,16 @@ pub enum LinkKind {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Input {
+    /// What is known of a link, before anything comes over it. A shell that knows nothing of cookies need not say it;
+    /// its links are trusted.
+    LinkOpened {
+        /// The link.
+        link: LinkId,
+        /// The cookie of the browser, if one came.
+        browser: Option<Arc<str>>,
+        /// Whether the requests of the browser share a connection, as in HTTP/2.
+        multiplexed: bool,
+    },
     /// Messages of a client.
     Received {
         /// The way they came.
@@ -34,7 +47,7 @@ pub enum Input {
         /// The messages.
         messages: Vec<Message>,
     },
-    /// A link is gone: the request was given up, the socket closed.
+    /// A link is gone: the request was answered or given up, the socket closed.
     LinkGone(LinkId),
     /// The application publishes.
     Publish {
@@ -42,6 +55,15 @@ pub enum Input {
         channel: Channel,
         /// The payload.
         data: Data,
+    },
+    /// The application publishes what is in no hurry.
+    PublishLazily {
+        /// The channel.
+        channel: Channel,
+        /// The payload.
+        data: Data,
+        /// For how long it may wait for company.
+        within: Duration,
     },
     /// The application sends to one session.
     Send {
@@ -63,6 +85,9 @@ pub enum Input {
     Disconnect(ClientId),
     /// The server goes down: everybody is told to handshake again, elsewhere or later.
     Shutdown,
+    /// The clock on the wall, as the time since 1970 (UTC). The engine counts on from there and answers the timesync
+    /// extension, which it does not before.
+    WallClock(Duration),
     /// Nothing: the time that was asked for has come.
     Timeout,
 }
@@ -75,17 +100,17 @@ pub enum Output {
     Respond {
         /// The request.
         link: LinkId,
-        /// The encoded messages.
-        messages: Vec<Bytes>,
-        /// Whether a session was granted, which is when browsers get their cookie.
-        handshaken: bool,
+        /// The messages, as the array that goes over the wire. Receivers of the same message share it.
+        messages: Bytes,
+        /// The cookie to set: the browser that handshakes has none yet.
+        browser: Option<Arc<str>>,
     },
     /// Send a frame.
     Push {
         /// The socket.
         link: LinkId,
-        /// The encoded messages.
-        messages: Vec<Bytes>,
+        /// The messages, as the array that goes over the wire. Receivers of the same message share it.
+        messages: Bytes,
     },
     /// Refuse an HTTP request, or close a socket for its fault.
     Reject {
@@ -117,6 +142,9 @@ pub enum Output {
     Unsubscribed(ClientId, Channel),
     /// Messages of a session that does not fetch them were dropped.
     Dropped(ClientId, u64),
+    /// A request was refused because it came without the cookie that the session began with. That is an attack, or a
+    /// client that keeps no cookies (some do not for hosts that are numbers).
+    WrongBrowser(LinkId),
 }
 
 /// Why a session ended.
@@ -129,6 +157,10 @@ pub enum RemovedBecause {
     Expired,
     /// The application said so.
     Dismissed,
+    /// There was no activity for too long.
+    Inactive,
+    /// Its queue was full, and nothing was to be lost.
+    Overflowed,
     /// The server goes down.
     Shutdown,
 }
@@ -142,6 +174,8 @@ pub struct ServiceCall {
     pub channel: Channel,
     /// The payload.
     pub data: Data,
+    /// What came in `ext`.
+    pub ext: Option<Data>,
     /// What an answer must come with.
     pub token: ServiceToken,
 }

@@ -1,13 +1,24 @@
 //! The server's side: sessions, the tree of channels, and the engine that joins them.
 
+mod browsers;
 mod channels;
 mod config;
+mod connect;
 mod contract;
+mod core;
+mod delivery;
+mod encoded;
+mod ending;
 mod engine;
+mod handshake;
 mod policy;
+mod publishing;
+mod queue;
+mod replies;
 mod session;
+mod subscribing;
 
-pub use config::Config;
+pub use config::{Activity, Config, Overflow, Seed};
 pub use contract::{Input, LinkId, LinkKind, Output, RemovedBecause, ServiceCall, ServiceToken};
 pub use engine::Engine;
 pub use policy::{AllowAll, Denial, Policy};

@@ -1,6 +1,8 @@
 //! Who may do what.
 
+use crate::advice::Reconnect;
 use crate::channel::Channel;
+use crate::data::Data;
 use crate::error::BayeuxError;
 use crate::id::ClientId;
 use crate::message::Message;
@@ -14,6 +16,13 @@ pub trait Policy: Send + 'static {
     fn may_handshake(&mut self, handshake: &Message) -> Result<(), Denial> {
         let _ = handshake;
         Ok(())
+    }
+
+    /// What a new session is sent first, in order. It comes with the first connect, or with the handshake reply if
+    /// [`messages_during_handshake`](super::Config::messages_during_handshake) says so.
+    fn welcome(&mut self, session: &ClientId, handshake: &Message) -> Vec<(Channel, Data)> {
+        let _ = (session, handshake);
+        Vec::new()
     }
 
     /// Whether a session may receive the messages of a channel or pattern.
@@ -43,21 +52,37 @@ impl Policy for AllowAll {}
 
 /// A refusal, in the client's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial(pub(super) Option<BayeuxError>);
+pub struct Denial {
+    error: Option<BayeuxError>,
+    reconnect: Reconnect,
+}
 
 impl Denial {
-    /// A refusal with the reference's own words, `403:denied_by_security_policy:…`.
+    /// A refusal with the reference's own words, `403:denied_by_security_policy:…` or `403::handshake_denied`.
     pub fn new() -> Self {
-        Self(None)
+        Self { error: None, reconnect: Reconnect::None }
     }
 
     /// A refusal with other words.
     pub fn with(error: BayeuxError) -> Self {
-        Self(Some(error))
+        Self { error: Some(error), ..Self::new() }
+    }
+
+    /// What a client whose handshake is refused is advised to do. Default: nothing more, because it would be refused
+    /// again. [`Reconnect::Handshake`] asks for better credentials.
+    #[must_use]
+    pub fn advise(mut self, reconnect: Reconnect) -> Self {
+        self.reconnect = reconnect;
+        self
     }
 
     pub(super) fn error(self, what: &str) -> BayeuxError {
-        self.0.unwrap_or_else(|| BayeuxError::new(403, "denied_by_security_policy", what))
+        self.error.unwrap_or_else(|| BayeuxError::new(403, "denied_by_security_policy", what))
+    }
+
+    pub(super) fn handshake_error(self) -> (BayeuxError, Reconnect) {
+        let error = self.error.unwrap_or_else(|| BayeuxError::parse("403::handshake_denied"));
+        (error, self.reconnect)
     }
 }
 

@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 mod sent;
+mod story;
+mod world;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -23,6 +25,7 @@ use serde_json::{Value, json};
 
 pub(crate) use bayeux_proto::ConnectionType::{LongPolling, WebSocket};
 pub(crate) use sent::Sent;
+pub(crate) use world::World;
 
 pub(crate) const INBOX: SinkId = SinkId::INBOX;
 pub(crate) const BOTH: [ConnectionType; 2] = [WebSocket, LongPolling];
@@ -328,8 +331,16 @@ impl Harness {
         self.decoder.decode(&Bytes::copy_from_slice(body.as_bytes())).unwrap().messages
     }
 
-    /// Over a WebSocket, replies are what ends a batch.
+    /// Over a WebSocket, replies are what ends a batch. One without id answers the oldest message on its channel.
     fn settle(&mut self, messages: &[Message]) {
+        for anonymous in messages.iter().filter(|message| message.id().is_none()) {
+            let answered = |sent: &Sent| sent.transport == WebSocket && anonymous.channel() == sent.channel();
+            if anonymous.fields().successful.is_some()
+                && let Some(at) = self.in_flight.iter().position(answered)
+            {
+                self.in_flight.remove(at);
+            }
+        }
         for id in messages.iter().filter_map(|message| Some(message.id()?.to_string())) {
             self.in_flight.retain_mut(|sent| {
                 if sent.transport == WebSocket {

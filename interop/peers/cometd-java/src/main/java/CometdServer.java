@@ -1,8 +1,7 @@
-import java.util.ArrayList;
-import java.util.List;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
 import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ConcurrentSkipListMap;
 
 import org.cometd.bayeux.Promise;
 import org.cometd.bayeux.server.BayeuxServer;
@@ -13,7 +12,9 @@ import org.cometd.server.AbstractService;
 import org.cometd.server.BayeuxServerImpl;
 import org.cometd.server.DefaultSecurityPolicy;
 import org.cometd.server.ext.AcknowledgedMessagesExtension;
+import org.cometd.server.ext.ActivityExtension;
 import org.cometd.server.ext.BinaryExtension;
+import org.cometd.server.ext.TimestampExtension;
 import org.cometd.server.ext.TimesyncExtension;
 import org.cometd.server.http.JSONHttpTransport;
 import org.cometd.server.http.JSONPHttpTransport;
@@ -24,6 +25,7 @@ import org.eclipse.jetty.ee10.servlet.ServletHolder;
 import org.eclipse.jetty.server.Context;
 import org.eclipse.jetty.server.Server;
 import org.eclipse.jetty.server.ServerConnector;
+import org.eclipse.jetty.util.ajax.JSON;
 import org.eclipse.jetty.websocket.server.ServerWebSocketContainer;
 import org.eclipse.jetty.websocket.server.WebSocketUpgradeHandler;
 
@@ -31,9 +33,9 @@ import org.eclipse.jetty.websocket.server.WebSocketUpgradeHandler;
  * A CometD server with the services that the scenarios use. Prints {@code READY URL}, and ends when its standard
  * input does, so that it cannot outlive whoever started it.
  */
-public class CometdPeer {
+public class CometdServer {
     public static void main(String[] args) throws Exception {
-        int port = args.length > 0 ? Integer.parseInt(args[0]) : 0;
+        int port = Integer.parseInt(args[0]);
 
         Server server = new Server();
         ServerConnector connector = new ServerConnector(server);
@@ -50,13 +52,16 @@ public class CometdPeer {
         bayeux.setOption(Context.class.getName(), server.getContext());
         bayeux.setOption("ws.cometdURLMapping", "/cometd");
         bayeux.setOption("ws.maxMessageSize", 16 * 1024 * 1024);
-        bayeux.setOption("timeout", 20_000);
+        bayeux.setOption("timeout", Long.parseLong(args[1]));
+        bayeux.setOption("maxInterval", Long.parseLong(args[2]));
         bayeux.setTransports(
             new JettyWebSocketTransport(bayeux), new JSONHttpTransport(bayeux), new JSONPHttpTransport(bayeux));
         bayeux.setSecurityPolicy(new Policy());
         bayeux.addExtension(new AcknowledgedMessagesExtension());
         bayeux.addExtension(new TimesyncExtension());
+        bayeux.addExtension(new TimestampExtension());
         bayeux.addExtension(new BinaryExtension());
+        bayeux.addExtension(new ActivityExtension(ActivityExtension.Activity.CLIENT_SERVER, 600_000));
 
         servlets.setAttribute(BayeuxServer.ATTRIBUTE, bayeux);
         ServletHolder servlet = new ServletHolder(new CometDServlet());
@@ -67,19 +72,28 @@ public class CometdPeer {
 
         server.start();
         new Echo(bayeux);
-        new Members(bayeux);
         System.out.println("READY http://127.0.0.1:" + connector.getLocalPort() + "/cometd");
         System.out.flush();
 
-        while (System.in.read() >= 0) {
-            // Nothing is asked of it this way.
+        // Each line is a message to publish.
+        BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = input.readLine(); line != null; line = input.readLine()) {
+            Map<?, ?> publish = (Map<?, ?>)new JSON().fromJSON(line);
+            String name = (String)publish.get("channel");
+            bayeux.createChannelIfAbsent(name).getReference().publish(null, publish.get("data"), Promise.noop());
         }
         server.stop();
         System.exit(0);
     }
 
-    /** Refuses everything under {@code /denied/}. */
+    /** Refuses everything under {@code /denied/}, and handshakes that ask for it. */
     private static class Policy extends DefaultSecurityPolicy {
+        @Override
+        public boolean canHandshake(BayeuxServer server, ServerSession session, ServerMessage message) {
+            Map<String, Object> ext = message.getExt();
+            return ext == null || !"deny".equals(ext.get("interop"));
+        }
+
         @Override
         public boolean canSubscribe(
             BayeuxServer server, ServerSession session, ServerChannel channel, ServerMessage message) {
@@ -99,6 +113,7 @@ public class CometdPeer {
             super(bayeux, "echo");
             addService("/service/echo", "echo");
             addService("/service/fail", "fail");
+            addService("/service/dismiss", "dismiss");
         }
 
         public void echo(ServerSession remote, ServerMessage message) {
@@ -113,41 +128,16 @@ public class CometdPeer {
             remote.deliver(getServerSession(), reply, Promise.noop());
         }
 
+        public void dismiss(ServerSession remote, ServerMessage message) {
+            remote.disconnect();
+        }
+
         private ServerMessage.Mutable reply(ServerMessage message, boolean successful) {
             ServerMessage.Mutable reply = getBayeux().newMessage();
             reply.setChannel(message.getChannel());
             reply.setId(message.getId());
             reply.setSuccessful(successful);
             return reply;
-        }
-    }
-
-    /** The members of chat rooms: who joins is told to all of the room, and so is who goes. */
-    public static class Members extends AbstractService {
-        private final Map<String, Map<String, String>> rooms = new ConcurrentHashMap<>();
-
-        public Members(BayeuxServer bayeux) {
-            super(bayeux, "members");
-            addService("/service/members", "join");
-        }
-
-        public void join(ServerSession remote, ServerMessage message) {
-            Map<String, Object> data = message.getDataAsMap();
-            String user = (String)data.get("user");
-            String room = ((String)data.get("room")).substring("/chat/".length());
-            Map<String, String> members = rooms.computeIfAbsent(room, name -> new ConcurrentSkipListMap<>());
-            members.put(user, remote.getId());
-            remote.addListener((ServerSession.RemovedListener)(session, reason, timeout) -> {
-                members.remove(user, session.getId());
-                tell(room, members);
-            });
-            tell(room, members);
-        }
-
-        private void tell(String room, Map<String, String> members) {
-            List<String> names = new ArrayList<>(members.keySet());
-            ServerChannel channel = getBayeux().createChannelIfAbsent("/members/" + room).getReference();
-            channel.publish(getServerSession(), names, Promise.noop());
         }
     }
 }

@@ -1,0 +1,57 @@
+//! Measures the client beside the floor, which is a bare loop that reads the same frames, and beside the clients of
+//! others, on the same work in the same run.
+
+mod feed;
+mod floor;
+mod job;
+mod meter;
+mod ours;
+mod plot;
+mod race;
+mod report;
+mod works;
+
+use clap::{Parser, Subcommand};
+
+type Fallible<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Measures the client beside the floor and the clients of others; prints one table.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the works and print the table.
+    Race(race::Race),
+    /// Serve feeds, as the works ask for them in their URL; prints the port.
+    Feed {
+        /// Over TLS, with a certificate that is written to this file.
+        #[arg(long)]
+        tls: Option<std::path::PathBuf>,
+    },
+    /// Do one job with our client, and print the measurement.
+    Ours(job::Job),
+    /// Do one job with a bare loop, and print the measurement.
+    Floor(job::Job),
+    /// Print the table again from the file of an earlier run.
+    Show {
+        /// The file.
+        file: std::path::PathBuf,
+        /// Put the tables and plots between the markers of this page.
+        #[arg(long)]
+        page: Option<std::path::PathBuf>,
+    },
+}
+
+fn main() -> Fallible {
+    match Args::parse().command {
+        Command::Race(race) => race.run(),
+        Command::Feed { tls } => feed::run(tls.as_deref()),
+        Command::Ours(job) => ours::run(&job),
+        Command::Floor(job) => floor::run(&job),
+        Command::Show { file, page } => report::show(&file, page.as_deref()),
+    }
+}

@@ -1,0 +1,258 @@
+//! What an engine knows, and the small steps that all its parts share.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::browsers::Browsers;
+use super::channels::{Channels, SessionKey};
+use super::config::{Activity, Config};
+use super::contract::{LinkId, LinkKind, Output};
+use super::encoded::Encoded;
+use super::policy::Policy;
+use super::queue::{Bounds, Pushed, Taken};
+use super::session::{Held, Session};
+use crate::ext::timesync;
+use crate::id::ClientId;
+use crate::message::Message;
+use crate::time::Time;
+
+/// The state of an engine. Each part of its behaviour is an `impl` in a file of its own, which may use those below it:
+/// `delivery`, then `ending`, then `publishing` and `subscribing`, then `connect`, then `handshake`, then `engine`.
+pub(super) struct Core {
+    pub(super) config: Config,
+    pub(super) policy: Box<dyn Policy>,
+    pub(super) sessions: HashMap<SessionKey, Session>,
+    pub(super) by_id: HashMap<ClientId, SessionKey>,
+    pub(super) channels: Channels,
+    /// What shells told of their links.
+    pub(super) links: HashMap<LinkId, LinkFacts>,
+    /// The session of each socket.
+    pub(super) sockets: HashMap<LinkId, SessionKey>,
+    /// The session whose connect each HTTP request holds.
+    pub(super) holding: HashMap<LinkId, SessionKey>,
+    pub(super) browsers: Browsers,
+    /// When each session is due, those that are over and were not told among them.
+    pub(super) due: BTreeSet<(Time, SessionKey)>,
+    /// When lazy messages have waited long enough.
+    pub(super) lazy: BTreeSet<(Time, SessionKey)>,
+    /// Sessions that the server ended, until their clients are told or would have expired.
+    pub(super) farewells: HashMap<SessionKey, (ClientId, Time)>,
+    /// Sessions with something new in their queue.
+    pub(super) dirty: Vec<SessionKey>,
+    /// Sessions whose queue had no room.
+    pub(super) overflowed: Vec<SessionKey>,
+    /// A queue fills up that could perhaps be emptied.
+    pub(super) pressed: bool,
+    pub(super) down: bool,
+    outputs: VecDeque<Output>,
+    random: ChaCha12Rng,
+    last_key: SessionKey,
+    /// The clock on the wall at the origin of time, in milliseconds.
+    wall_ms: Option<i64>,
+}
+
+/// What is known of a link.
+#[derive(Debug)]
+pub(super) struct LinkFacts {
+    pub(super) browser: Option<Arc<str>>,
+    pub(super) multiplexed: bool,
+}
+
+/// One request or frame, while it is handled.
+pub(super) struct Turn {
+    pub(super) link: LinkId,
+    pub(super) kind: LinkKind,
+    /// Whether it is of one message.
+    pub(super) alone: bool,
+    pub(super) now: Time,
+    pub(super) replies: Vec<Reply>,
+    /// The session that it is of.
+    pub(super) session: Option<SessionKey>,
+    pub(super) handshaken: bool,
+    /// The cookie to set.
+    pub(super) cookie: Option<Arc<str>>,
+    /// Whether its answer has to wait.
+    pub(super) held: bool,
+    /// Sessions that end with it, once it is answered.
+    pub(super) ended: Vec<SessionKey>,
+}
+
+/// A reply of a turn.
+pub(super) enum Reply {
+    Ready(Encoded),
+    /// A successful one to a connect, to be written when it is known what goes with it.
+    Connect(Held),
+}
+
+impl Core {
+    pub(super) fn new(config: Config, policy: Box<dyn Policy>) -> Self {
+        Self {
+            random: ChaCha12Rng::from_seed(*config.seed),
+            config,
+            policy,
+            sessions: HashMap::new(),
+            by_id: HashMap::new(),
+            channels: Channels::default(),
+            links: HashMap::new(),
+            sockets: HashMap::new(),
+            holding: HashMap::new(),
+            browsers: Browsers::default(),
+            due: BTreeSet::new(),
+            lazy: BTreeSet::new(),
+            farewells: HashMap::new(),
+            dirty: Vec::new(),
+            overflowed: Vec::new(),
+            pressed: false,
+            down: false,
+            outputs: VecDeque::new(),
+            last_key: 0,
+            wall_ms: None,
+        }
+    }
+
+    pub(super) fn emit(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(super) fn reject(&mut self, link: LinkId, status: u16, reason: &'static str) {
+        self.emit(Output::Reject { link, status, reason });
+    }
+
+    /// A key that was never used, and an id that cannot be guessed: 160 random bits in base 32, after the count of
+    /// sessions, which makes it unique besides.
+    pub(super) fn new_session_id(&mut self) -> (SessionKey, ClientId) {
+        const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+        self.last_key += 1;
+        let secret = self.random_text::<32>(DIGITS);
+        (self.last_key, ClientId::new(&format!("{:x}{secret}", self.last_key)))
+    }
+
+    /// A cookie in the reference's form.
+    pub(super) fn new_browser_id(&mut self) -> Arc<str> {
+        // 32 of the 36 digits, so that all are equally likely.
+        self.random_text::<16>(b"0123456789abcdefghijklmnopqrstuv").into()
+    }
+
+    fn random_text<const LENGTH: usize>(&mut self, digits: &[u8; 32]) -> String {
+        let mut bytes = [0; LENGTH];
+        self.random.fill_bytes(&mut bytes);
+        bytes.iter().map(|byte| char::from(digits[usize::from(byte % 32)])).collect()
+    }
+
+    pub(super) fn set_wall_clock(&mut self, unix: Duration, now: Time) {
+        let since = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        self.wall_ms = Some(since(unix).saturating_sub(since(now.since_origin())));
+    }
+
+    /// The clock on the wall, if it is known.
+    pub(super) fn wall_ms(&self, now: Time) -> Option<i64> {
+        let since = i64::try_from(now.since_origin().as_millis()).unwrap_or(i64::MAX);
+        self.wall_ms.map(|origin| origin.saturating_add(since))
+    }
+
+    /// A reply, with what the client wants to know of the time.
+    pub(super) fn answer(&self, turn: &mut Turn, request: &Message, mut reply: Message) {
+        if request.channel().is_meta()
+            && let Some(wall) = self.wall_ms(turn.now)
+            && let Some(answer) = timesync::Request::read(request).and_then(|sync| sync.answer(wall, wall))
+        {
+            answer.write(&mut reply);
+        }
+        turn.replies.push(Reply::Ready(Encoded::new(&reply)));
+    }
+
+    pub(super) fn set_due(&mut self, key: SessionKey, due: Time) {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            self.due.remove(&(session.due, key));
+            session.due = due;
+            self.due.insert((due, key));
+        }
+    }
+
+    /// The clock that ends the session starts anew.
+    pub(super) fn postpone_end(&mut self, key: SessionKey, now: Time) {
+        if let Some(session) = self.sessions.get(&key).filter(|session| session.held.is_none()) {
+            let due = now + session.interval + self.config.max_interval;
+            self.set_due(key, due);
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(&key).filter(|session| !session.dirty) {
+            session.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Puts a message into a session's queue. A lazy one may wait there for so long.
+    pub(super) fn enqueue(&mut self, key: SessionKey, message: Encoded, lazy: Option<Duration>, now: Time) {
+        let bounds = Bounds {
+            messages: self.config.max_queue.max(1),
+            bytes: self.config.max_queue_bytes,
+            overflow: self.config.overflow,
+        };
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if self.config.activity == Activity::ClientAndServer {
+            session.active_at = now;
+        }
+        match session.queue.push(message, lazy.is_some(), bounds) {
+            Pushed::Lost(lost) => session.dropped += lost,
+            Pushed::Full => self.overflowed.push(key),
+        }
+        self.pressed |= session.queue.is_filling(bounds);
+        match lazy.map(|within| now + within) {
+            Some(at) if session.lazy_due.is_none_or(|due| at < due) => {
+                if let Some(due) = session.lazy_due.replace(at) {
+                    self.lazy.remove(&(due, key));
+                }
+                self.lazy.insert((at, key));
+            }
+            _ => {}
+        }
+        if lazy.is_none() || session.dropped > 0 {
+            self.mark_dirty(key);
+        }
+    }
+
+    /// Takes what goes with one reply or frame.
+    pub(super) fn take_events(&mut self, key: SessionKey) -> Taken {
+        let Some(session) = self.sessions.get_mut(&key) else { return Taken::default() };
+        let taken = session.queue.take(self.config.max_reply_bytes);
+        if session.queue.is_all_sent()
+            && let Some(due) = session.lazy_due.take()
+        {
+            self.lazy.remove(&(due, key));
+        }
+        taken
+    }
+
+    /// Takes what a session was never sent, because it ends.
+    pub(super) fn take_rest(&mut self, key: SessionKey) -> Vec<Encoded> {
+        self.sessions.get_mut(&key).map(|session| session.queue.take_rest()).unwrap_or_default()
+    }
+
+    /// A session has no socket any more. It may take it up again by speaking over it.
+    pub(super) fn unbind(&mut self, key: SessionKey) {
+        if let Some(old) = self.sessions.get_mut(&key).and_then(|session| session.socket.take()) {
+            self.sockets.remove(&old);
+        }
+    }
+
+    /// Takes the connect that a session holds, with all that is noted of it.
+    pub(super) fn take_held(&mut self, key: SessionKey) -> Option<Held> {
+        let held = self.sessions.get_mut(&key)?.held.take()?;
+        self.holding.remove(&held.link);
+        if let Some(browser) = &held.browser {
+            self.browsers.release(browser);
+        }
+        Some(*held)
+    }
+}

@@ -1,0 +1,154 @@
+//! How connects and sessions end: their time is over, their link is gone, somebody says so.
+
+use super::channels::SessionKey;
+use super::contract::{LinkId, Output, RemovedBecause};
+use super::core::Core;
+use super::encoded::Encoded;
+use super::replies::{farewell, rehandshake, stop};
+use crate::id::ClientId;
+use crate::time::Time;
+
+impl Core {
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        let due = self.due.first().map(|(at, _)| *at);
+        let lazy = self.lazy.first().map(|(at, _)| *at);
+        due.into_iter().chain(lazy).min()
+    }
+
+    /// Answers the connects whose time is over, and ends the sessions that nobody fetches from.
+    pub(super) fn expire(&mut self, now: Time) {
+        while let Some((at, key)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            match self.sessions.get(&key).map(|session| session.held.is_some()) {
+                Some(true) => self.resume(key, now),
+                Some(false) => self.remove(key, RemovedBecause::Expired),
+                None => {
+                    self.due.remove(&(at, key));
+                    if let Some((id, _)) = self.farewells.remove(&key) {
+                        self.by_id.remove(&id);
+                    }
+                }
+            }
+        }
+        while let Some((at, key)) = self.lazy.first().copied().filter(|(at, _)| *at <= now) {
+            self.lazy.remove(&(at, key));
+            if let Some(session) = self.sessions.get_mut(&key) {
+                session.lazy_due = None;
+                session.queue.hurry();
+                self.mark_dirty(key);
+            }
+        }
+    }
+
+    /// Ends the sessions that could not take what must not be lost. Their clients find out with their next message.
+    pub(super) fn end_overflowed(&mut self) {
+        for key in std::mem::take(&mut self.overflowed) {
+            if let Some(held) = self.take_held(key) {
+                let mut held = held;
+                held.advice = Some(rehandshake());
+                let reply = self.connect_reply(&held, None, Time::ZERO);
+                self.release(&held, &[reply]);
+            }
+            self.remove(key, RemovedBecause::Overflowed);
+        }
+    }
+
+    pub(super) fn link_gone(&mut self, link: LinkId, now: Time) {
+        self.links.remove(&link);
+        let key = self.sockets.remove(&link).or_else(|| self.holding.get(&link).copied());
+        let Some(key) = key else { return };
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.socket == Some(link) {
+            session.socket = None;
+        }
+        if session.held.as_ref().is_some_and(|held| held.link == link) {
+            self.take_held(key);
+            self.postpone_end(key, now);
+        }
+    }
+
+    /// The application ends a session.
+    pub(super) fn dismiss_by_id(&mut self, session: &ClientId, now: Time) {
+        if let Some(key) = self.by_id.get(session).copied() {
+            self.dismiss(key, RemovedBecause::Dismissed, now);
+        }
+    }
+
+    /// Ends a session and tells its client not to come back: at once if there is a way to it, else when it connects.
+    pub(super) fn dismiss(&mut self, key: SessionKey, because: RemovedBecause, now: Time) {
+        let Some(session) = self.sessions.get(&key) else { return };
+        let (id, socket) = (session.id.clone(), session.socket);
+        let farewell = Encoded::new(&farewell());
+        let mut told = self.resume_for_good(key, Some(farewell.clone()), now);
+        if let Some(link) = socket.filter(|_| !told) {
+            let mut messages = self.take_rest(key);
+            messages.push(farewell);
+            self.emit(Output::Push { link, messages: Encoded::join(&messages) });
+            told = true;
+        }
+        let until = now
+            + self.sessions.get(&key).map(|session| session.interval).unwrap_or_default()
+            + self.config.max_interval;
+        self.remove(key, because);
+        if !told {
+            self.by_id.insert(id.clone(), key);
+            self.farewells.insert(key, (id, until));
+            self.due.insert((until, key));
+        }
+    }
+
+    /// Answers the connect that a session holds, for the last time. Whether there was one.
+    pub(super) fn resume_for_good(&mut self, key: SessionKey, farewell: Option<Encoded>, now: Time) -> bool {
+        let Some(mut held) = self.take_held(key) else { return false };
+        let taken = self.take_events(key);
+        let mut messages = taken.messages;
+        messages.extend(farewell);
+        held.advice = Some(stop());
+        messages.push(self.connect_reply(&held, taken.batch, now));
+        self.release(&held, &messages);
+        true
+    }
+
+    /// The server goes down: everybody is told to handshake again.
+    pub(super) fn shutdown(&mut self, now: Time) {
+        self.down = true;
+        // In the order in which they began, so that a run can be repeated.
+        let mut keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            if let Some(mut held) = self.take_held(key) {
+                let taken = self.take_events(key);
+                let mut messages = taken.messages;
+                held.advice = Some(rehandshake());
+                messages.push(self.connect_reply(&held, taken.batch, now));
+                self.release(&held, &messages);
+            }
+            if let Some(link) = self.sessions.get(&key).and_then(|session| session.socket) {
+                self.emit(Output::Close { link, code: 1001, reason: "the server is going down" });
+            }
+            self.remove(key, RemovedBecause::Shutdown);
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: SessionKey, because: RemovedBecause) {
+        self.take_held(key);
+        let Some(session) = self.sessions.remove(&key) else { return };
+        self.due.remove(&(session.due, key));
+        if let Some(due) = session.lazy_due {
+            self.lazy.remove(&(due, key));
+        }
+        self.by_id.remove(&session.id);
+        for channel in &session.subscriptions {
+            self.channels.unsubscribe(channel, key);
+        }
+        if let Some(link) = session.socket {
+            self.sockets.remove(&link);
+            if because == RemovedBecause::Expired {
+                self.emit(Output::Close { link, code: 1000, reason: "the session has expired" });
+            }
+        }
+        if session.dropped > 0 {
+            self.emit(Output::Dropped(session.id.clone(), session.dropped));
+        }
+        self.emit(Output::Removed(session.id, because));
+    }
+}

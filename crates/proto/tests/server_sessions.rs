@@ -1,0 +1,428 @@
+//! Whose session it is, how long it lives, and how it ends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod server_support;
+
+use std::time::Duration;
+
+use bayeux_proto::server::{Activity, Input, Overflow, RemovedBecause};
+use serde_json::json;
+use server_support::*;
+
+#[test]
+fn case_66_without_the_cookie_a_session_is_unknown() {
+    let mut server = Server::new();
+    let client = server.handshake();
+    assert!(client.cookie.is_some());
+    let stranger = Client { cookie: None, ..client.clone() };
+    let link = server.connect(&stranger, json!({}));
+    let replies = server.messages(link);
+    let reply = connect_reply(&replies);
+    assert_eq!(reply["error"], "402::session_unknown");
+    assert_eq!(reply["advice"], json!({"reconnect": "handshake", "interval": 0}));
+    assert_eq!(server.wrong_browsers, 1, "the operator can know why");
+    let other = Client { cookie: Some("other".into()), ..client.clone() };
+    assert_eq!(server.post(&other, json!([publish("/a", json!(1))]))[0]["error"], "402::session_unknown");
+    assert_eq!(connect_reply(&server.connect_at_once(&client))["successful"], true);
+}
+
+#[test]
+fn case_66_trusting_the_client_id_needs_no_cookie() {
+    let mut server = Server::with(|config| config.trust_client_session = true);
+    let client = server.handshake();
+    let stranger = Client { cookie: None, ..client };
+    assert_eq!(connect_reply(&server.connect_at_once(&stranger))["successful"], true);
+    assert_eq!(server.wrong_browsers, 0);
+}
+
+#[test]
+fn a_session_that_began_without_cookies_may_go_on_over_http() {
+    let mut server = Server::new();
+    let (client, socket) = server.socket_connected(json!({}));
+    server.lose(socket);
+    assert_eq!(connect_reply(&server.connect_at_once(&client))["successful"], true);
+}
+
+#[test]
+fn case_67_a_batch_is_of_one_session() {
+    let mut server = Server::new();
+    let client = server.connected();
+    let victim = server.handshake_with(client.cookie.as_ref(), json!({}));
+    let replies = server.post(
+        &client,
+        json!([publish("/a", json!(1)),
+            {"channel": "/a", "id": "2", "data": 2, "clientId": victim.id}, publish("/a", json!(3))]),
+    );
+    let outcomes: Vec<_> = replies.iter().map(|reply| reply["successful"].clone()).collect();
+    assert_eq!(outcomes, [true, false, true]);
+    assert_eq!(replies[1]["error"], "402::session_unknown");
+    assert!(replies[1].get("advice").is_none());
+}
+
+#[test]
+fn case_67_a_socket_is_of_one_session() {
+    let mut server = Server::new();
+    let (victim, victims_socket) = server.socket_connected(json!({}));
+    let (_, socket) = server.socket_connected(json!({}));
+    let replies = server.send(socket, victim.sign(json!([publish("/a", json!(1))])));
+    assert_eq!(replies[0]["error"], "402::session_unknown");
+    assert_eq!(server.closed(victims_socket), None);
+}
+
+#[test]
+fn case_68_a_handshake_with_company_is_rejected_as_a_whole() {
+    let mut server = Server::new();
+    let listener = server.connected();
+    server.subscribe(&listener, "/a");
+    let link = server.request(None, json!([handshake(json!({})), publish("/a", json!(1))]));
+    assert_eq!(server.status(link), 400);
+    assert_eq!(server.sessions(), 1);
+    assert_eq!(events(&server.connect_at_once(&listener)), Vec::<serde_json::Value>::new());
+    let link = server.request(None, json!([]));
+    assert_eq!(server.status(link), 400);
+}
+
+#[test]
+fn too_many_messages_at_once_are_rejected() {
+    let mut server = Server::with(|config| config.max_batch = 2);
+    let client = server.connected();
+    let three =
+        client.sign(json!([publish("/a", json!(1)), publish("/a", json!(2)), publish("/a", json!(3))]));
+    let link = server.request(client.cookie.as_ref(), three);
+    assert_eq!(server.status(link), 413);
+}
+
+#[test]
+fn case_77_a_session_expires_unless_it_connects_or_says_something() {
+    let mut server = Server::with(|config| {
+        config.interval = Duration::from_secs(2);
+        config.max_interval = Duration::from_secs(8);
+    });
+    let client = server.connected();
+    server.advance_ms(9_900);
+    server.post(&client, json!([publish("/a", json!(1))]));
+    server.advance_ms(9_900);
+    assert_eq!(server.sessions(), 1, "the publish extended it");
+    server.advance_ms(200);
+    assert_eq!((server.sessions(), &*server.removed), (0, &[RemovedBecause::Expired][..]));
+    let link = server.connect(&client, json!({}));
+    assert_eq!(connect_reply(&server.messages(link))["advice"]["reconnect"], "handshake");
+}
+
+#[test]
+fn case_77_a_held_connect_keeps_the_session_and_its_reply_starts_the_clock() {
+    let mut server = Server::with(|config| config.timeout = Duration::from_secs(60));
+    let client = server.connected();
+    let link = server.connect(&client, json!({}));
+    server.advance_ms(59_900);
+    assert!(server.response(link).is_none());
+    server.advance_ms(100);
+    assert_eq!(connect_reply(&server.messages(link))["successful"], true);
+    server.advance_ms(9_900);
+    assert_eq!(server.sessions(), 1);
+    server.advance_ms(100);
+    assert_eq!(server.sessions(), 0);
+}
+
+#[test]
+fn case_77_a_client_may_ask_for_a_longer_pause_but_not_for_ever() {
+    let mut server = Server::new();
+    let client = server.connected();
+    let link = server.connect(&client, json!({"advice": {"timeout": 0, "interval": 60_000}}));
+    let replies = server.messages(link);
+    assert_eq!(connect_reply(&replies)["advice"]["interval"], 60_000);
+    server.advance_ms(69_900);
+    assert_eq!(server.sessions(), 1);
+    server.advance_ms(100);
+    assert_eq!(server.sessions(), 0);
+
+    let client = server.connected();
+    let link = server.connect(&client, json!({"advice": {"timeout": 0, "interval": 1e15}}));
+    server.messages(link);
+    server.advance(Duration::from_secs(3_700));
+    assert_eq!(server.sessions(), 0);
+}
+
+#[test]
+fn case_77_a_lost_link_starts_the_clock() {
+    let mut server = Server::new();
+    let client = server.connected();
+    let link = server.connect(&client, json!({}));
+    server.advance_ms(5_000);
+    server.lose(link);
+    server.advance_ms(9_900);
+    assert_eq!(server.sessions(), 1);
+    server.advance_ms(100);
+    assert_eq!(server.sessions(), 0);
+
+    let (client, socket) = server.socket_connected(json!({}));
+    server.send(socket, client.sign(json!([connect(json!({}))])));
+    server.advance_ms(5_000);
+    server.lose(socket);
+    server.advance_ms(10_000);
+    assert_eq!(server.sessions(), 0);
+}
+
+#[test]
+fn a_socket_whose_session_expires_is_closed() {
+    let mut server = Server::new();
+    let (_, socket) = server.socket_connected(json!({}));
+    server.advance_ms(10_000);
+    assert_eq!((server.sessions(), server.closed(socket)), (0, Some(1000)));
+}
+
+#[test]
+fn case_79_a_session_moves_to_a_new_socket_with_all_that_waits() {
+    let mut server = Server::new();
+    let (client, old) = server.socket_connected(json!({}));
+    server.send(old, client.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])));
+    server.lose(old);
+    server.publish("/a", json!("missed"));
+    server.advance_ms(9_000);
+    let new = server.socket();
+    let replies = server.send(new, client.sign(json!([connect(json!({"advice": {"timeout": 0}}))])));
+    assert_eq!(events(&replies), [json!("missed")]);
+    assert_eq!(connect_reply(&replies)["successful"], true);
+    server.publish("/a", json!("new"));
+    assert_eq!(events(&server.pushed(new)), [json!("new")]);
+}
+
+#[test]
+fn case_79_a_session_leaves_a_socket_that_only_seems_alive() {
+    let mut server = Server::new();
+    let (client, old) = server.socket_connected(json!({}));
+    server.send(old, client.sign(json!([connect(json!({}))])));
+    let new = server.socket();
+    let replies = server.send(new, client.sign(json!([connect(json!({"advice": {"timeout": 0}}))])));
+    assert_eq!(connect_reply(&replies)["successful"], true);
+    assert_eq!(server.closed(old), Some(1000));
+    server.lose(old);
+    server.send_to(&client, "/a", json!(1));
+    assert_eq!(events(&server.pushed(new)), [json!(1)]);
+    assert!(server.pushed(old).is_empty());
+}
+
+#[test]
+fn case_79_a_socket_may_have_to_handshake_first() {
+    let mut server = Server::with(|config| config.require_handshake_per_connection = true);
+    let (client, old) = server.socket_connected(json!({}));
+    server.lose(old);
+    let new = server.socket();
+    let replies = server.send(new, client.sign(json!([connect(json!({}))])));
+    let reply = connect_reply(&replies);
+    assert_eq!(
+        (&reply["error"], &reply["advice"]["reconnect"]),
+        (&json!("402::session_unknown"), &json!("handshake"))
+    );
+}
+
+#[test]
+fn a_session_is_not_tied_to_the_transport_of_its_handshake() {
+    let mut server = Server::new();
+    let client = server.handshake();
+    let socket = server.socket();
+    let replies = server.send(socket, client.sign(json!([connect(json!({"connectionType": "websocket"}))])));
+    assert_eq!(connect_reply(&replies)["successful"], true);
+    server.send_to(&client, "/a", json!(1));
+    assert_eq!(events(&server.pushed(socket)), [json!(1)]);
+    let back = server.connect_at_once(&client);
+    assert_eq!(connect_reply(&back)["advice"]["timeout"], 30_000, "another transport, so advice again");
+    server.send_to(&client, "/a", json!(2));
+    assert!(server.pushed(socket).is_empty(), "it went over to HTTP");
+    assert_eq!(events(&server.connect_at_once(&client)), [json!(2)]);
+}
+
+#[test]
+fn case_81_a_dismissed_client_is_told_with_its_held_connect() {
+    let mut server = Server::new();
+    let client = server.connected();
+    let link = server.connect(&client, json!({}));
+    server.disconnect(&client);
+    let messages = server.messages(link);
+    assert_eq!(messages[0], json!({"channel": "/meta/disconnect", "successful": true}));
+    assert_eq!(connect_reply(&messages)["advice"], json!({"reconnect": "none"}));
+    assert_eq!(server.removed, [RemovedBecause::Dismissed]);
+    let later = server.post(&client, json!([publish("/a", json!(1))]));
+    assert_eq!(later[0]["error"], "402::session_unknown");
+}
+
+#[test]
+fn case_81_a_dismissed_client_that_is_away_is_told_when_it_connects() {
+    let mut server = Server::new();
+    let client = server.connected();
+    server.disconnect(&client);
+    assert_eq!(server.sessions(), 0);
+    assert_eq!(server.post(&client, json!([publish("/a", json!(1))]))[0]["error"], "402::session_unknown");
+    let link = server.connect(&client, json!({}));
+    let messages = server.messages(link);
+    assert_eq!(messages[0]["channel"], "/meta/disconnect");
+    assert_eq!(connect_reply(&messages)["advice"], json!({"reconnect": "none"}));
+    let link = server.connect(&client, json!({}));
+    assert_eq!(connect_reply(&server.messages(link))["advice"]["reconnect"], "handshake", "told once");
+
+    let client = server.connected();
+    server.disconnect(&client);
+    server.advance_ms(10_000);
+    let link = server.connect(&client, json!({}));
+    assert_eq!(connect_reply(&server.messages(link))["advice"]["reconnect"], "handshake", "forgotten");
+}
+
+#[test]
+fn case_81_a_dismissed_client_with_a_socket_is_told_there() {
+    let mut server = Server::new();
+    let (client, socket) = server.socket_connected(json!({}));
+    server.disconnect(&client);
+    assert_eq!(server.pushed(socket), [json!({"channel": "/meta/disconnect", "successful": true})]);
+}
+
+#[test]
+fn a_client_that_disconnects_gets_both_replies() {
+    let mut server = Server::new();
+    let client = server.connected();
+    let held = server.connect(&client, json!({}));
+    let reply = server.post(&client, json!([{"channel": "/meta/disconnect", "id": "d"}]));
+    assert_eq!(reply, [json!({"channel": "/meta/disconnect", "id": "d", "successful": true})]);
+    assert_eq!(connect_reply(&server.messages(held))["advice"], json!({"reconnect": "none"}));
+    assert_eq!(server.removed, [RemovedBecause::Disconnected]);
+}
+
+#[test]
+fn a_session_that_only_connects_ends_after_too_long() {
+    let idle = |activity, busy: fn(&mut Server, &Client)| {
+        let mut server = Server::with(|config| {
+            config.max_interval = Duration::from_secs(30);
+            config.max_inactivity = Some(Duration::from_secs(60));
+            config.activity = activity;
+        });
+        let client = server.connected();
+        for _ in 0..4 {
+            let link = server.connect(&client, json!({}));
+            server.advance_ms(16_000);
+            busy(&mut server, &client);
+            server.advance_ms(14_000);
+            let Some(Response::Messages(messages, _)) = server.response(link) else { panic!("no response") };
+            if connect_reply(&messages)["successful"] == false {
+                assert_eq!(messages[0]["channel"], "/meta/disconnect");
+                assert_eq!(connect_reply(&messages)["advice"], json!({"reconnect": "none"}));
+                return server.removed;
+            }
+        }
+        server.removed
+    };
+    let from_server = |server: &mut Server, client: &Client| server.send_to(client, "/a", json!(1));
+    let from_client = |server: &mut Server, client: &Client| {
+        server.post(client, json!([publish("/a", json!(1))]));
+    };
+    assert_eq!(idle(Activity::Client, |_, _| {}), [RemovedBecause::Inactive]);
+    assert_eq!(idle(Activity::Client, from_server), [RemovedBecause::Inactive]);
+    assert_eq!(idle(Activity::Client, from_client), []);
+    assert_eq!(idle(Activity::ClientAndServer, from_server), []);
+}
+
+#[test]
+fn case_78_what_waits_for_an_absent_client_is_bounded_and_told() {
+    let mut server = Server::with(|config| config.max_queue = 3);
+    let client = server.connected();
+    for n in 0..5 {
+        server.send_to(&client, "/a", json!(n));
+    }
+    assert_eq!(server.dropped, 2);
+    assert_eq!(events(&server.connect_at_once(&client)), [json!(2), json!(3), json!(4)]);
+}
+
+#[test]
+fn case_78_a_session_whose_queue_must_not_lose_anything_ends() {
+    for (ack, overflow) in [(false, Overflow::EndSession), (true, Overflow::DropOldest)] {
+        let mut server = Server::with(|config| {
+            config.max_queue = 3;
+            config.overflow = overflow;
+        });
+        let client = server.handshake_with(None, json!({"ext": {"ack": ack}}));
+        server.connect_at_once(&client);
+        for n in 0..4 {
+            server.send_to(&client, "/a", json!(n));
+        }
+        assert_eq!((server.dropped, &*server.removed), (0, &[RemovedBecause::Overflowed][..]));
+        let link = server.connect(&client, json!({}));
+        assert_eq!(connect_reply(&server.messages(link))["advice"]["reconnect"], "handshake");
+    }
+}
+
+#[test]
+fn case_78_a_large_batch_does_not_fill_the_queue_of_who_can_be_reached() {
+    let mut server = Server::with(|config| config.max_queue = 8);
+    let (listener, socket) = server.socket_connected(json!({}));
+    server.send(
+        socket,
+        listener.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])),
+    );
+    let publisher = server.connected();
+    let batch: Vec<_> = (0..100).map(|n| publish("/a", json!(n))).collect();
+    server.post(&publisher, json!(batch));
+    assert_eq!(events(&server.pushed(socket)).len(), 100);
+    assert_eq!(server.dropped, 0);
+}
+
+#[test]
+fn a_server_that_goes_down_answers_everybody() {
+    let mut server = Server::new();
+    let client = server.connected();
+    let held = server.connect(&client, json!({}));
+    let (_, socket) = server.socket_connected(json!({}));
+    server.handle(Input::Shutdown);
+    assert_eq!(connect_reply(&server.messages(held))["advice"]["reconnect"], "handshake");
+    assert_eq!(server.closed(socket), Some(1001));
+    assert_eq!(server.sessions(), 0);
+    let link = server.request(None, json!([handshake(json!({}))]));
+    assert_eq!(server.status(link), 503);
+}
+
+#[test]
+fn a_socket_that_was_left_for_http_can_be_taken_up_again() {
+    let mut server = Server::new();
+    let (client, socket) = server.socket_connected(json!({}));
+    server.connect_at_once(&client);
+    server
+        .send(socket, client.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])));
+    server.publish("/a", json!(1));
+    assert_eq!(events(&server.pushed(socket)), [json!(1)]);
+}
+
+#[test]
+fn events_of_who_waits_at_a_socket_all_go_there() {
+    let mut server = Server::new();
+    let (client, socket) = server.socket_connected(json!({}));
+    server
+        .send(socket, client.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])));
+    server.send(socket, client.sign(json!([connect(json!({}))])));
+    assert_eq!(server.post(&client, json!([publish("/a", json!(1))])).len(), 1);
+    assert_eq!(events(&server.pushed(socket)), [json!(1)]);
+    server.advance_ms(30_000);
+    assert_eq!(connect_reply(&server.pushed(socket))["successful"], true, "a late request costs it nothing");
+}
+
+#[test]
+fn who_goes_over_to_http_before_it_connects_loses_nothing_to_its_old_socket() {
+    let mut server = Server::new();
+    let (client, socket) = server.socket_connected(json!({}));
+    let messages = json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"},
+        publish("/a", json!(1))]);
+    assert_eq!(events(&server.post(&client, messages)), [json!(1)]);
+    server.publish("/a", json!(2));
+    assert!(server.pushed(socket).is_empty());
+    assert_eq!(events(&server.connect_at_once(&client)), [json!(2)]);
+}
+
+#[test]
+fn a_socket_that_handshakes_again_hears_no_more_of_its_old_session() {
+    let mut server = Server::new();
+    let (old, socket) = server.socket_connected(json!({}));
+    server.send(socket, old.sign(json!([connect(json!({}))])));
+    let replies = server.send(socket, json!([handshake(json!({}))]));
+    assert_ne!(replies[0]["clientId"], old.id);
+    server.send_to(&old, "/a", json!(1));
+    server.advance_ms(9_000);
+    assert!(server.pushed(socket).is_empty());
+    assert_eq!(server.closed(socket), None);
+}

@@ -1,0 +1,166 @@
+//! Long-polling: each batch a request, its response the answer, each of them at the mercy of the network.
+
+use std::time::Duration;
+
+use bayeux_proto::client::{ExchangeId, FailureKind};
+use bayeux_proto::server::LinkId;
+use bytes::Bytes;
+
+use super::fault::{Fate, Leg};
+use super::world::{Exchange, Happening, Outcome, World, failure};
+
+/// How long it takes the server to notice that a client which is cut off is gone.
+const NOTICE: Duration = Duration::from_secs(60);
+/// The pause between the parts of a body that trickles in.
+const TRICKLE: Duration = Duration::from_secs(3);
+
+impl World {
+    /// A client sends a request; whether middleboxes may repeat it.
+    pub(super) fn post(&mut self, client: usize, id: ExchangeId, body: &Bytes, repeatable: bool) {
+        let link = self.new_link();
+        let epoch = self.is_up().then_some(self.server.epoch);
+        self.exchanges.insert(link, Exchange { client, id, epoch, held: false, given_up: false, repeatable });
+        self.clients[client].exchanges.insert(id, link);
+        let latency = self.chance.latency();
+        let patience = self.clients[client].config.connect_timeout;
+        if !self.cut_off(client).is_zero() {
+            // A connection that stood waits for the network; a new one is given up by the connector.
+            let cut_off = self.cut_off(client);
+            match self.chance.random.u8(..3) {
+                0 => self.plan(cut_off + latency, Happening::Request(link, body.clone())),
+                1 => {}
+                _ => self.fail(link, FailureKind::Unreachable, patience),
+            }
+            return;
+        }
+        match self.fate(Leg::Request { repeatable }, client) {
+            Fate::Late => {
+                let late = self.lateness();
+                self.plan(latency + late, Happening::Request(link, body.clone()));
+            }
+            Fate::Vanish => {}
+            Fate::Break => self.fail(link, FailureKind::Lost, latency * 2),
+            Fate::Unreachable => self.fail(link, FailureKind::Unreachable, latency),
+            Fate::Twice => {
+                self.plan(latency, Happening::Request(link, body.clone()));
+                let second = self.new_link();
+                self.exchanges
+                    .insert(second, Exchange { client, id, epoch, held: false, given_up: false, repeatable });
+                let later = self.chance.latency();
+                self.plan(latency + later, Happening::Request(second, body.clone()));
+            }
+            _ => self.plan(latency, Happening::Request(link, body.clone())),
+        }
+    }
+
+    fn fail(&mut self, link: LinkId, kind: FailureKind, after: Duration) {
+        self.plan(after, Happening::Response(link, Outcome::Failed(failure(kind))));
+    }
+
+    /// The client waits no more.
+    pub(super) fn give_up(&mut self, client: usize, id: ExchangeId) {
+        if let Some(link) = self.clients[client].exchanges.remove(&id)
+            && let Some(exchange) = self.exchanges.get_mut(&link)
+        {
+            exchange.given_up = true;
+            let latency = self.chance.latency();
+            let notice = if self.cut_off(client).is_zero() { latency } else { NOTICE };
+            self.plan(notice, Happening::Gone(link));
+        }
+    }
+
+    /// A request comes to where the server is, or was. Whether the server is to have it.
+    pub(super) fn request_arrives(&mut self, link: LinkId) -> bool {
+        let Some(exchange) = self.exchanges.get(&link) else { return false };
+        let (client, epoch) = (exchange.client, exchange.epoch);
+        if epoch != Some(self.server.epoch) || !self.is_up() {
+            // The connection was to another server, or to none.
+            let kind = if epoch.is_none() { FailureKind::Unreachable } else { FailureKind::Lost };
+            let latency = self.chance.latency();
+            self.fail(link, kind, latency);
+            return false;
+        }
+        // What a server does for a request that its client has given up may undo what the client asked for later, and
+        // without acknowledgements its answer takes events with it. No client can prevent either, or know. A connection
+        // that was given up seldom carries a request so late; here it never does, but for what changes nothing.
+        if exchange.given_up && !(exchange.repeatable && self.clients[client].ledger.acked) {
+            return false;
+        }
+        if let Some(exchange) = self.exchanges.get_mut(&link) {
+            exchange.held = true;
+        }
+        true
+    }
+
+    /// The server answers.
+    pub(super) fn respond(&mut self, link: LinkId, body: Bytes) {
+        let Some(exchange) = self.exchanges.get_mut(&link) else { return };
+        exchange.held = false;
+        let client = exchange.client;
+        let latency = self.chance.latency();
+        let cut_off = self.cut_off(client);
+        if !cut_off.is_zero() {
+            if self.chance.chance(0.5) {
+                self.plan(cut_off + latency, Happening::Response(link, Outcome::Body(body)));
+            }
+            return;
+        }
+        let whole = |body| Happening::Response(link, Outcome::Body(body));
+        match self.fate(Leg::Response, client) {
+            Fate::Late => {
+                let late = self.lateness();
+                self.plan(latency + late, whole(body));
+            }
+            Fate::Vanish => {}
+            Fate::Break => self.fail(link, FailureKind::Lost, latency),
+            Fate::CutBody => {
+                self.plan(latency, Happening::Response(link, Outcome::Part));
+                self.fail(link, FailureKind::Lost, latency + TRICKLE);
+            }
+            Fate::Status(status) => self.fail(link, FailureKind::Http { status }, latency),
+            Fate::Garbage => self.plan(latency, whole(body.slice(..body.len() / 2))),
+            Fate::Trickle => {
+                for part in 1..=4 {
+                    self.plan(latency + TRICKLE * part, Happening::Response(link, Outcome::Part));
+                }
+                self.plan(latency + TRICKLE * 5, whole(body));
+            }
+            _ => self.plan(latency, whole(body)),
+        }
+    }
+
+    /// The server refuses a request.
+    pub(super) fn reject(&mut self, link: LinkId, status: u16) {
+        if let Some(exchange) = self.exchanges.get_mut(&link) {
+            exchange.held = false;
+            let latency = self.chance.latency();
+            self.fail(link, FailureKind::Http { status }, latency);
+        }
+    }
+
+    /// Something of a response comes to the client. The exchange, if the client still waits for it.
+    pub(super) fn response_arrives(&mut self, link: LinkId, is_last: bool) -> Option<(usize, ExchangeId)> {
+        let exchange = self.exchanges.get(&link)?;
+        let (client, id) = (exchange.client, exchange.id);
+        let waits = self.clients[client].exchanges.contains_key(&id);
+        if is_last {
+            self.exchanges.remove(&link);
+            self.clients[client].exchanges.remove(&id);
+        }
+        waits.then_some((client, id))
+    }
+
+    /// The server is gone, and with it all that it had not answered.
+    pub(super) fn drop_exchanges(&mut self) {
+        let held: Vec<LinkId> =
+            self.exchanges.iter().filter(|(_, exchange)| exchange.held).map(|(link, _)| *link).collect();
+        for link in held {
+            let latency = self.chance.latency();
+            let client = self.exchanges[&link].client;
+            // Who is cut off hears nothing of it.
+            if self.cut_off(client).is_zero() {
+                self.fail(link, FailureKind::Lost, latency);
+            }
+        }
+    }
+}

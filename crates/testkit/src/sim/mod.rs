@@ -1,0 +1,41 @@
+//! Clients, a server, and a network that fails, in virtual time.
+//!
+//! The sessions are the real ones, [`bayeux_proto::client::Session`] and [`bayeux_proto::server::Engine`]; the shells
+//! around them and the network between them are simulated. There is no clock, no thread and no socket, so a lifetime of
+//! minutes takes a millisecond, and the same seed always gives the same lifetime.
+//!
+//! - [`Simulation`] makes up a whole lifetime from a seed: clients, what they do, and what goes wrong.
+//! - [`Scenario`] is for a plan of your own: with your configuration, your retries, your order of events.
+//!
+//! Both check a set of [laws](Law) all the time, and give a [`Report`], or a [`Broken`] law with a [`Trace`] of all that
+//! led to it.
+
+mod acting;
+mod chance;
+mod client;
+mod exhaust;
+mod fault;
+mod http;
+mod law;
+mod ledger;
+mod life;
+mod post;
+mod queue;
+mod report;
+mod run;
+mod scenario;
+mod server;
+mod serving;
+mod simulation;
+mod socket;
+mod trace;
+mod world;
+
+pub use exhaust::{Searched, SmallWorld};
+pub use fault::{Counts, Fault};
+pub use law::{Law, Violation};
+pub use life::Snapshot;
+pub use report::{Broken, Report};
+pub use scenario::{Actor, Overflow, Receiver, Scenario, Step};
+pub use simulation::Simulation;
+pub use trace::Trace;

@@ -1,0 +1,246 @@
+//! The state of a simulated world, and the small steps that all its parts share.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bayeux_proto::client::{ExchangeId, Failure, FailureKind};
+use bayeux_proto::server::{LinkId, ServiceToken};
+use bayeux_proto::{Data, Time};
+use bytes::Bytes;
+
+use super::chance::Chance;
+use super::client::Client;
+use super::fault::{Counts, Fate, Fault, Leg};
+use super::law::{Law, Violation};
+use super::ledger::Wrong;
+use super::post::Post;
+use super::queue::Queue;
+use super::scenario::{Repeated, Scenario, Step};
+use super::server::Server;
+use super::trace::Trace;
+
+/// A client, a server and a network in virtual time. Each part of what happens is an `impl` in a file of its own:
+/// `http` and `socket` carry messages, `serving` and `acting` are the shells of the server and the clients above them,
+/// and `life` runs it all.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) now: Time,
+    pub(super) future: Queue<Happening>,
+    pub(super) chance: Chance,
+    pub(super) server: Server,
+    pub(super) clients: Vec<Client>,
+    pub(super) exchanges: BTreeMap<LinkId, Exchange>,
+    pub(super) sockets: BTreeMap<LinkId, Socket>,
+    pub(super) post: Post,
+    pub(super) trace: Trace,
+    pub(super) faults: Counts,
+    pub(super) violation: Option<Violation>,
+    pub(super) refusals: f64,
+    pub(super) service_answers: f64,
+    pub(super) calls: u64,
+    pub(super) failed_calls: u64,
+    pub(super) delivered: u64,
+    last_link: u64,
+}
+
+/// Something that is to happen.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// A client's timer, if it was not set anew since.
+    ClientTimer(usize, Time),
+    /// The server's.
+    ServerTimer(Time),
+    /// A user does something.
+    Step(usize, Step),
+    /// A user does something again.
+    Again(usize, Repeated),
+    /// A user takes a message out of a receiver's queue.
+    Drain(usize, bayeux_proto::client::SinkId),
+    /// Something goes wrong.
+    Fault(Fault),
+    /// The server comes up.
+    Up,
+    /// The server that was shut down is gone.
+    Down,
+    /// An HTTP request comes to the server.
+    Request(LinkId, Bytes),
+    /// Something of its response comes to the client.
+    Response(LinkId, Outcome),
+    /// The server notices that a request or socket is gone.
+    Gone(LinkId),
+    /// An upgrade ends.
+    Upgraded(LinkId, Option<Failure>),
+    /// A frame comes to the server.
+    FrameUp(LinkId, Bytes),
+    /// A frame comes to the client.
+    FrameDown(LinkId, Bytes),
+    /// A part of a frame comes to the client.
+    Arriving(LinkId),
+    /// The answer to a ping comes.
+    Pong(LinkId),
+    /// The client notices that its socket is gone.
+    Lost(LinkId, Failure),
+    /// A service has its answer.
+    Answer(ServiceToken, Data, u32),
+}
+
+/// What comes in answer to a request.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Part,
+    Body(Bytes),
+    Failed(Failure),
+}
+
+/// An HTTP request on its way.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) client: usize,
+    pub(super) id: ExchangeId,
+    /// The server that it was sent to; `None` when none was up.
+    pub(super) epoch: Option<u32>,
+    /// The server waits to answer it.
+    pub(super) held: bool,
+    /// It is one that middleboxes may repeat, a handshake or a connect.
+    pub(super) repeatable: bool,
+    /// The client has given it up.
+    pub(super) given_up: bool,
+}
+
+/// A WebSocket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) client: usize,
+    pub(super) epoch: u32,
+    pub(super) open: bool,
+    /// Frames that wait for the upgrade.
+    pub(super) waiting: Vec<Bytes>,
+    /// Nothing passes, and nobody knows.
+    pub(super) stalled: bool,
+    /// The server has closed it, and listens no more.
+    pub(super) closed: bool,
+    /// The client has closed it.
+    pub(super) left: bool,
+    /// Without a word.
+    pub(super) dropped: bool,
+    /// When the last frame arrives, in each direction: frames keep their order.
+    pub(super) last_up: Time,
+    pub(super) last_down: Time,
+    /// How many frames the server has written into a stalled socket.
+    pub(super) swallowed: u32,
+}
+
+impl World {
+    pub(super) fn new(scenario: &Scenario, keep_trace: bool) -> Self {
+        let mut chance = Chance::new(scenario.seed, scenario.latency.clone(), scenario.weather);
+        let clients: Vec<Client> = scenario
+            .clients
+            .iter()
+            .map(|actor| Client::new(actor, scenario.server.interval, chance.random.u64(..)))
+            .collect();
+        let mut world = Self {
+            now: Time::ZERO,
+            future: Queue::new(),
+            chance,
+            server: Server::new(scenario.server.clone()),
+            clients,
+            exchanges: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            post: Post::default(),
+            trace: Trace::new(keep_trace),
+            faults: Counts::default(),
+            violation: None,
+            refusals: scenario.refusals,
+            service_answers: scenario.service_answers,
+            calls: 0,
+            failed_calls: 0,
+            delivered: 0,
+            last_link: 0,
+        };
+        for (at, fault) in &scenario.faults {
+            world.future.plan(Time::from_origin(*at), Happening::Fault(*fault));
+        }
+        for (client, actor) in scenario.clients.iter().enumerate() {
+            for (at, step) in &actor.steps {
+                world.future.plan(Time::from_origin(*at), Happening::Step(client, step.clone()));
+            }
+            for again in &actor.repeated {
+                world.future.plan(Time::from_origin(again.from), Happening::Again(client, again.clone()));
+            }
+        }
+        world
+    }
+
+    pub(super) fn plan(&mut self, after: Duration, happening: Happening) {
+        self.future.plan(self.now + after, happening);
+    }
+
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+        self.trace.line(self.now, line);
+    }
+
+    /// Keeps the first violation: what follows from it says less.
+    pub(super) fn check(&mut self, client: usize, outcome: Result<(), Wrong>) {
+        if let Err((law, what)) = outcome
+            && self.violation.is_none()
+        {
+            let violation = Violation { law, at: self.now, client, what };
+            self.note(|| format!("**  {violation}"));
+            self.violation = Some(violation);
+        }
+    }
+
+    pub(super) fn break_law(&mut self, client: usize, law: Law, what: String) {
+        self.check(client, Err((law, what)));
+    }
+
+    /// What becomes of messages on one way, which is counted and told when it is trouble.
+    pub(super) fn fate(&mut self, leg: Leg, client: usize) -> Fate {
+        let fate = self.chance.fate(leg, self.now);
+        if fate != Fate::Arrive {
+            self.faults.count(fate.name(leg));
+            self.note(|| format!("!!  c{client} {}", fate.name(leg)));
+        }
+        fate
+    }
+
+    pub(super) fn new_link(&mut self) -> LinkId {
+        self.last_link += 1;
+        LinkId(self.last_link)
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.server.engine.is_some()
+    }
+
+    /// How much longer a client is cut off.
+    pub(super) fn cut_off(&self, client: usize) -> Duration {
+        self.clients[client].cut_off_until.since(self.now)
+    }
+
+    /// How long what is late is late: often too long for somebody's patience.
+    pub(super) fn lateness(&mut self) -> Duration {
+        self.chance.up_to(Duration::from_secs(20))
+    }
+}
+
+/// What the transports of the real client report.
+pub(super) fn failure(kind: FailureKind) -> Failure {
+    Failure::new(kind, format!("the simulated network: {kind:?}"))
+}
+
+/// The number of a message, which stands first in its payload.
+pub(super) fn number_of(data: &Data) -> Option<u32> {
+    let digits = data.as_str().strip_prefix("{\"n\":")?;
+    digits[..digits.find([',', '}'])?].parse().ok()
+}
+
+/// A payload with a number and some filling.
+pub(super) fn payload(number: u32, filling: usize) -> Data {
+    let json = if filling == 0 {
+        format!("{{\"n\":{number}}}")
+    } else {
+        format!("{{\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(filling))
+    };
+    Data::from_json(&json).unwrap_or_else(|_| Data::from(serde_json::Value::Null))
+}

@@ -1,0 +1,124 @@
+//! One cell of a table: a client, a server, a transport, and all that a scenario needs of them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bayeux::ConnectionType;
+
+use crate::driven::Driver;
+use crate::outcome::{Failed, Outcome};
+use crate::server::Server;
+use crate::tap::Tap;
+use crate::user::{Open, User};
+
+/// Who is to be tried.
+#[derive(Debug)]
+pub(crate) struct Cell<'a> {
+    pub(crate) server: &'a Server,
+    /// The process of the client under test; `None` is our own client.
+    pub(crate) driver: Option<&'a Arc<Driver>>,
+    pub(crate) transport: ConnectionType,
+    seats: Mutex<Vec<Arc<Seat>>>,
+}
+
+/// A user and the line that it talks over.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) name: &'static str,
+    pub(crate) user: User,
+    pub(crate) tap: Tap,
+}
+
+impl std::ops::Deref for Seat {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        &self.user
+    }
+}
+
+impl<'a> Cell<'a> {
+    pub(crate) fn new(
+        server: &'a Server,
+        driver: Option<&'a Arc<Driver>>,
+        transport: ConnectionType,
+    ) -> Self {
+        Self { server, driver, transport, seats: Mutex::default() }
+    }
+
+    /// A user of the client under test, open.
+    pub(crate) async fn subject(&self, name: &'static str) -> Outcome<Arc<Seat>> {
+        Ok(self.try_subject(name, false).await??)
+    }
+
+    /// The same, but the opening may fail; with `deny` the server is asked to refuse.
+    pub(crate) async fn try_subject(
+        &self,
+        name: &'static str,
+        deny: bool,
+    ) -> Outcome<Result<Arc<Seat>, Failed>> {
+        self.seat(name, self.transport, deny, self.driver).await
+    }
+
+    /// A user of our own client, open, over the other transport where the server has it.
+    pub(crate) async fn other(&self, name: &'static str) -> Outcome<Arc<Seat>> {
+        let transport = match self.transport {
+            ConnectionType::LongPolling
+                if self.server.peer.transports.contains(&ConnectionType::WebSocket) =>
+            {
+                ConnectionType::WebSocket
+            }
+            _ => ConnectionType::LongPolling,
+        };
+        Ok(self.seat(name, transport, false, None).await??)
+    }
+
+    async fn seat(
+        &self,
+        name: &'static str,
+        transport: ConnectionType,
+        deny: bool,
+        driver: Option<&Arc<Driver>>,
+    ) -> Outcome<Result<Arc<Seat>, Failed>> {
+        let tap = Tap::start(self.server.address).await?;
+        let mut options = Open::new(tap.address, &self.server.path, transport);
+        options.deny = deny;
+        let user = match driver {
+            Some(driver) => User::Driven(driver.user()),
+            None => User::ours(&options)?,
+        };
+        let seat = Arc::new(Seat { name, user, tap });
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&seat));
+        Ok(seat.open(&options).await.map(|()| seat))
+    }
+
+    /// How many connections that user has made.
+    pub(crate) fn connections(&self, name: &str) -> usize {
+        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.iter().filter(|seat| seat.name == name).map(|seat| seat.tap.connections()).sum()
+    }
+
+    /// What passed and what was said, for whoever looks into a failure.
+    pub(crate) async fn logs(&self) -> String {
+        let mut text = String::new();
+        for seat in self.seats.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let (name, wire, told) = (seat.name, seat.tap.log(), seat.user.told());
+            text += &format!("  --- wire of {name} (> to the server, < from it)\n{wire}");
+            if !told.is_empty() {
+                text += &format!("  --- {name}'s client told\n{told}");
+            }
+        }
+        if let Some(driver) = self.driver {
+            text += &format!("  --- the driven client said\n{}", driver.said().await);
+        }
+        text += &format!("  --- the server said\n{}", self.server.said().await);
+        text
+    }
+
+    /// Sends everybody away; what they do then is no part of the scenario.
+    pub(crate) async fn clear(&self) {
+        let seats = std::mem::take(&mut *self.seats.lock().unwrap_or_else(PoisonError::into_inner));
+        for seat in seats {
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(8), seat.close()).await;
+        }
+    }
+}

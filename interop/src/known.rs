@@ -1,0 +1,40 @@
+//! What is known not to work, with the reason. Such a cell is played all the same: when it passes, the run fails,
+//! because this list must be mended then.
+
+use bayeux::ConnectionType;
+
+/// A limit of one of the two sides.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    client: &'static str,
+    server: &'static str,
+    /// `None` is each.
+    transport: Option<ConnectionType>,
+    scenarios: &'static [&'static str],
+    /// Whose it is and why, for the table's notes.
+    pub(crate) reason: &'static str,
+}
+
+const LIMITS: &[Limit] = &[Limit {
+    client: "aiocometd",
+    server: "bayeux",
+    transport: None,
+    scenarios: &["dismissal"],
+    reason: "aiocometd passes over a `/meta/disconnect` of the server's, and over the advice `none` in a successful \
+             reply: it connects again, is told 402, and opens a new session.",
+}];
+
+/// The limit that this cell runs into, if one is known.
+pub(crate) fn limit(
+    client: &str,
+    server: &str,
+    transport: ConnectionType,
+    scenario: &str,
+) -> Option<&'static Limit> {
+    LIMITS.iter().find(|limit| {
+        limit.client == client
+            && limit.server == server
+            && limit.transport.is_none_or(|only| only == transport)
+            && limit.scenarios.contains(&scenario)
+    })
+}

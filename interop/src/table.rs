@@ -1,0 +1,108 @@
+//! The tables, and the documents that show them.
+
+use std::fmt::{self, Write as _};
+use std::path::Path;
+
+use crate::outcome::Outcome;
+use crate::scenarios;
+
+/// One row: a client, a server, a transport.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) client: &'static str,
+    pub(crate) server: &'static str,
+    pub(crate) transport: &'static str,
+    pub(crate) entries: Vec<Entry>,
+    /// A side could not be started or stopped.
+    pub(crate) broken: bool,
+}
+
+/// How one cell went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Pass,
+    Fail,
+    /// It fails for this known reason.
+    Known(&'static str),
+    /// One of the two lacks what it needs, or it was not asked for.
+    NotTried,
+}
+
+impl Row {
+    pub(crate) fn new(client: &'static str, server: &'static str, transport: &'static str) -> Self {
+        Self { client, server, transport, entries: Vec::new(), broken: false }
+    }
+
+    /// How many cells passed, and how many failed that should not.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let of = |wanted: fn(&Entry) -> bool| self.entries.iter().filter(|entry| wanted(entry)).count();
+        (of(|entry| *entry == Entry::Pass), of(|entry| *entry == Entry::Fail) + usize::from(self.broken))
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {} over {}", self.client, self.server, self.transport)
+    }
+}
+
+/// A table of scenarios with notes; `name` says which side of a row is told.
+pub(crate) fn scenarios_table<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    head: &str,
+    name: fn(&Row) -> &'static str,
+) -> String {
+    let names: Vec<&str> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
+    let mut text = format!("| {head} | transport | {} |\n", names.join(" | "));
+    let _ = writeln!(text, "|---|---|{}", ":-:|".repeat(names.len()));
+    let mut notes: Vec<&str> = Vec::new();
+    for row in rows {
+        let cells: Vec<String> = row.entries.iter().map(|entry| cell(*entry, &mut notes)).collect();
+        let _ = writeln!(text, "| {} | {} | {} |", name(row), row.transport, cells.join(" | "));
+    }
+    for (number, note) in notes.iter().enumerate() {
+        let _ = write!(text, "\n{}. {note}", number + 1);
+    }
+    if !notes.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+fn cell(entry: Entry, notes: &mut Vec<&'static str>) -> String {
+    match entry {
+        Entry::Pass => "✓".to_owned(),
+        Entry::Fail => "FAIL".to_owned(),
+        Entry::NotTried => "–".to_owned(),
+        Entry::Known(reason) => {
+            let at = notes.iter().position(|note| *note == reason).unwrap_or_else(|| {
+                notes.push(reason);
+                notes.len() - 1
+            });
+            format!("no ({})", at + 1)
+        }
+    }
+}
+
+/// What the columns mean.
+pub(crate) fn legend() -> String {
+    let mut text = "| column | what it shows |\n|---|---|\n".to_owned();
+    for scenario in scenarios::ALL {
+        let _ = writeln!(text, "| {} | {} |", scenario.name, scenario.shows);
+    }
+    text
+}
+
+/// Puts a text between `<!-- NAME:begin -->` and `<!-- NAME:end -->` of a document. Whether it had to be changed.
+pub(crate) fn put(document: &Path, name: &str, text: &str, write: bool) -> Outcome<bool> {
+    let old = std::fs::read_to_string(document)?;
+    let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
+    let missing = || format!("{} lacks the markers of {name}", document.display());
+    let from = old.find(&begin).ok_or_else(missing)? + begin.len();
+    let to = from + old[from..].find(&end).ok_or_else(missing)?;
+    let new = format!("{}{}\n{}", &old[..from], text.trim_end(), &old[to..]);
+    if new != old && write {
+        std::fs::write(document, &new)?;
+    }
+    Ok(new != old)
+}

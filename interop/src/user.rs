@@ -1,0 +1,208 @@
+//! A user of any client: ours in this process, or a driven one.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bayeux::{Backoff, Client, ConnectionType, Event, Proxy, TlsOptions};
+use serde_json::{Value, json};
+
+use crate::driven::Driven;
+use crate::outcome::{Failed, Outcome};
+
+/// How long a message may take that must come.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// How to open.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    pub(crate) url: String,
+    pub(crate) transport: ConnectionType,
+    /// Asks the server to refuse the handshake.
+    pub(crate) deny: bool,
+    /// For our client alone: a proxy and TLS.
+    pub(crate) proxy: Proxy,
+    pub(crate) tls: TlsOptions,
+}
+
+impl Open {
+    pub(crate) fn new(address: SocketAddr, path: &str, transport: ConnectionType) -> Self {
+        let url = format!("http://{address}{path}");
+        Self { url, transport, deny: false, proxy: Proxy::none(), tls: TlsOptions::new() }
+    }
+}
+
+/// Somebody who talks to a server.
+#[derive(Debug)]
+pub(crate) enum User {
+    Ours(Client, Arc<Mutex<Vec<Event>>>),
+    Driven(Driven),
+}
+
+impl User {
+    /// Our client, not yet open.
+    pub(crate) fn ours(options: &Open) -> Outcome<Self> {
+        let mut builder = Client::builder(&options.url)
+            .connection_types([options.transport])
+            .proxy(options.proxy.clone())
+            .tls(options.tls.clone())
+            .max_send_size(4 * 1024 * 1024)
+            // The sessions of these servers do not live as long as pauses may become.
+            .retry(Backoff::exponential(Duration::from_millis(200)..=Duration::from_secs(2)).jittered())
+            // Some servers ask for it, and the others pass it over.
+            .handshake_field("minimumVersion", "1.0");
+        if options.deny {
+            builder = builder.handshake_ext("interop", "deny");
+        }
+        let client = builder.build()?;
+        let events = Arc::default();
+        tokio::spawn(listen(client.events(), Arc::clone(&events)));
+        Ok(Self::Ours(client, events))
+    }
+
+    pub(crate) async fn open(&self, options: &Open) -> Result<(), Failed> {
+        match self {
+            Self::Ours(client, _) => client.open().await.map_err(failed),
+            Self::Driven(driven) => {
+                let ext = if options.deny { json!({"interop": "deny"}) } else { json!({}) };
+                let transport = options.transport.as_str();
+                let line = json!({"url": options.url, "transport": transport, "ext": ext});
+                driven.call("open", line).await.map(drop)
+            }
+        }
+    }
+
+    pub(crate) async fn subscribe(&self, channel: &str) -> Result<(), Failed> {
+        match self {
+            Self::Ours(client, _) => client.subscribe(channel).await.map_err(failed),
+            Self::Driven(driven) => driven.call("subscribe", json!({"channel": channel})).await.map(drop),
+        }
+    }
+
+    pub(crate) async fn unsubscribe(&self, channel: &str) -> Result<(), Failed> {
+        match self {
+            Self::Ours(client, _) => client.unsubscribe(channel).await.map_err(failed),
+            Self::Driven(driven) => driven.call("unsubscribe", json!({"channel": channel})).await.map(drop),
+        }
+    }
+
+    /// Publishes and waits for the server's word.
+    pub(crate) async fn publish(&self, channel: &str, data: &Value) -> Result<(), Failed> {
+        match self {
+            Self::Ours(client, _) => client.publish(channel, data).await.map(drop).map_err(failed),
+            Self::Driven(driven) => {
+                driven.call("publish", json!({"channel": channel, "data": data})).await.map(drop)
+            }
+        }
+    }
+
+    /// Publishes several in one go, and waits for the server's word on each.
+    pub(crate) async fn batch(&self, messages: &[(String, Value)]) -> Result<(), Failed> {
+        match self {
+            Self::Ours(client, _) => {
+                let outcomes = client.batch(|batch| {
+                    messages.iter().try_for_each(|(channel, data)| batch.publish(channel.as_str(), data))
+                });
+                let outcomes: Result<Vec<_>, _> = outcomes.await.map_err(failed)?.into_iter().collect();
+                outcomes.map(drop).map_err(failed)
+            }
+            Self::Driven(driven) => driven.batch(messages).await,
+        }
+    }
+
+    /// Asks a service and waits for its answer.
+    pub(crate) async fn request(&self, channel: &str, data: &Value) -> Result<Value, Failed> {
+        match self {
+            Self::Ours(client, _) => client.request(channel, data).await.map_err(failed),
+            Self::Driven(driven) => driven.call("request", json!({"channel": channel, "data": data})).await,
+        }
+    }
+
+    /// The next message.
+    pub(crate) async fn receive(&self) -> Outcome<(String, Value)> {
+        let next = async {
+            match self {
+                Self::Ours(client, _) => loop {
+                    match client.receive().await {
+                        Ok(message) => {
+                            let channel = message.channel().as_str().to_owned();
+                            break Ok((channel, message.data().decode()?));
+                        }
+                        // It goes on trying, and so do we.
+                        Err(error) if error.is_timeout() => {}
+                        Err(error) => break Err(error.into()),
+                    }
+                },
+                Self::Driven(driven) => driven.receive().await.ok_or_else(|| "the client is gone".into()),
+            }
+        };
+        let patience = tokio::time::timeout(PATIENCE, next).await;
+        patience.unwrap_or_else(|_| Err(format!("no message came within {PATIENCE:?}").into()))
+    }
+
+    /// The next message must be this one.
+    pub(crate) async fn expect(&self, channel: &str, data: &Value) -> Outcome {
+        let (from, got) =
+            self.receive().await.map_err(|error| format!("{channel} {}: {error}", brief(data)))?;
+        if from == channel && got == *data {
+            return Ok(());
+        }
+        Err(format!("expected {channel} {}, received {from} {}", brief(data), brief(&got)).into())
+    }
+
+    /// Whether a message comes within a moment.
+    pub(crate) async fn hears_within(&self, wait: Duration) -> Option<(String, Value)> {
+        tokio::time::timeout(wait, self.receive()).await.ok()?.ok()
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), Failed> {
+        match self {
+            Self::Ours(client, _) => client.close().await.map_err(failed),
+            Self::Driven(driven) => driven.call("close", json!({})).await.map(drop),
+        }
+    }
+
+    /// Whether the client says that it is connected. A driven one that cannot tell says yes.
+    pub(crate) async fn is_connected(&self) -> Result<bool, Failed> {
+        match self {
+            Self::Ours(client, _) => Ok(client.state() == bayeux::State::Connected),
+            Self::Driven(driven) => {
+                driven.call("connected", json!({})).await.map(|said| said.as_bool().unwrap_or(true))
+            }
+        }
+    }
+
+    /// What our client told of its connection.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::Ours(_, events) => {
+                let events = events.lock().unwrap_or_else(PoisonError::into_inner);
+                events.iter().map(|event| format!("    {event:?}\n")).collect()
+            }
+            Self::Driven(_) => String::new(),
+        }
+    }
+}
+
+async fn listen(mut from: bayeux::Events, into: Arc<Mutex<Vec<Event>>>) {
+    while let Some(event) = from.next().await {
+        let mut events = into.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.len() < 1000 {
+            events.push(event);
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn failed(error: bayeux::Error) -> Failed {
+    Failed { code: error.code(), text: error.to_string() }
+}
+
+/// A payload for a text: not all of a long one.
+fn brief(data: &Value) -> String {
+    let text = data.to_string();
+    match text.char_indices().nth(120) {
+        Some((at, _)) => format!("{}… ({} bytes)", &text[..at], text.len()),
+        None => text,
+    }
+}
