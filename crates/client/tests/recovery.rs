@@ -155,7 +155,7 @@ async fn peer_that_cuts_a_body(ack: bool) -> Peer {
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_in_the_middle_is_not_delivered_by_half() {
+async fn case_26_a_body_that_is_cut_in_the_middle_is_not_delivered_by_half() {
     for transport in BOTH {
         for ack in [true, false] {
             let peer = peer_that_cuts_a_body(ack).await;
@@ -403,4 +403,49 @@ async fn case_57_once_no_more_bytes_arrive_the_deadline_counts() {
         client.publish("/again", &1).await.unwrap();
         within(client.close()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn case_22_a_session_that_the_server_must_have_dropped_is_not_asked_for_again() {
+    for transport in BOTH {
+        let peer = Peer::start(|request| {
+            let mut replies = request.replies();
+            let advice = json!({"reconnect": "retry", "interval": 0, "timeout": 100, "maxInterval": 200});
+            if request.has("/meta/handshake") {
+                replies[0]["advice"] = advice;
+                return Answer::messages(replies);
+            }
+            match (request.message("/meta/connect"), request.nth) {
+                (Some(message), 0) if message["clientId"] == "peer-0" => {
+                    replies[0]["advice"] = advice;
+                    Answer::messages(replies)
+                }
+                (Some(message), _) if message["clientId"] == "peer-0" => Answer::cut(),
+                _ => request.decently(),
+            }
+        })
+        .await;
+        let client = over(transport, &peer.url()).build().unwrap();
+        let mut events = client.events();
+        within(client.open()).await.unwrap();
+        event(&mut events, |event| matches!(event, Event::Rehandshaken)).await;
+        connected(&mut events).await;
+        assert!(peer.received("/meta/connect").len() > 2, "it was tried before");
+        within(client.close()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn wish_04_silence_on_long_polling_is_told_to_receivers() {
+    let peer = Peer::decent().await;
+    let builder = over(ConnectionType::LongPolling, &peer.url());
+    let client = opened(builder.connection_timeout(millis(200)).request_timeout(millis(100))).await;
+    peer.follow(|_| Answer::cut());
+    peer.cut();
+    let error = within(client.receive()).await.unwrap_err();
+    assert!(error.is_timeout() && error.is_retryable(), "{error}");
+    assert!(error.to_string().contains(&peer.url()), "{error}");
+    peer.follow(Request::decently);
+    within(client.publish("/n", &1)).await.unwrap();
+    within(client.close()).await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! nginx, which takes the TLS off.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bayeux::{ConnectionType, TlsOptions};
 
@@ -102,11 +103,19 @@ pub(super) async fn mutual(peer: &'static Peer, transport: ConnectionType) -> Ou
 pub(super) async fn http2(peer: &'static Peer, transport: ConnectionType) -> Outcome {
     let nginx = Terminator::start(peer, false).await?;
     converse(&nginx.options(transport)?).await?;
-    let log = nginx.folder.read("access.log");
     let expected = match transport {
         ConnectionType::LongPolling => "HTTP/2.0 POST 200",
         _ => "HTTP/1.1 GET 101",
     };
+    // nginx writes a line when a request is over, and that of a WebSocket may take a moment.
+    let mut log = String::new();
+    for _ in 0..100 {
+        log = nginx.folder.read("access.log");
+        if log.contains(expected) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let other = log.lines().find(|line| *line != expected);
     check(
         log.contains(expected) && other.is_none(),

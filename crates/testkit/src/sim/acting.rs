@@ -75,7 +75,7 @@ impl World {
         {
             let at = at.max(self.now);
             self.clients[client].timer = Some(at);
-            self.future.plan(at, Happening::ClientTimer(client));
+            self.future.plan(at, Happening::ClientTimer(client, at));
         }
     }
 

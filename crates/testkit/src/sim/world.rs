@@ -46,10 +46,10 @@ pub(super) struct World {
 /// Something that is to happen.
 #[derive(Debug)]
 pub(super) enum Happening {
-    /// A client's timer.
-    ClientTimer(usize),
+    /// A client's timer, if it was not set anew since.
+    ClientTimer(usize, Time),
     /// The server's.
-    ServerTimer,
+    ServerTimer(Time),
     /// A user does something.
     Step(usize, Step),
     /// A user does something again.
