@@ -237,6 +237,7 @@ async fn an_open_that_is_given_up_leaves_a_closed_client() {
                 comes_true(|| client.is_closed()).await;
                 within(client.open()).await.unwrap();
                 goes_on(&client).await;
+                assert!(client.receive().now_or_never().is_none(), "{p:?}: a receiver waits");
                 within(client.close()).await.unwrap();
             },
         )
@@ -287,6 +288,7 @@ async fn a_resume_that_is_given_up_leaves_the_snapshot_good() {
             if resumed.is_none() {
                 comes_true(|| client.is_closed()).await;
                 within(client.resume(&snapshot)).await.unwrap();
+                assert_eq!(client.subscriptions().len(), 1);
             }
             server.publish("/n", &point.polls);
             assert_eq!(next(&client).await, point.polls.to_string(), "{point:?}");
