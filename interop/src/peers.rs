@@ -71,12 +71,15 @@ pub(crate) enum Need {
     Timesync,
     /// The server can end a session.
     Dismissal,
+    /// The client is a browser, whose windows share their cookies.
+    Windows,
     /// The server publishes by itself.
     ServerPublish,
 }
 
 use Need::{
     Ack, Batch, Dismissal, HandshakeRefusal, Large, Publish, Refusal, Request, ServerPublish, Timesync,
+    Windows,
 };
 
 const CHROMIUM: &[ConnectionType] = &[WebSocket, LongPolling, CallbackPolling];
@@ -101,6 +104,7 @@ pub(crate) const SERVERS: &[Peer] = &[
             Timesync,
             Dismissal,
             ServerPublish,
+            Windows,
         ],
     },
     Peer {
@@ -121,6 +125,7 @@ pub(crate) const SERVERS: &[Peer] = &[
             Timesync,
             Dismissal,
             ServerPublish,
+            Windows,
         ],
     },
     Peer {
@@ -130,7 +135,18 @@ pub(crate) const SERVERS: &[Peer] = &[
         version: Version::Npm("cometd-nodejs-server"),
         command: &["node", "server.js"],
         transports: &[LongPolling],
-        has: &[Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Dismissal, ServerPublish],
+        has: &[
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Dismissal,
+            ServerPublish,
+            Windows,
+        ],
     },
     Peer {
         name: "faye",
@@ -157,7 +173,7 @@ pub(crate) const SERVERS: &[Peer] = &[
         install: Install::Ours,
         version: Version::Ours,
         command: &["{self}", "serve"],
-        transports: &[WebSocket, LongPolling],
+        transports: CHROMIUM,
         has: &[
             Publish,
             Batch,
@@ -169,6 +185,7 @@ pub(crate) const SERVERS: &[Peer] = &[
             Timesync,
             Dismissal,
             ServerPublish,
+            Windows,
         ],
     },
 ];
@@ -251,6 +268,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
             Timesync,
             Dismissal,
             ServerPublish,
+            Windows,
         ],
     },
     Peer {
@@ -260,7 +278,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
         version: Version::Npm("faye"),
         command: &["node", "chromium.mjs", "faye"],
         transports: CHROMIUM,
-        has: &[Publish, Refusal, Large, ServerPublish],
+        has: &[Publish, Refusal, Large, ServerPublish, Windows],
     },
     Peer {
         name: "bayeux",
@@ -269,7 +287,18 @@ pub(crate) const CLIENTS: &[Peer] = &[
         version: Version::Ours,
         command: &[],
         transports: &[WebSocket, LongPolling],
-        has: &[Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Dismissal, ServerPublish],
+        has: &[
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Timesync,
+            Dismissal,
+            ServerPublish,
+        ],
     },
 ];
 
