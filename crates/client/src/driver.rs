@@ -1,7 +1,7 @@
 //! The driver: the one task of a client. It owns the session and the transports, hands inputs to the session and
 //! does what the session says. It decides nothing about the protocol.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -13,9 +13,8 @@ use bayeux_proto::client::{
     AuthReason, CallError, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation,
     Output, Session, SinkId, State, Transmit,
 };
-use bayeux_proto::codec::{self, Decoder};
+use bayeux_proto::codec::{self, Batch, Decoder};
 use bayeux_proto::{Channel, ConnectionType, Message, Time};
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::HeaderMap;
 use tokio::sync::futures::OwnedNotified;
@@ -36,6 +35,9 @@ use crate::wire_log;
 const BURST: usize = 256;
 /// How many rounds are made before other tasks get their turn.
 const ROUNDS: usize = 16;
+/// How many messages are taken in before those that wait for them get their turn: few enough to be in the processor's
+/// cache still when they are read, and far fewer than a queue holds.
+const PORTION: usize = 256;
 
 /// As good as never, for waits that no clock can tell.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -66,7 +68,15 @@ pub(crate) struct Driver {
     burst: Vec<Command>,
     shared: Arc<Shared>,
     calls: HashMap<CallId, oneshot::Sender<CallResult>>,
-    sinks: HashMap<SinkId, Sink>,
+    sinks: BTreeMap<SinkId, Sink>,
+    /// The receivers that messages of this round are for.
+    served: Vec<SinkId>,
+    /// Those that got messages since the session was told how much fits into their queues.
+    filled: Vec<SinkId>,
+    /// How many messages went to receivers since other tasks had their turn.
+    delivered: usize,
+    /// Since when the connection is lost, as the receivers were told.
+    lost: Option<Time>,
     long_polling: LongPolling,
     websocket: WebSocket,
     credentials: HeaderMap,
@@ -90,14 +100,12 @@ struct Sink {
     channel: Option<Channel>,
     /// Messages of this round, handed over together.
     batch: Vec<Message>,
-    /// Messages were put into the queue since the session was told how much fits.
-    filled: bool,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts, commands: mpsc::Receiver<Command>, shared: Arc<Shared>) -> Self {
         let queue = Arc::clone(&shared.inbox);
-        let inbox = Sink { queue, channel: None, batch: Vec::new(), filled: false };
+        let inbox = Sink { queue, channel: None, batch: Vec::new() };
         Self {
             session: Session::new(parts.session.clone()),
             decoder: Decoder::new(),
@@ -105,7 +113,11 @@ impl Driver {
             commands,
             burst: Vec::new(),
             calls: HashMap::new(),
-            sinks: HashMap::from([(SinkId::INBOX, inbox)]),
+            sinks: BTreeMap::from([(SinkId::INBOX, inbox)]),
+            served: Vec::new(),
+            filled: Vec::new(),
+            delivered: 0,
+            lost: None,
             long_polling: LongPolling::new(Arc::clone(&parts.http)),
             websocket: WebSocket::new(Arc::clone(&parts.http), parts.websocket_url.clone()),
             credentials: HeaderMap::new(),
@@ -123,7 +135,7 @@ impl Driver {
 
     /// Runs until all handles are gone. What is open then is cut, not closed: that is what `close()` is for.
     pub(crate) async fn run(mut self) {
-        self.tell_room(|_| true);
+        self.tell_room();
         std::future::poll_fn(|cx| self.poll(cx)).await;
         self.end(&CloseReason::Requested);
         // A goodbye that was begun is said to its end.
@@ -131,12 +143,16 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.delivered = 0;
         for _ in 0..ROUNDS {
             let Poll::Ready(alive) = self.poll_inputs(cx) else { return Poll::Pending };
             if !alive {
                 return Poll::Ready(());
             }
             self.carry_out();
+            if self.delivered >= PORTION {
+                break;
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -156,16 +172,7 @@ impl Driver {
         if gone {
             return Poll::Ready(false);
         }
-        for _ in 0..BURST {
-            let Poll::Ready(event) = self.websocket.poll_event(cx) else { break };
-            any = true;
-            match event {
-                WebSocketEvent::Received(body) => self.received_frame(&body),
-                WebSocketEvent::Arriving => self.handle(Input::Arriving),
-                WebSocketEvent::Alive => self.handle(Input::Alive),
-                WebSocketEvent::Lost(failure) => self.handle(Input::TransportLost(failure)),
-            }
-        }
+        any |= self.poll_websocket(cx);
         for _ in 0..BURST {
             let Poll::Ready(event) = self.long_polling.poll_event(cx) else { break };
             any = true;
@@ -185,10 +192,49 @@ impl Driver {
         if self.roomy.as_mut().poll(cx).is_ready() {
             any = true;
             self.roomy.set(Arc::clone(&self.shared.roomy).notified_owned());
-            self.tell_room(|_| true);
+            self.tell_room();
         }
         any |= self.poll_timer(cx);
         if any { Poll::Ready(true) } else { Poll::Pending }
+    }
+
+    /// Takes in the frames that are ready, as one batch: they come one behind the other anyway.
+    fn poll_websocket(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        let mut frames = None;
+        for _ in 0..BURST {
+            let Poll::Ready(event) = self.websocket.poll_event(cx) else { break };
+            any = true;
+            if let WebSocketEvent::Received(body) = &event {
+                wire_log::log("<", "websocket", body);
+                let batch = frames.get_or_insert_with(Batch::default);
+                let Err(error) = self.decoder.decode_into(body, batch) else {
+                    if batch.messages.len() >= PORTION {
+                        break;
+                    }
+                    continue;
+                };
+                self.websocket.abort();
+                let text = format!("a frame of {}: {error}", display_url(&self.parts.websocket_url));
+                self.received_frames(&mut frames);
+                self.handle(Input::TransportLost(Failure::new(FailureKind::Malformed, text)));
+                continue;
+            }
+            self.received_frames(&mut frames);
+            match event {
+                WebSocketEvent::Received(_) | WebSocketEvent::Alive => self.handle(Input::Alive),
+                WebSocketEvent::Arriving => self.handle(Input::Arriving),
+                WebSocketEvent::Lost(failure) => self.handle(Input::TransportLost(failure)),
+            }
+        }
+        self.received_frames(&mut frames);
+        any
+    }
+
+    fn received_frames(&mut self, frames: &mut Option<Batch>) {
+        if let Some(batch) = frames.take() {
+            self.received(None, batch);
+        }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
@@ -238,7 +284,8 @@ impl Driver {
             }
             Command::Attach(sink, channel, queue) => {
                 self.handle(Input::Room(sink, queue.room()));
-                let added = Sink { queue, channel: Some(channel), batch: Vec::new(), filled: false };
+                self.tell_lost(&queue);
+                let added = Sink { queue, channel: Some(channel), batch: Vec::new() };
                 self.sinks.insert(sink, added);
             }
             Command::Detach(sink) => self.detach(sink),
@@ -276,18 +323,6 @@ impl Driver {
         }
     }
 
-    fn received_frame(&mut self, body: &Bytes) {
-        wire_log::log("<", "websocket", body);
-        match self.decoder.decode(body) {
-            Ok(batch) => self.received(None, batch),
-            Err(error) => {
-                self.websocket.abort();
-                let text = format!("a frame of {}: {error}", display_url(&self.parts.websocket_url));
-                self.handle(Input::TransportLost(Failure::new(FailureKind::Malformed, text)));
-            }
-        }
-    }
-
     fn long_polling_event(&mut self, event: LongPollingEvent) {
         match event {
             LongPollingEvent::Received(exchange, body) => {
@@ -311,7 +346,7 @@ impl Driver {
         }
     }
 
-    fn received(&mut self, exchange: Option<bayeux_proto::client::ExchangeId>, batch: codec::Batch) {
+    fn received(&mut self, exchange: Option<bayeux_proto::client::ExchangeId>, batch: Batch) {
         if batch.skipped > 0 {
             tracing::warn!(skipped = batch.skipped, "the server sent elements that are no messages");
         }
@@ -327,9 +362,10 @@ impl Driver {
     fn carry_out(&mut self) {
         self.do_outputs();
         self.hand_over();
-        if self.sinks.values().any(|sink| sink.filled) {
-            self.tell_room(|sink| sink.filled);
+        if !self.filled.is_empty() {
+            self.tell_filled();
             self.do_outputs();
+            self.hand_over();
         }
         self.publish_status();
     }
@@ -359,14 +395,18 @@ impl Driver {
     }
 
     /// Tells the session how much fits into the queues that must not lose anything.
-    fn tell_room(&mut self, which: impl Fn(&Sink) -> bool) {
-        let mut rooms = Vec::new();
-        for (id, sink) in self.sinks.iter_mut().filter(|(_, sink)| which(sink)) {
-            sink.filled = false;
-            rooms.extend(sink.queue.room().map(|room| (*id, room)));
-        }
-        for (id, room) in rooms {
-            self.handle(Input::Room(id, Some(room)));
+    fn tell_room(&mut self) {
+        self.filled.clear();
+        self.filled.extend(self.sinks.keys());
+        self.tell_filled();
+    }
+
+    /// The same for those that got messages.
+    fn tell_filled(&mut self) {
+        while let Some(id) = self.filled.pop() {
+            if let Some(room) = self.sinks.get(&id).and_then(|sink| sink.queue.room()) {
+                self.handle(Input::Room(id, Some(room)));
+            }
         }
     }
 
@@ -445,29 +485,33 @@ impl Driver {
     fn deliver(&mut self, sinks: &[SinkId], message: Message) {
         if let Some((last, others)) = sinks.split_last() {
             self.telemetry.received.increment(1);
+            self.delivered += 1;
             for sink in others {
-                if let Some(sink) = self.sinks.get_mut(sink) {
-                    sink.batch.push(message.clone());
-                }
+                self.put(*sink, message.clone());
             }
-            if let Some(sink) = self.sinks.get_mut(last) {
-                sink.batch.push(message);
+            self.put(*last, message);
+        }
+    }
+
+    fn put(&mut self, id: SinkId, message: Message) {
+        if let Some(sink) = self.sinks.get_mut(&id) {
+            if sink.batch.is_empty() {
+                self.served.push(id);
             }
+            sink.batch.push(message);
         }
     }
 
     /// Puts what was delivered in this round into the receivers' queues.
     fn hand_over(&mut self) {
-        let mut slow = Vec::new();
-        for sink in self.sinks.values_mut().filter(|sink| !sink.batch.is_empty()) {
+        while let Some(id) = self.served.pop() {
+            let Some(sink) = self.sinks.get_mut(&id) else { continue };
             let dropped = sink.queue.push(sink.batch.drain(..));
-            sink.filled = true;
+            self.filled.push(id);
             if dropped > 0 {
-                slow.push(Event::SlowConsumer { channel: sink.channel.clone(), dropped });
+                let channel = sink.channel.clone();
+                self.event(Event::SlowConsumer { channel, dropped });
             }
-        }
-        for event in slow {
-            self.event(event);
         }
     }
 
@@ -548,10 +592,17 @@ impl Driver {
             changed
         });
         let lost = self.session.lost_since().filter(|_| state != State::Disconnected);
-        let lost = lost.map(|at| self.origin + at.since_origin());
-        for sink in self.sinks.values() {
-            sink.queue.set_lost(lost, self.parts.patience);
+        if lost != self.lost {
+            self.lost = lost;
+            for sink in self.sinks.values() {
+                self.tell_lost(&sink.queue);
+            }
         }
+    }
+
+    fn tell_lost(&self, queue: &Queue) {
+        let lost = self.lost.map(|at| self.origin + at.since_origin());
+        queue.set_lost(lost, self.parts.patience);
     }
 
     fn ask(&mut self, reason: AuthReason) {

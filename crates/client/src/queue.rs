@@ -229,18 +229,37 @@ impl Queue {
         self.lock().wakers.retain(|(waiting, _)| *waiting != reader);
     }
 
+    /// The next message, if it is there and nothing is to be told before it.
+    pub(crate) fn take_ready(&self) -> Option<Message> {
+        let mut state = self.lock();
+        if !matches!(state.items.front(), Some(Item::Message(_))) {
+            return None;
+        }
+        let Some(Item::Message(message)) = state.items.pop_front() else { return None };
+        self.took(state, &message);
+        Some(message)
+    }
+
+    /// A message was taken out: there is more room.
+    #[inline]
+    fn took(&self, mut state: MutexGuard<'_, State>, message: &Message) {
+        state.bytes -= size(message);
+        if state.short {
+            let free = self.capacity.messages.saturating_sub(state.items.len());
+            let bytes = self.capacity.bytes.saturating_sub(state.bytes);
+            if self.is_roomy(free, bytes) {
+                state.short = false;
+                drop(state);
+                self.roomy.notify_one();
+            }
+        }
+    }
+
     pub(crate) fn poll_next(&self, reader: u64, cx: &mut Context<'_>) -> Poll<Next> {
         let mut state = self.lock();
         match state.items.pop_front() {
             Some(Item::Message(message)) => {
-                state.bytes -= size(&message);
-                let free = self.capacity.messages.saturating_sub(state.items.len());
-                let bytes = self.capacity.bytes.saturating_sub(state.bytes);
-                if state.short && self.is_roomy(free, bytes) {
-                    state.short = false;
-                    drop(state);
-                    self.roomy.notify_one();
-                }
+                self.took(state, &message);
                 return Poll::Ready(Next::Message(message));
             }
             Some(Item::Trouble(cause)) => return Poll::Ready(Next::Trouble(cause)),

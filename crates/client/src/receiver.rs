@@ -32,6 +32,12 @@ impl Receiver {
         Self::new(Arc::clone(&self.queue), self.patience, Arc::clone(&self.endpoint))
     }
 
+    /// The next message, if it is there already: that needs no reader that could wait.
+    #[inline]
+    pub(crate) fn take_ready(&self) -> Option<Message> {
+        self.queue.take_ready()
+    }
+
     /// The next message, or why there is none.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
         loop {

@@ -170,6 +170,9 @@ impl Client {
     /// # Cancel safety
     /// No message is lost when the future is dropped.
     pub async fn receive(&self) -> Result<Message, Error> {
+        if let Some(message) = self.receiver.take_ready() {
+            return Ok(message);
+        }
         let mut receiver = self.receiver.fresh();
         std::future::poll_fn(|cx| receiver.poll_receive(cx)).await
     }
@@ -180,6 +183,9 @@ impl Client {
     /// # Cancel safety
     /// No message is lost when the future is dropped.
     pub async fn next(&self) -> Option<Result<Message, Error>> {
+        if let Some(message) = self.receiver.take_ready() {
+            return Some(Ok(message));
+        }
         let mut receiver = self.receiver.fresh();
         std::future::poll_fn(|cx| receiver.poll_item(cx)).await
     }

@@ -23,7 +23,9 @@
 //! assert_eq!(client.receive().await?.data().as_str(), "\"hello\"");
 //!
 //! // The server comes back without a memory; the client restores its subscription.
+//! let mut events = client.events();
 //! server.restart().await;
+//! while !matches!(events.next().await, Some(bayeux::Event::Connected { .. })) {}
 //! client.publish("/news", "again").await?;
 //! assert_eq!(client.receive().await?.data().as_str(), "\"again\"");
 //! client.close().await

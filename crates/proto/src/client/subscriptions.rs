@@ -11,7 +11,11 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     wanted: BTreeMap<Channel, Subscription>,
-    routes: HashMap<Channel, Arc<[SinkId]>>,
+    routes: HashMap<Channel, Arc<[SinkId]>, foldhash::fast::RandomState>,
+    /// The route that was asked for last, which is often the next.
+    last: Option<(Channel, Arc<[SinkId]>)>,
+    /// Whether there may be one that was refused, and is to be asked for again.
+    refused: bool,
     version: u64,
 }
 
@@ -131,8 +135,20 @@ impl Subscriptions {
         self.wanted.values().any(|entry| matches!(entry.status, Status::Pending(_)) && entry.established)
     }
 
+    /// A channel that was granted once is refused; it is to be tried again then. Whether it is still wanted.
+    pub(super) fn refuse(&mut self, channel: &Channel, retry_at: Time) -> bool {
+        let Some(entry) = self.wanted.get_mut(channel) else { return false };
+        entry.status = Status::Refused(retry_at);
+        self.refused = true;
+        true
+    }
+
     /// The refused channel to be tried again first, and when.
     pub(super) fn next_retry(&self) -> Option<(Time, &Channel)> {
+        // This is asked all the time, and refusals are rare.
+        if !self.refused {
+            return None;
+        }
         self.wanted
             .iter()
             .filter_map(|(channel, entry)| match entry.status {
@@ -150,10 +166,24 @@ impl Subscriptions {
     pub(super) fn changed(&mut self) {
         self.version += 1;
         self.routes.clear();
+        self.last = None;
+        self.refused &= self.wanted.values().any(|entry| matches!(entry.status, Status::Refused(_)));
     }
 
     /// Who gets a message on `channel`: each receiver once, those of the most exact name first.
+    #[inline]
     pub(super) fn route(&mut self, channel: &Channel) -> Arc<[SinkId]> {
+        match &self.last {
+            Some((last, route)) if last.is_same(channel) => Arc::clone(route),
+            _ => {
+                let route = self.look_up(channel);
+                self.last = Some((channel.clone(), Arc::clone(&route)));
+                route
+            }
+        }
+    }
+
+    fn look_up(&mut self, channel: &Channel) -> Arc<[SinkId]> {
         if let Some(route) = self.routes.get(channel) {
             return Arc::clone(route);
         }
