@@ -82,6 +82,7 @@ use Need::{
     Windows,
 };
 
+/// Those of a browser. A transport that the server lacks is not tried.
 const CHROMIUM: &[ConnectionType] = &[WebSocket, LongPolling, CallbackPolling];
 
 /// The servers; ours is the last.
@@ -173,7 +174,7 @@ pub(crate) const SERVERS: &[Peer] = &[
         install: Install::Ours,
         version: Version::Ours,
         command: &["{self}", "serve"],
-        transports: CHROMIUM,
+        transports: &[WebSocket, LongPolling],
         has: &[
             Publish,
             Batch,
