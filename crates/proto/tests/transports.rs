@@ -39,6 +39,20 @@ fn a_transport_that_fails_again_and_again_is_left_without_a_new_handshake() {
 }
 
 #[test]
+fn a_websocket_that_is_left_is_closed_though_it_works() {
+    let mut it = Harness::new(config(&BOTH)).opened();
+    it.elapse(secs(20));
+    let mut connect = it.take_held();
+    for _ in 0..4 {
+        assert_eq!(connect.transport, WebSocket);
+        it.veto(&connect, "no");
+        (connect, _) = it.wait_for("/meta/connect");
+    }
+    assert_eq!(connect.transport, LongPolling);
+    assert_eq!(it.closed, [true]);
+}
+
+#[test]
 fn wish_08_an_upgrade_that_is_refused_speaks_louder_against_the_websocket() {
     let mut it = Harness::new(config(&BOTH)).opened();
     it.elapse(secs(20));

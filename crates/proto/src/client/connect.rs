@@ -269,6 +269,10 @@ impl Core {
         };
         let from = self.transport();
         let cooldown = self.config.transport_cooldown;
+        if from.is_duplex() {
+            // It may be open: what failed need not be the socket.
+            self.emit(Output::CloseWebSocket { graceful: true });
+        }
         self.transports.avoid_current(now, if refused { cooldown } else { cooldown / DOUBT });
         self.transports.switch(to);
         self.connect.strikes = 0;
