@@ -241,7 +241,16 @@ pub(crate) const CLIENTS: &[Peer] = &[
         command: &["node", "chromium.mjs", "cometd"],
         transports: CHROMIUM,
         has: &[
-            Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Timesync, Dismissal, ServerPublish,
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Timesync,
+            Dismissal,
+            ServerPublish,
         ],
     },
     Peer {
