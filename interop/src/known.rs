@@ -15,7 +15,14 @@ pub(crate) struct Limit {
     pub(crate) reason: &'static str,
 }
 
-const LIMITS: &[Limit] = &[];
+const LIMITS: &[Limit] = &[Limit {
+    client: "aiocometd",
+    server: "bayeux",
+    transport: None,
+    scenarios: &["dismissal"],
+    reason: "aiocometd passes over a `/meta/disconnect` of the server's, and over the advice `none` in a successful \
+             reply: it connects again, is told 402, and opens a new session.",
+}];
 
 /// The limit that this cell runs into, if one is known.
 pub(crate) fn limit(

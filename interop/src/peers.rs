@@ -157,7 +157,7 @@ pub(crate) const SERVERS: &[Peer] = &[
         install: Install::Ours,
         version: Version::Ours,
         command: &["{self}", "serve"],
-        transports: CHROMIUM,
+        transports: &[WebSocket, LongPolling],
         has: &[
             Publish,
             Batch,

@@ -34,6 +34,14 @@ impl Server {
         Ok(Self { peer, address: address.parse()?, path, process: Mutex::new(Some(process)) })
     }
 
+    /// Kills it.
+    pub(crate) async fn kill(&self) -> Outcome {
+        match self.process.lock().await.take() {
+            Some(process) => process.kill().await,
+            None => Ok(()),
+        }
+    }
+
     /// Kills it and starts it again at the same address; `down` happens in between.
     pub(crate) async fn restart(&self, down: impl Future<Output = ()>) -> Outcome {
         let mut process = self.process.lock().await;

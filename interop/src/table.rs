@@ -47,7 +47,11 @@ impl fmt::Display for Row {
 }
 
 /// A table of scenarios with notes; `name` says which side of a row is told.
-pub(crate) fn scenarios_table(rows: &[Row], head: &str, name: fn(&Row) -> &'static str) -> String {
+pub(crate) fn scenarios_table<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    head: &str,
+    name: fn(&Row) -> &'static str,
+) -> String {
     let names: Vec<&str> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
     let mut text = format!("| {head} | transport | {} |\n", names.join(" | "));
     let _ = writeln!(text, "|---|---|{}", ":-:|".repeat(names.len()));

@@ -59,10 +59,14 @@ pub(crate) fn render(records: &[Record]) -> String {
             let side = usize::from(*direction == Direction::Down);
             let mut rest = chunk.as_slice();
             if !(upgraded && in_frames[side]) {
-                let head = if upgraded { end_of_head(rest) } else { None };
+                // A connection may have carried requests before it became a WebSocket.
+                let switches =
+                    if *direction == Direction::Down { "http/1.1 101" } else { "upgrade: websocket" };
+                let start = String::from_utf8_lossy(&rest[..rest.len().min(4096)]).to_ascii_lowercase();
+                let head = end_of_head(rest).filter(|_| upgraded && start.contains(switches));
                 in_frames[side] |= head.is_some();
                 let (head, frames) = rest.split_at(head.unwrap_or(rest.len()));
-                show(&mut text, *direction, *at, &String::from_utf8_lossy(head));
+                show_http(&mut text, *direction, *at, head);
                 rest = frames;
             }
             while upgraded && !rest.is_empty() {
@@ -72,9 +76,6 @@ pub(crate) fn render(records: &[Record]) -> String {
                 };
                 show(&mut text, *direction, *at, &shown);
                 rest = after;
-            }
-            if upgraded {
-                continue;
             }
         }
         if record.dropped != [0; 2] {
@@ -87,6 +88,15 @@ pub(crate) fn render(records: &[Record]) -> String {
 
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// Heads in full, for they are short; of bodies the beginning.
+fn show_http(text: &mut String, direction: Direction, at: Duration, bytes: &[u8]) {
+    let (head, body) = bytes.split_at(end_of_head(bytes).unwrap_or(0));
+    for line in String::from_utf8_lossy(head).lines() {
+        show(text, direction, at, line);
+    }
+    show(text, direction, at, &String::from_utf8_lossy(body));
 }
 
 fn show(text: &mut String, direction: Direction, at: Duration, what: &str) {

@@ -312,7 +312,7 @@ impl Builder {
     /// Makes the client, not yet open.
     ///
     /// # Errors
-    /// When a URL, a header or the list of transports cannot be used; the error says which, and why.
+    /// When a URL, a header, a cookie or the list of transports cannot be used; the error says which, and why.
     pub fn build(self) -> Result<Client, Error> {
         let url = parse_url(&self.url)?;
         let polling_url =
@@ -327,6 +327,7 @@ impl Builder {
         session.seed = fastrand::u64(..);
         let mut http = self.http;
         http.headers = headers(&self.headers)?;
+        http.cookies.iter().try_for_each(|(name, value)| check_cookie(name, value))?;
         let parts = Parts {
             http: Arc::new(HttpStack::new(http, vec![polling_url.clone(), websocket_url.clone()])),
             session,
@@ -392,6 +393,19 @@ fn checked_transports(order: &[ConnectionType]) -> Result<Vec<ConnectionType>, E
         return Err(Error::config("there must be at least one connection type"));
     }
     Ok(known)
+}
+
+/// The characters of RFC 6265, section 4.1.1, and in values some more that browsers take.
+fn check_cookie(name: &str, value: &str) -> Result<(), Error> {
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err(Error::config(format!("{name:?} is no name of a cookie")));
+    }
+    if value.chars().any(|c| c.is_ascii_control() || c == ';' || !c.is_ascii()) {
+        return Err(Error::config(format!(
+            "the value of the cookie {name} has characters that cookies cannot have"
+        )));
+    }
+    Ok(())
 }
 
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Error> {

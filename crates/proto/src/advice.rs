@@ -138,7 +138,9 @@ fn number(value: &Value) -> Option<f64> {
 /// A century is for ever; more would only overflow somewhere.
 fn duration(ms: f64) -> Duration {
     const CENTURY_MS: f64 = 100.0 * 365.25 * 86_400_000.0;
-    Duration::from_secs_f64(ms.min(CENTURY_MS) / 1000.0)
+    let ms = ms.min(CENTURY_MS);
+    // Whole milliseconds are exact, so that what is written is what was read.
+    Duration::from_millis(ms.trunc() as u64) + Duration::from_secs_f64(ms.fract() / 1000.0)
 }
 
 #[cfg(test)]
@@ -162,6 +164,15 @@ mod tests {
         assert_eq!(advice(r#"{"timeout":-5,"interval":{},"reconnect":7}"#), Some(Advice::default()));
         assert_eq!(advice(r#"{"reconnect":"perhaps"}"#).unwrap().reconnect, Some(Reconnect::None));
         assert_eq!(advice("[]"), None);
+    }
+
+    #[test]
+    fn whole_milliseconds_are_exact_however_many() {
+        for ms in [0, 1, 1001, 3_000_000_000_003, 3_155_759_999_999] {
+            let read = advice(&format!(r#"{{"timeout":{ms}}}"#)).unwrap();
+            assert_eq!(read.timeout, Some(Duration::from_millis(ms)));
+            assert_eq!(read.to_json()["timeout"], ms);
+        }
     }
 
     #[test]

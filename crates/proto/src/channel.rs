@@ -69,7 +69,12 @@ impl Channel {
     /// Takes a name as a peer sent it: normalised, but not checked, because a name that the peer uses is a
     /// name that exists there. An empty name stands for "no channel".
     pub fn from_wire(name: &str) -> Self {
-        Self(normalise(name).into())
+        let mut name = normalise(name);
+        // However many slashes it ends in, the name that we send back must be the one that we know.
+        while name.len() > 1 && name.ends_with('/') {
+            name = normalise(name);
+        }
+        Self(name.into())
     }
 
     /// Whether this is a clone of the other, or the other of this: equal without a look at the name.
@@ -161,7 +166,7 @@ fn normalise(name: &str) -> &str {
     let name = name.trim();
     match name.strip_suffix('/') {
         Some("") | None => name,
-        Some(rest) => rest,
+        Some(rest) => rest.trim_end(),
     }
 }
 
@@ -352,6 +357,16 @@ mod tests {
         }
         let text = Channel::parse("/a?b").unwrap_err().to_string();
         assert!(text.contains("'?'") && text.contains("/a?b"), "{text}");
+    }
+
+    #[test]
+    fn what_is_normal_stays_as_it_is() {
+        assert_eq!(channel("/a /"), channel("/a"), "white space before the slash");
+        for name in ["/a /", "/a//", " /a/ / ", "//", "/", "/a//b//", ""] {
+            let known = Channel::from_wire(name);
+            assert_eq!(Channel::from_wire(known.as_str()), known, "{name:?}");
+            assert!(known.as_str().len() < 2 || !known.as_str().ends_with(['/', ' ']), "{name:?}: {known}");
+        }
     }
 
     #[test]

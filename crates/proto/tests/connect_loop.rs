@@ -165,6 +165,7 @@ fn case_22_after_longer_than_the_server_keeps_a_session_a_handshake_takes_the_pl
         it.jump();
         let sent = it.take_on("/meta/connect");
         connects += 1;
+        assert!(connects < 20, "no handshake");
         connect = sent;
     };
     // The pauses of 1, 2, 4 and 8 s are within the 5 + 10 s; with 16 more they would not be.
@@ -328,11 +329,8 @@ fn wish_11_bytes_that_arrive_put_the_deadline_off() {
 fn wish_04_silence_is_noticed_within_a_bound_whatever_the_transport() {
     for transport in BOTH {
         let mut it = Harness::connected(transport);
-        let begun = it.now();
-        while it.state() == State::Connected {
-            it.jump();
-        }
-        assert!(it.now().since(begun) <= secs(40), "{transport}: {:?}", it.now().since(begun));
+        it.elapse(secs(40));
+        assert_ne!(it.state(), State::Connected, "{transport}");
         assert!(it.session.lost_since().is_some());
     }
 }
@@ -346,8 +344,8 @@ fn a_server_that_never_holds_a_connect_is_not_asked_without_a_pause() {
         let (held, _) = it.wait_for("/meta/connect");
         it.grant(&held, json!({}));
         turns += 1;
+        assert!(turns < 15, "{turns} connects within {:?} that brought nothing", it.now().since(begun));
     }
-    assert!(turns < 15, "{turns} connects in a minute that brought nothing");
     // Events make it quick again.
     it.subscribe("/a");
     let (mut subscribe, _) = it.wait_for("/meta/subscribe");

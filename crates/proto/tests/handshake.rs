@@ -350,3 +350,20 @@ fn bug_b08_a_refusal_without_channel_refuses_the_handshake_that_it_came_in_answe
     it.respond(&handshake, json!([{"error": "400::bad", "successful": false}]));
     assert_eq!(it.err(open).server_error().unwrap().code(), Some(400));
 }
+
+#[test]
+fn an_upgrade_that_was_refused_is_not_tried_again_at_once() {
+    let mut settings = config(&BOTH);
+    settings.retry_open = true;
+    let mut it = Harness::new(settings);
+    let open = it.open();
+    let refused = it.take();
+    it.fail(&refused, FailureKind::UpgradeRefused { status: 404 });
+    let second = it.take();
+    it.fail(&second, FailureKind::Http { status: 503 });
+    let (third, _) = it.wait_for("/meta/handshake");
+    assert_eq!(third.transport, LongPolling);
+    it.serve_one(&third);
+    it.serve();
+    it.ok(open);
+}

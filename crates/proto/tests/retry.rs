@@ -36,6 +36,7 @@ fn fail_connects(it: &mut Harness, kind: FailureKind, minutes: u64) -> usize {
         match it.connects().pop() {
             Some(connect) => {
                 failed += 1;
+                assert!(failed < 1000, "within {:?}", it.now().since(begun));
                 it.fail(&connect, kind);
             }
             None => drop(it.jump()),

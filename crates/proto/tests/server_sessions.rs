@@ -390,13 +390,28 @@ fn a_socket_that_was_left_for_http_can_be_taken_up_again() {
 }
 
 #[test]
-fn events_of_who_has_a_socket_all_go_there() {
+fn events_of_who_waits_at_a_socket_all_go_there() {
     let mut server = Server::new();
     let (client, socket) = server.socket_connected(json!({}));
     server
         .send(socket, client.sign(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])));
+    server.send(socket, client.sign(json!([connect(json!({}))])));
     assert_eq!(server.post(&client, json!([publish("/a", json!(1))])).len(), 1);
     assert_eq!(events(&server.pushed(socket)), [json!(1)]);
+    server.advance_ms(30_000);
+    assert_eq!(connect_reply(&server.pushed(socket))["successful"], true, "a late request costs it nothing");
+}
+
+#[test]
+fn who_goes_over_to_http_before_it_connects_loses_nothing_to_its_old_socket() {
+    let mut server = Server::new();
+    let (client, socket) = server.socket_connected(json!({}));
+    let messages = json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"},
+        publish("/a", json!(1))]);
+    assert_eq!(events(&server.post(&client, messages)), [json!(1)]);
+    server.publish("/a", json!(2));
+    assert!(server.pushed(socket).is_empty());
+    assert_eq!(events(&server.connect_at_once(&client)), [json!(2)]);
 }
 
 #[test]

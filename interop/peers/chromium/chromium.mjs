@@ -10,13 +10,22 @@ import { chromium } from 'playwright-core';
 import { drive } from '../lines.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
+// Crossing from the page to this process takes time, so messages cross together.
+const collect = `<!doctype html><meta charset="utf-8"><script>
+  let waiting = [];
+  window.deliver = (channel, data) => {
+    if (waiting.push([channel, data]) === 1) {
+      setTimeout(() => window.deliverAll(waiting.splice(0)));
+    }
+  };
+</script>`;
 const pages = {
-  cometd: `<!doctype html><meta charset="utf-8"><script type="module">
+  cometd: `${collect}<script type="module">
     import * as cometd from './node_modules/cometd/cometd.js';
     import { newUser } from './cometd-js/user.mjs';
     window.user = newUser(cometd, window.deliver);
   </script>`,
-  faye: `<!doctype html><meta charset="utf-8"><script src="./node_modules/faye/client/faye-browser.js"></script>
+  faye: `${collect}<script src="./node_modules/faye/client/faye-browser.js"></script>
     <script src="./faye/user.js"></script><script>window.user = newUser(Faye, window.deliver);</script>`,
 };
 const folders = {
@@ -38,6 +47,8 @@ const browser = await chromium.launch({
     '--disable-background-networking',
     '--disable-component-update',
     '--disable-sync',
+    // A page that does not come from the network is taken for one of the internet, which may not open local sockets.
+    '--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets',
   ],
 });
 
@@ -57,7 +68,7 @@ async function newUser(deliver) {
   const tab = await context.newPage();
   tab.on('console', (message) => process.stderr.write(`${message.text()}\n`));
   tab.on('pageerror', (error) => process.stderr.write(`${error.stack || error}\n`));
-  await tab.exposeFunction('deliver', (channel, data) => deliver(channel, data));
+  await tab.exposeFunction('deliverAll', (messages) => messages.forEach((message) => deliver(...message)));
   await tab.route((url) => url.pathname.startsWith(prefix), serve);
   const run = async (command) => {
     const outcome = await tab.evaluate(async (command) => {
@@ -85,13 +96,6 @@ async function newUser(deliver) {
             await tab.goto(home.href);
             await tab.waitForFunction(() => window.user);
             return run(command);
-          };
-        }
-        if (verb === 'close') {
-          return async (command) => {
-            const closed = await run(command);
-            // The page stays until the process ends: others may still ask whether it is connected.
-            return closed;
           };
         }
         return run;

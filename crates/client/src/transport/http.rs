@@ -84,8 +84,9 @@ impl HttpStack {
         tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            .default_headers(self.options.headers.clone())
+            // The user's headers after ours, so that they win.
             .user_agent(concat!("bayeux/", env!("CARGO_PKG_VERSION")))
+            .default_headers(self.options.headers.clone())
             .cookie_provider(Arc::clone(&self.jar))
             .connect_timeout(self.options.connect_timeout)
             .redirect(redirect::Policy::none())

@@ -272,11 +272,16 @@ impl Core {
                     self.resolve(request.call, Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(channel))));
                 }
                 Kind::Subscribe(channel) => {
-                    let wanted = self.subscriptions.entry(channel).is_some_and(|entry| {
-                        entry.status == Status::Pending(id) && !entry.waiting.is_empty()
-                    });
-                    if wanted {
-                        self.requests.push_again(id, request);
+                    // With another id, because a late reply to the old request says nothing about the new session.
+                    let again = self.last_id + 1;
+                    let wanted = self
+                        .subscriptions
+                        .entry(channel)
+                        .filter(|entry| entry.status == Status::Pending(id) && !entry.waiting.is_empty());
+                    if let Some(entry) = wanted {
+                        entry.status = Status::Pending(again);
+                        let message = request.message.clone().with_id(self.new_id());
+                        self.requests.push_again(again, Request { message, ..request });
                     }
                 }
                 Kind::Publish | Kind::Service | Kind::Disconnect => {}
@@ -302,7 +307,8 @@ impl Core {
             return;
         }
         let max_bytes = if duplex { MAX_FRAME } else { MAX_POST };
-        while (duplex || self.lane.busy.is_none()) && self.requests.has_queued() {
+        // What went out over HTTP before a change of transports is not to be overtaken.
+        while self.lane.busy.is_none() && self.requests.has_queued() {
             let exchange = self.new_exchange();
             let stamp = Stamp { generation: self.auth.generation, session: self.sessions };
             let messages = self.requests.take_turn(exchange, max_bytes, stamp, now);

@@ -394,8 +394,11 @@ impl Core {
             }
         }
         for channel in self.subscriptions.remote() {
-            let waiting = self.subscriptions.entry(&channel).map(|entry| std::mem::take(&mut entry.waiting));
-            for (call, _) in waiting.unwrap_or_default() {
+            let Some(entry) = self.subscriptions.entry(&channel) else { continue };
+            let waiting = std::mem::take(&mut entry.waiting);
+            // A wish that is said to have failed is none that outlives the session.
+            entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
+            for (call, _) in waiting {
                 self.resolve(Some(call), Err(closed()));
             }
         }

@@ -548,7 +548,10 @@ impl Session {
             return Next::Nothing;
         }
         if core.connect.trial.is_none() {
-            let sent = core.requests.sent();
+            // What went out over HTTP before a change of transports is not on this socket.
+            let elsewhere = core.lane.busy.map(|busy| core.requests.of_exchange(busy)).unwrap_or_default();
+            let mut sent = core.requests.sent();
+            sent.retain(|id| !elsewhere.contains(id));
             core.fail_requests(&sent, failure, now);
         }
         match self.core.state {

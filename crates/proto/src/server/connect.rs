@@ -19,6 +19,10 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 impl Core {
     pub(super) fn connect(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {
         self.drop_held(key);
+        if turn.kind == LinkKind::Http {
+            // The client went over to HTTP: nothing is pushed to its socket any more.
+            self.unbind(key);
+        }
         if self.is_inactive(key, turn.now) {
             return self.end_inactive(turn, key, message);
         }
@@ -38,12 +42,6 @@ impl Core {
             Some(Interval::Wait(interval)) => interval.min(LONGEST_INTERVAL),
             _ => self.config.interval,
         };
-        if turn.kind == LinkKind::Http
-            && let Some(old) = session.socket.take()
-        {
-            // The client went over to HTTP: nothing is pushed to the old socket any more.
-            self.sockets.remove(&old);
-        }
         let may_hold = match turn.kind {
             LinkKind::WebSocket => !session.connect_only || !session.queue.has_urgent(),
             LinkKind::Http => turn.alone && !session.queue.has_urgent(),

@@ -239,6 +239,13 @@ impl Core {
         self.sessions.get_mut(&key).map(|session| session.queue.take_rest()).unwrap_or_default()
     }
 
+    /// A session has no socket any more. It may take it up again by speaking over it.
+    pub(super) fn unbind(&mut self, key: SessionKey) {
+        if let Some(old) = self.sessions.get_mut(&key).and_then(|session| session.socket.take()) {
+            self.sockets.remove(&old);
+        }
+    }
+
     /// Takes the connect that a session holds, with all that is noted of it.
     pub(super) fn take_held(&mut self, key: SessionKey) -> Option<Held> {
         let held = self.sessions.get_mut(&key)?.held.take()?;

@@ -165,6 +165,10 @@ impl Core {
                     self.emit(Output::WrongBrowser(turn.link));
                     return None;
                 }
+                // Who speaks over HTTP, and waits for nothing over its socket, may have left that.
+                if !session.held.as_ref().is_some_and(|held| held.kind == LinkKind::WebSocket) {
+                    self.unbind(key);
+                }
             }
         }
         turn.session = Some(key);

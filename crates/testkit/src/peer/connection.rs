@@ -23,6 +23,8 @@ pub(super) struct Stage {
     pub(super) received: watch::Sender<Vec<Request>>,
     pub(super) words: broadcast::Sender<Word>,
     pub(super) open: watch::Sender<usize>,
+    /// HTTP requests that are being answered, and the most there were of them.
+    pub(super) in_flight: Mutex<(usize, usize)>,
 }
 
 /// What a test says to all connections.
@@ -56,6 +58,7 @@ pub(super) async fn serve(client: TcpStream, number: usize, stage: &Stage, mut w
     while let Some(request) = unless_cut(&mut words, read_request(&mut client, number)).await? {
         let upgrade = (request.kind == RequestKind::Upgrade).then(|| request.clone());
         let ends = ends_session(&request.body);
+        let _in_flight = InFlight::new(stage);
         let answer = stage.ask(request);
         unless_cut(&mut words.resubscribe(), pause(&mut client, answer.after)).await?;
         match answer.says {
@@ -79,6 +82,23 @@ pub(super) async fn serve(client: TcpStream, number: usize, stage: &Stage, mut w
         }
     }
     Ok(())
+}
+
+struct InFlight<'a>(&'a Stage);
+
+impl<'a> InFlight<'a> {
+    fn new(stage: &'a Stage) -> Self {
+        let mut in_flight = stage.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        in_flight.0 += 1;
+        in_flight.1 = in_flight.1.max(in_flight.0);
+        Self(stage)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner).0 -= 1;
+    }
 }
 
 /// Ends with an error when the test cuts the connection.

@@ -55,6 +55,7 @@ impl Peer {
             received: watch::Sender::new(Vec::new()),
             words: broadcast::Sender::new(1024),
             open: watch::Sender::new(0),
+            in_flight: Mutex::default(),
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&stage)));
         Self { address, stage, task }
@@ -145,6 +146,11 @@ impl Peer {
     /// How many connections are open.
     pub fn open_connections(&self) -> usize {
         *self.stage.open.borrow()
+    }
+
+    /// How many HTTP requests there were at once, at most.
+    pub fn most_in_flight(&self) -> usize {
+        self.stage.in_flight.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
     /// Waits until no connection is open.

@@ -44,7 +44,7 @@ impl World {
                 Output::CloseWebSocket { graceful } => {
                     self.note(|| format!("    c{client} closes its socket, graceful: {graceful}"));
                     self.clients[client].ledger.connect_gone();
-                    self.leave_socket(client);
+                    self.leave_socket(client, graceful);
                 }
                 Output::Ping => {
                     self.note(|| format!("    c{client} pings"));
@@ -77,7 +77,7 @@ impl World {
         {
             let at = at.max(self.now);
             self.clients[client].timer = Some(at);
-            self.future.plan(at, Happening::ClientTimer(client));
+            self.future.plan(at, Happening::ClientTimer(client, at));
         }
     }
 
@@ -166,9 +166,9 @@ impl World {
                     Ok(_) => ledger.granted(sink, &channel),
                     // Its own unsubscription has ended it; a later wish is not touched.
                     Err(CallError::NotSubscribed(_)) => {}
-                    // What was not even tried changes nothing.
-                    Err(CallError::Closed(_) | CallError::TooManyPending { .. })
-                        if ledger.is_granted(sink, &channel) => {}
+                    // What was not even tried changes nothing, and the end of the session is told as such.
+                    Err(CallError::Closed(_)) => {}
+                    Err(CallError::TooManyPending { .. }) if ledger.is_granted(sink, &channel) => {}
                     Err(_) => ledger.unwanted(sink, &channel),
                 }
             }
@@ -260,7 +260,7 @@ impl World {
             return match exchange {
                 Some(exchange) => self.exchange_fails(client, exchange, broken),
                 None => {
-                    self.leave_socket(client);
+                    self.leave_socket(client, false);
                     self.socket_lost(client, broken);
                 }
             };

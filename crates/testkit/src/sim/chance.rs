@@ -103,7 +103,7 @@ impl Chance {
     pub(super) fn fate(&mut self, leg: Leg, now: Time) -> Fate {
         let troubles = Fate::troubles(leg);
         if let Some(path) = &mut self.search {
-            if path.faults_left == 0 || path.legs_left == 0 {
+            if path.faults_left == 0 || path.legs_left == 0 || now.since_origin() >= self.weather.until {
                 return Fate::Arrive;
             }
             path.legs_left -= 1;

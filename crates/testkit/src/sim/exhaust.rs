@@ -1,5 +1,7 @@
 //! Small worlds, of which every lifetime is lived.
 
+use std::time::Duration;
+
 use super::chance::Path;
 use super::report::{Broken, Report};
 use super::scenario::Scenario;
@@ -25,9 +27,12 @@ pub struct Searched {
 }
 
 impl SmallWorld {
-    /// Lives `scenario` with up to so many faults, on its first `legs` ways through the network; after these, all is
-    /// well. The scenario's own faults happen as planned.
-    pub fn new(scenario: Scenario, faults: u32, legs: u32) -> Self {
+    /// Lives `scenario` with up to so many faults, on its first `legs` ways through the network, until a while after its
+    /// last step; then all is well. The scenario's own faults happen as planned.
+    pub fn new(mut scenario: Scenario, faults: u32, legs: u32) -> Self {
+        /// Enough for the retries that faults bring about.
+        const WHILE: Duration = Duration::from_secs(30);
+        scenario.weather.until = scenario.heals_at() + WHILE;
         Self { scenario, faults, legs }
     }
 

@@ -19,7 +19,7 @@ impl World {
     pub(super) fn post(&mut self, client: usize, id: ExchangeId, body: &Bytes, repeatable: bool) {
         let link = self.new_link();
         let epoch = self.is_up().then_some(self.server.epoch);
-        self.exchanges.insert(link, Exchange { client, id, epoch, held: false, given_up: false });
+        self.exchanges.insert(link, Exchange { client, id, epoch, held: false, given_up: false, repeatable });
         self.clients[client].exchanges.insert(id, link);
         let latency = self.chance.latency();
         let patience = self.clients[client].config.connect_timeout;
@@ -44,7 +44,8 @@ impl World {
             Fate::Twice => {
                 self.plan(latency, Happening::Request(link, body.clone()));
                 let second = self.new_link();
-                self.exchanges.insert(second, Exchange { client, id, epoch, held: false, given_up: false });
+                self.exchanges
+                    .insert(second, Exchange { client, id, epoch, held: false, given_up: false, repeatable });
                 let later = self.chance.latency();
                 self.plan(latency + later, Happening::Request(second, body.clone()));
             }
@@ -79,9 +80,10 @@ impl World {
             self.fail(link, kind, latency);
             return false;
         }
-        // Without acknowledgements, what answers a request that nobody waits for is lost, and nobody can know. A
-        // connection that was given up seldom carries a request so late; here it never does.
-        if exchange.given_up && !self.clients[client].ledger.acked {
+        // What a server does for a request that its client has given up may undo what the client asked for later, and
+        // without acknowledgements its answer takes events with it. No client can prevent either, or know. A connection
+        // that was given up seldom carries a request so late; here it never does, but for what changes nothing.
+        if exchange.given_up && !(exchange.repeatable && self.clients[client].ledger.acked) {
             return false;
         }
         if let Some(exchange) = self.exchanges.get_mut(&link) {

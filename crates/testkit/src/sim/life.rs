@@ -162,13 +162,17 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::ClientTimer(client) => {
-                self.clients[client].timer = None;
-                self.at_client(client, Input::Timeout);
+            Happening::ClientTimer(client, at) => {
+                if self.clients[client].timer == Some(at) {
+                    self.clients[client].timer = None;
+                    self.at_client(client, Input::Timeout);
+                }
             }
-            Happening::ServerTimer => {
-                self.server.timer = None;
-                self.at_server(server::Input::Timeout);
+            Happening::ServerTimer(at) => {
+                if self.server.timer == Some(at) {
+                    self.server.timer = None;
+                    self.at_server(server::Input::Timeout);
+                }
             }
             Happening::Step(client, step) => self.act(client, step),
             Happening::Again(client, again) => {

@@ -153,8 +153,9 @@ impl World {
         if let Some(at) = wanted
             && self.server.timer.is_none_or(|set| at < set)
         {
+            let at = at.max(self.now);
             self.server.timer = Some(at);
-            self.future.plan(at.max(self.now), Happening::ServerTimer);
+            self.future.plan(at, Happening::ServerTimer(at));
         }
     }
 }

@@ -33,7 +33,7 @@ impl Simulation {
     /// The lifetime of that seed.
     pub fn new(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed ^ 0x5eed);
-        let length = LONGEST.mul_f64(0.1 + 0.9 * random.f64());
+        let length = LONGEST.mul_f64(random.f64().mul_add(0.9, 0.1));
         let mut scenario = Scenario::new(seed).server(server_config(&mut random));
         // Some networks only have the planned faults, some are bad all the time.
         if random.f64() < 0.8 {

@@ -42,6 +42,7 @@ impl World {
             stalled: false,
             closed: false,
             left: false,
+            dropped: false,
             last_up: Time::ZERO,
             last_down: Time::ZERO,
             swallowed: 0,
@@ -198,12 +199,16 @@ impl World {
         self.plan(latency * 2, Happening::Gone(link));
     }
 
-    /// A client closes its socket. What it has sent is still on its way; what has come for it is not heard any more.
-    pub(super) fn leave_socket(&mut self, client: usize) {
+    /// A client leaves its socket. What has come for it is not heard any more; what it has sent still comes to the server
+    /// when it closes the socket gracefully. When it drops it, a frame that came would undo what the client asks for
+    /// elsewhere by then, and take events to a socket that nobody reads; no client can prevent that, and a connection that
+    /// is reset seldom brings it about.
+    pub(super) fn leave_socket(&mut self, client: usize, graceful: bool) {
         let Some(link) = self.clients[client].socket.take() else { return };
         let latency = self.chance.latency();
         let Some(socket) = self.sockets.get_mut(&link) else { return };
         socket.left = true;
+        socket.dropped = !graceful;
         let up = socket.last_up.max(self.now);
         if socket.stalled {
             self.plan(NOTICE[0], Happening::Gone(link));
@@ -231,7 +236,7 @@ impl World {
             && self
                 .sockets
                 .get(&link)
-                .is_some_and(|socket| !socket.closed && socket.epoch == self.server.epoch)
+                .is_some_and(|socket| !socket.closed && !socket.dropped && socket.epoch == self.server.epoch)
     }
 
     /// The client whose current socket this is.

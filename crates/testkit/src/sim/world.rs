@@ -46,10 +46,10 @@ pub(super) struct World {
 /// Something that is to happen.
 #[derive(Debug)]
 pub(super) enum Happening {
-    /// A client's timer.
-    ClientTimer(usize),
+    /// A client's timer, if it was not set anew since.
+    ClientTimer(usize, Time),
     /// The server's.
-    ServerTimer,
+    ServerTimer(Time),
     /// A user does something.
     Step(usize, Step),
     /// A user does something again.
@@ -101,6 +101,8 @@ pub(super) struct Exchange {
     pub(super) epoch: Option<u32>,
     /// The server waits to answer it.
     pub(super) held: bool,
+    /// It is one that middleboxes may repeat, a handshake or a connect.
+    pub(super) repeatable: bool,
     /// The client has given it up.
     pub(super) given_up: bool,
 }
@@ -119,6 +121,8 @@ pub(super) struct Socket {
     pub(super) closed: bool,
     /// The client has closed it.
     pub(super) left: bool,
+    /// Without a word.
+    pub(super) dropped: bool,
     /// When the last frame arrives, in each direction: frames keep their order.
     pub(super) last_up: Time,
     pub(super) last_down: Time,

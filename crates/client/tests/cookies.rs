@@ -1,0 +1,112 @@
+//! Cookies: one jar a client, for both transports, empty after the end.
+#![allow(clippy::unwrap_used)]
+
+mod fixture;
+
+use bayeux::ConnectionType;
+use bayeux_testkit::{Answer, Peer, Request};
+use fixture::*;
+
+fn cookies(request: &Request) -> Vec<String> {
+    let header = request.header("cookie").unwrap_or_default();
+    let mut cookies: Vec<_> = header.split("; ").filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
+    cookies.sort();
+    cookies
+}
+
+/// Gives each session cookies of its own, over HTTP as over the upgrade.
+async fn baking() -> Peer {
+    let mut sessions = 0;
+    Peer::start(move |request| match request.name() {
+        "/meta/handshake" if request.kind == bayeux_testkit::RequestKind::Post => {
+            sessions += 1;
+            request
+                .decently()
+                .header("set-cookie", &format!("BAYEUX_BROWSER=browser-{sessions}; Path=/; HttpOnly"))
+                .header("set-cookie", "sticky=node-7; Path=/cometd")
+        }
+        "upgrade" => Answer::accept().header("set-cookie", "socket=yes; Path=/"),
+        _ => request.decently(),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn case_34_case_35_each_client_has_a_jar_of_its_own() {
+    let peer = baking().await;
+    let (one, two) = (
+        open(ConnectionType::LongPolling, &peer.url()).await,
+        open(ConnectionType::LongPolling, &peer.url()).await,
+    );
+    one.publish("/one", &1).await.unwrap();
+    two.publish("/two", &2).await.unwrap();
+    let of = |channel| cookies(&peer.requests().into_iter().find(|request| request.has(channel)).unwrap());
+    assert_eq!(of("/one"), ["BAYEUX_BROWSER=browser-1", "sticky=node-7"]);
+    assert_eq!(of("/two"), ["BAYEUX_BROWSER=browser-2", "sticky=node-7"]);
+    let first = peer.requests().into_iter().find(|request| request.name() == "/meta/handshake").unwrap();
+    assert!(cookies(&first).is_empty());
+
+    within(one.close()).await.unwrap();
+    let before = peer.requests().len();
+    within(one.open()).await.unwrap();
+    let again = peer.requests().split_off(before);
+    let handshake = again.iter().find(|request| request.name() == "/meta/handshake").unwrap();
+    assert!(cookies(handshake).is_empty(), "the jar is empty after a disconnect");
+    within(one.close()).await.unwrap();
+    within(two.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn case_34_the_upgrade_carries_the_jar_and_fills_it() {
+    let peer = baking().await;
+    let client = open(ConnectionType::WebSocket, &peer.url()).await;
+    peer.wait_for_messages("/meta/connect", 2).await;
+    peer.cut();
+    let again = peer.wait_for(|request| request.name() == "upgrade" && request.nth == 1).await;
+    assert_eq!(cookies(&again), ["socket=yes"]);
+    within(client.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn case_35_a_cookie_that_has_run_out_is_gone() {
+    let peer = Peer::start(|request| match request.name() {
+        "/meta/handshake" => request.decently().header("set-cookie", "a=1").header("set-cookie", "b=2"),
+        "/meta/subscribe" => request.decently().header("set-cookie", "a=; Max-Age=0"),
+        "/x" => request.decently().header("set-cookie", "b=; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
+        _ => request.decently(),
+    })
+    .await;
+    let client = open(ConnectionType::LongPolling, &format!("{}?all=one", peer.url())).await;
+    client.subscribe("/n").await.unwrap();
+    client.publish("/x", &1).await.unwrap();
+    client.publish("/y", &1).await.unwrap();
+    let of = |channel| cookies(&peer.requests().into_iter().find(|request| request.has(channel)).unwrap());
+    assert_eq!(of("/meta/subscribe"), ["a=1", "b=2"]);
+    assert_eq!(of("/x"), ["b=2"]);
+    assert!(of("/y").is_empty());
+    within(client.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_users_cookies_go_everywhere_and_stay() {
+    for transport in BOTH {
+        let peer = Peer::decent().await;
+        let client = opened(over(transport, &peer.url()).cookie("mine", "1").cookie("too", "2")).await;
+        within(client.close()).await.unwrap();
+        within(client.open()).await.unwrap();
+        within(client.close()).await.unwrap();
+        let requests = peer.requests();
+        let carriers = requests.iter().filter(|request| request.kind != bayeux_testkit::RequestKind::Other);
+        for request in carriers {
+            assert_eq!(cookies(request), ["mine=1", "too=2"], "{}", request.name());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_that_cannot_be_one_is_told() {
+    for (name, value) in [("a;b", "1"), ("", "1"), ("a", "1; Path=/x"), ("a", "1\r\nx: y"), ("a=b", "1")] {
+        let error = quick("http://example.com/").cookie(name, value).build().unwrap_err();
+        assert_eq!(error.kind(), bayeux::ErrorKind::Config, "{name:?}={value:?}");
+    }
+}

@@ -1,0 +1,75 @@
+//! Headers: the user's, on every request of both transports, and in no text.
+#![allow(clippy::unwrap_used)]
+
+mod fixture;
+
+use bayeux::{ErrorKind, Extension};
+use bayeux_testkit::{Peer, RequestKind};
+use fixture::*;
+use http::{HeaderMap, HeaderValue};
+
+#[tokio::test]
+async fn the_users_headers_go_with_each_request() {
+    for transport in BOTH {
+        let peer = Peer::decent().await;
+        let client =
+            opened(over(transport, &peer.url()).header("X-Tenant", "acme").header("User-Agent", "mine/1"))
+                .await;
+        client.publish("/a", &1).await.unwrap();
+        within(client.close()).await.unwrap();
+        for request in peer.requests().iter().filter(|request| request.kind != RequestKind::Other) {
+            assert_eq!(request.header("x-tenant"), Some("acme"));
+            assert_eq!(request.header("user-agent"), Some("mine/1"));
+            if request.kind == RequestKind::Post {
+                assert_eq!(request.header("content-type"), Some("application/json;charset=UTF-8"));
+                assert_eq!(request.header("accept"), Some("application/json"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_extension_sets_headers_anew_for_each_request() {
+    struct Counting(std::sync::atomic::AtomicU64);
+    impl Extension for Counting {
+        fn headers(&self, headers: &mut HeaderMap) {
+            let count = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            headers.insert("x-count", HeaderValue::from(count));
+        }
+    }
+    for transport in BOTH {
+        let peer = Peer::decent().await;
+        let client = opened(over(transport, &peer.url()).extension(Counting(0.into()))).await;
+        client.publish("/a", &1).await.unwrap();
+        within(client.close()).await.unwrap();
+        let requests = peer.requests();
+        let http = requests.iter().filter(|r| matches!(r.kind, RequestKind::Post | RequestKind::Upgrade));
+        for (count, request) in http.enumerate() {
+            assert_eq!(request.header("x-count"), Some(count.to_string().as_str()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn headers_that_cannot_be_are_told_and_secrets_are_not() {
+    let error = quick("http://example.com/").header("bad name", "hunter2").build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let error = quick("http://example.com/").header("Authorization", "hunter2\n").build().unwrap_err();
+    assert!(error.to_string().contains("Authorization") && !error.to_string().contains("hunter2"), "{error}");
+
+    let builder = quick("http://ann:hunter2@example.com/?key=hunter2")
+        .header("Authorization", "hunter2")
+        .cookie("session", "hunter2")
+        .handshake_ext("token", "hunter2")
+        .handshake_field("password", "hunter2")
+        .websocket_url("ws://ann:hunter2@example.com/");
+    let shown = format!("{builder:?} {:?}", builder_again());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("example.com") && shown.contains("Authorization"), "{shown}");
+    let client = builder.build().unwrap();
+    assert!(!format!("{client:?}").contains("hunter2"), "{client:?}");
+}
+
+fn builder_again() -> bayeux::Builder {
+    quick("ftp://ann:hunter2@example.com")
+}

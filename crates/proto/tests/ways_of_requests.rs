@@ -1,0 +1,209 @@
+//! Requests keep to the way that they went out on, and what is said about their fate is true.
+
+mod support;
+
+use bayeux_proto::Data;
+use bayeux_proto::client::{CallError, Delivery, Event, FailureKind, Input, Operation, SinkId};
+use serde_json::{Value, json};
+use support::{BOTH, Harness, INBOX, LongPolling, WebSocket, channel, config, secs, subscribe};
+
+const STREAM: SinkId = SinkId(7);
+
+fn gaps(it: &Harness) -> usize {
+    it.count(|event| matches!(event, Event::GapPossible { .. }))
+}
+
+#[test]
+fn a_publish_that_was_sent_once_and_waits_again_has_an_unknown_fate() {
+    let mut config = config(&[WebSocket]);
+    config.delivery = Delivery::AtLeastOnce;
+    let mut it = Harness::new(config).opened();
+    let call = it.publish("/a", json!(1));
+    it.take_held();
+    let sent = it.take_on("/a");
+    it.fail(&sent, FailureKind::Lost);
+    it.fail_until_resolved(call, FailureKind::Unreachable);
+    assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: true, .. }), "{:?}", it.err(call));
+}
+
+#[test]
+fn a_publish_that_never_got_out_is_known_to_have_no_effect() {
+    let mut it = Harness::connected(LongPolling);
+    it.cut(FailureKind::Unreachable);
+    let call = it.publish("/a", json!(1));
+    it.fail_until_resolved(call, FailureKind::Unreachable);
+    assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: false, .. }));
+}
+
+#[test]
+fn events_may_have_been_lost_with_the_response_of_a_publish() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    for (kind, told) in [(FailureKind::Unreachable, 0), (FailureKind::Lost, 1)] {
+        it.publish("/b", json!(1));
+        let (sent, _) = it.wait_for("/b");
+        it.fail(&sent, kind);
+        assert_eq!(gaps(&it), told, "{kind:?}");
+        // What was certainly not sent is sent again.
+        if let Some(again) = it.take_if("/b") {
+            it.grant(&again, json!({}));
+        }
+        it.elapse(secs(5));
+        it.serve();
+    }
+}
+
+#[test]
+fn events_may_have_been_lost_with_a_response_that_took_too_long() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    let call = it.publish("/b", json!(1));
+    it.elapse(secs(11));
+    assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: true, .. }));
+    assert_eq!(gaps(&it), 1);
+}
+
+#[test]
+fn events_may_have_been_pushed_into_a_quiet_socket_that_is_made_anew() {
+    let mut it = Harness::connected(WebSocket);
+    it.subscribe("/a");
+    it.serve();
+    // The connect is answered, and the next waits for its time.
+    let held = it.take_held();
+    it.grant(&held, json!({"advice": {"interval": 5000}}));
+    it.input(Input::Reconnect);
+    it.serve();
+    assert_eq!(gaps(&it), 1);
+}
+
+#[test]
+fn a_deadline_that_the_caller_set_is_not_put_off_by_a_body_that_trickles_in() {
+    let mut it = Harness::connected(LongPolling);
+    let data = Data::from(Value::from(1));
+    let timeout = Some(secs(3));
+    let call = it.call(Operation::Request { channel: channel("/service/a"), data, timeout });
+    it.take_held();
+    let sent = it.take_on("/service/a");
+    it.elapse(secs(2));
+    it.input(Input::Progress(sent.exchange));
+    it.elapse(secs(1));
+    assert!(matches!(it.err(call), CallError::Timeout { .. }));
+}
+
+#[test]
+fn unsubscribing_one_of_two_receivers_leaves_the_subscription_that_waits_to_be_sent_to_the_other() {
+    let mut it = Harness::connected(LongPolling);
+    // The lane is occupied, so that subscriptions wait.
+    it.publish("/b", json!(1));
+    it.take_held();
+    let busy = it.take_on("/b");
+    let call = it.subscribe("/a");
+    it.call(subscribe("/a", STREAM));
+    it.unsubscribe("/a", STREAM);
+    it.grant(&busy, json!({}));
+    let sent = it.take_on("/meta/subscribe");
+    it.serve_one(&sent);
+    it.ok(call);
+    it.event("/a", json!(1));
+    assert_eq!(it.inbox(), ["1"]);
+}
+
+#[test]
+fn an_unsubscription_that_is_sent_again_stays_before_a_later_subscription() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    it.unsubscribe("/a", INBOX);
+    let (first, _) = it.wait_for("/meta/unsubscribe");
+    it.subscribe("/a");
+    it.fail(&first, FailureKind::Lost);
+    let (again, _) = it.wait_for("/meta/unsubscribe");
+    assert_eq!(again.channels(), ["/meta/unsubscribe", "/meta/subscribe"]);
+}
+
+#[test]
+fn a_socket_that_cannot_be_opened_takes_no_request_with_it_that_went_out_over_http() {
+    let mut it = Harness::new(config(&[LongPolling, WebSocket])).opened();
+    let call = it.publish("/a", json!(1));
+    let held = it.take_held();
+    let sent = it.take_on("/a");
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let handshake = it.take_on("/meta/handshake");
+    it.fail(&handshake, FailureKind::Http { status: 503 });
+    let handshake = it.take_on("/meta/handshake");
+    assert_eq!(handshake.transport, WebSocket);
+    it.fail(&handshake, FailureKind::UpgradeRefused { status: 400 });
+    assert!(it.is_pending(call));
+    it.grant(&sent, json!({}));
+    it.ok(call);
+}
+
+#[test]
+fn a_late_reply_to_a_subscription_of_the_old_session_says_nothing_about_the_new_one() {
+    let mut it = Harness::connected(LongPolling);
+    let call = it.subscribe("/a");
+    let held = it.take_held();
+    let old = it.take_on("/meta/subscribe");
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let handshake = it.take_on("/meta/handshake");
+    it.grant(&old, json!({}));
+    it.serve_one(&handshake);
+    assert!(it.is_pending(call));
+    let new = it.take_on("/meta/subscribe");
+    assert_ne!(new["id"], old["id"]);
+    it.serve_one(&new);
+    it.ok(call);
+}
+
+#[test]
+fn a_subscription_that_failed_with_the_end_of_the_session_is_not_restored_in_the_next() {
+    let mut it = Harness::connected(LongPolling);
+    it.call(subscribe("/a", STREAM));
+    it.serve();
+    // The session is lost, and while the subscription of the stream is being restored, the inbox asks for it too.
+    let held = it.take_held();
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let handshake = it.take_on("/meta/handshake");
+    it.serve_one(&handshake);
+    let call = it.subscribe("/a");
+    it.cut(FailureKind::Unreachable);
+    it.close();
+    it.elapse(secs(20));
+    assert!(matches!(it.err(call), CallError::Closed(_)), "{:?}", it.err(call));
+    let open = it.open();
+    it.serve();
+    it.ok(open);
+    assert_eq!(it.session.subscriptions().count(), 0);
+}
+
+#[test]
+fn calls_go_out_over_a_new_transport_when_those_before_them_have_come_back_over_the_old_one() {
+    let mut it = Harness::new(config(&BOTH));
+    it.open();
+    let refused = it.take();
+    it.fail(&refused, FailureKind::UpgradeRefused { status: 404 });
+    it.serve();
+    // Until the better transport is tried again.
+    for _ in 0..14 {
+        it.elapse(secs(20));
+        let held = it.take_held();
+        it.grant(&held, json!({}));
+    }
+    it.elapse(secs(20));
+    let held = it.take_held();
+    it.publish("/a", json!(1));
+    let first = it.take_on("/a");
+    assert_eq!(first.transport, LongPolling);
+    it.grant(&held, json!({}));
+    let trial = it.take_held();
+    assert_eq!(trial.transport, WebSocket);
+    it.publish("/a", json!(2));
+    it.grant(&trial, json!({}));
+    assert!(it.take_if("/a").is_none(), "the first is still under way");
+    it.grant(&first, json!({}));
+    it.take_held();
+    let second = it.take_on("/a");
+    assert_eq!((second.transport, &second["data"]), (WebSocket, &json!(2)));
+}
