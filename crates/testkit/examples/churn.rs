@@ -113,7 +113,9 @@ async fn soak(clients: u64, length: Duration) -> Result<ExitCode> {
     let server = Server::builder().timeout(Duration::from_secs(15)).build().bind("127.0.0.1:0").await?;
     sleep(Duration::from_secs(1)).await;
     let before = Figures::now()?;
-    println!("   time   clients  sessions  RSS MiB  sockets  tasks  published   failed   received  missing  untold  cuts  reopened");
+    println!(
+        "   time   clients  sessions  RSS MiB  sockets  tasks  published   failed   received  missing  untold  cuts  reopened"
+    );
 
     let totals = Arc::new(Totals::default());
     let networks = networks(server.local_addr()).await;
@@ -122,8 +124,13 @@ async fn soak(clients: u64, length: Duration) -> Result<ExitCode> {
     let mut lives = JoinSet::new();
     for number in 0..clients {
         let url = networks[(number % NETWORKS) as usize].url();
-        let life =
-            Life { number, url, totals: Arc::clone(&totals), confirmed: Arc::clone(&confirmed), stopped: stopped.clone() };
+        let life = Life {
+            number,
+            url,
+            totals: Arc::clone(&totals),
+            confirmed: Arc::clone(&confirmed),
+            stopped: stopped.clone(),
+        };
         lives.spawn(life.live(length.min(Duration::from_secs(20))));
     }
 
@@ -188,7 +195,8 @@ async fn aftermath(server: &Running, before: &Figures) -> Result<Figures> {
     let ended = Instant::now();
     loop {
         let now = Figures::now()?;
-        let clean = server.server().sessions() == 0 && now.sockets <= before.sockets && now.tasks <= before.tasks;
+        let clean =
+            server.server().sessions() == 0 && now.sockets <= before.sockets && now.tasks <= before.tasks;
         if clean || ended.elapsed() > AFTERMATH {
             return Ok(now);
         }
@@ -223,7 +231,8 @@ fn faults(
     (before, after): (&Figures, &Figures),
 ) -> Vec<String> {
     let mut faults = Vec::new();
-    let mean = |figures: &[Figures]| figures.iter().map(|now| now.rss_mib).sum::<f64>() / figures.len() as f64;
+    let mean =
+        |figures: &[Figures]| figures.iter().map(|now| now.rss_mib).sum::<f64>() / figures.len() as f64;
     let (warm, window) = (measured.len() / 3, (measured.len() / 10).max(1));
     if let (Some(early), Some(late)) =
         (measured.get(warm..warm + window), measured.get(measured.len().saturating_sub(window)..))
@@ -371,7 +380,8 @@ impl Life {
         match client.publish(channel, &json!({ "from": self.number, "id": id })).await {
             Ok(_) => {
                 self.totals.published.fetch_add(1, Ordering::Relaxed);
-                let mut confirmed = self.confirmed[self.number as usize].lock().unwrap_or_else(PoisonError::into_inner);
+                let mut confirmed =
+                    self.confirmed[self.number as usize].lock().unwrap_or_else(PoisonError::into_inner);
                 confirmed.push(id);
                 // Those that are missing are found out long before.
                 if confirmed.len() > 256 {
