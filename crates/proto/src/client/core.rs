@@ -156,6 +156,8 @@ pub(super) struct Auth {
     pub(super) generation: u64,
     /// The server accepted nothing yet since they were given.
     pub(super) unproven: bool,
+    /// They were given because the server refused others.
+    pub(super) renewed: bool,
     pub(super) ext: Map<String, Value>,
 }
 
@@ -364,7 +366,8 @@ impl Core {
             return false;
         }
         if generation == self.auth.generation && !self.auth.asking {
-            if self.auth.unproven {
+            // The first ones may have been remembered from long ago; those that took their place are fresh.
+            if self.auth.unproven && self.auth.renewed {
                 return false;
             }
             self.auth.asking = true;

@@ -653,6 +653,7 @@ impl Session {
         let outcome = outcome.map(|ext| {
             core.auth.generation += 1;
             core.auth.unproven = true;
+            core.auth.renewed = renewed;
             core.auth.ext = ext;
         });
         match &outcome {
