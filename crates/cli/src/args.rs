@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Chat(Chat),
     Pipe(Pipe),
+    Bench(Bench),
     /// Print completions for a shell.
     #[command(after_help = "Examples:\n  \
         bayeux completions bash > ~/.local/share/bash-completion/completions/bayeux\n  \
@@ -207,6 +208,61 @@ Example:
 pub(crate) struct Pipe {
     /// The server.
     pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Load a server with chat rooms, and tell how fast messages come through.
+///
+/// The work is that of CometD's own load test, with its parameters and defaults: each client joins some rooms; then
+/// batches are published to rooms that somebody is in, by one client after the other; every copy that comes is counted,
+/// with the time since it was published.
+#[derive(Debug, clap::Args)]
+#[command(after_help = with_exit_codes!(
+    "It needs a server that lets anybody subscribe and publish below /bench; many clients need many open files \
+     (ulimit -n).\n\n\
+     Examples:\n  bayeux bench http://127.0.0.1:8080/cometd --clients 100 --transport websocket\n  \
+     bayeux bench URL --batches 5000 --batch-pause 1ms --json | jq .latency_us"
+))]
+pub(crate) struct Bench {
+    /// The server.
+    pub(crate) url: String,
+    /// The channel of the rooms, below /bench.
+    #[arg(long, default_value = "/a")]
+    pub(crate) channel: String,
+    /// How many rooms there are.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rooms: u32,
+    /// How many rooms each client joins.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rooms_per_client: u32,
+    /// How many clients there are.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) clients: u32,
+    /// How many batches are published.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batches: u32,
+    /// How many messages a batch has.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch_size: u32,
+    /// How long after one batch the next begins.
+    #[arg(long, value_parser = duration, default_value = "10ms")]
+    pub(crate) batch_pause: Duration,
+    /// How long the text of a message is, in bytes.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) message_size: u32,
+    /// Let a random client publish, not the next.
+    #[arg(long)]
+    pub(crate) randomize: bool,
+    /// Use the acknowledge extension.
+    #[arg(long)]
+    pub(crate) ack: bool,
+    /// How often the whole is done, with the same clients.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) iterations: u32,
+    /// Print JSON instead: one object for each iteration.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

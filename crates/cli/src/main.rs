@@ -1,6 +1,7 @@
 //! `bayeux`: CometD at a terminal and in scripts.
 
 mod args;
+mod bench;
 mod chat;
 mod command;
 mod demo;
@@ -54,6 +55,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Inspect(options) => inspect::run(options).await,
         Command::Chat(options) => chat::run(options).await,
         Command::Pipe(options) => pipe::run(options).await,
+        Command::Bench(options) => bench::run(options).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "bayeux", &mut script);

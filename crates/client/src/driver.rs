@@ -381,7 +381,7 @@ impl Driver {
                 Output::Cancel(exchange) => self.long_polling.cancel(exchange),
                 Output::CloseWebSocket { graceful: true } => self.websocket.close(),
                 Output::CloseWebSocket { graceful: false } => self.websocket.abort(),
-                Output::Deliver { sinks, message } => self.deliver(&sinks, message),
+                Output::Deliver { sinks, messages } => self.deliver(&sinks, messages),
                 Output::Resolve(call, result) => self.resolve(call, result),
                 Output::SubscriptionLost { sinks, channel: _, error } => {
                     self.hand_over();
@@ -486,23 +486,24 @@ impl Driver {
         url
     }
 
-    fn deliver(&mut self, sinks: &[SinkId], message: Message) {
+    fn deliver(&mut self, sinks: &[SinkId], messages: Vec<Message>) {
         if let Some((last, others)) = sinks.split_last() {
-            self.telemetry.received.increment(1);
-            self.delivered += 1;
+            self.telemetry.received.increment(messages.len() as u64);
+            self.delivered += messages.len();
             for sink in others {
-                self.put(*sink, message.clone());
+                self.put(*sink, messages.clone());
             }
-            self.put(*last, message);
+            self.put(*last, messages);
         }
     }
 
-    fn put(&mut self, id: SinkId, message: Message) {
-        if let Some(sink) = self.sinks.get_mut(&id) {
-            if sink.batch.is_empty() {
-                self.served.push(id);
-            }
-            sink.batch.push(message);
+    fn put(&mut self, id: SinkId, mut messages: Vec<Message>) {
+        let Some(sink) = self.sinks.get_mut(&id) else { return };
+        if sink.batch.is_empty() {
+            self.served.push(id);
+            sink.batch = messages;
+        } else {
+            sink.batch.append(&mut messages);
         }
     }
 
@@ -510,7 +511,7 @@ impl Driver {
     fn hand_over(&mut self) {
         while let Some(id) = self.served.pop() {
             let Some(sink) = self.sinks.get_mut(&id) else { continue };
-            let dropped = sink.queue.push(sink.batch.drain(..));
+            let dropped = sink.queue.push(std::mem::take(&mut sink.batch));
             self.filled.push(id);
             if dropped > 0 {
                 let channel = sink.channel.clone();

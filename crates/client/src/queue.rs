@@ -62,8 +62,8 @@ struct State {
 #[derive(Debug)]
 enum Item {
     Message(Message),
-    /// Something that the receiver must be told between messages.
-    Trouble(Cause),
+    /// Something that the receiver must be told between messages; it is rare, and must not make all items large.
+    Trouble(Box<Cause>),
 }
 
 /// Why there will be no more.
@@ -103,11 +103,20 @@ impl Queue {
     }
 
     /// Adds messages in their order. How many were dropped for want of room.
-    pub(crate) fn push(&self, messages: impl IntoIterator<Item = Message>) -> u64 {
+    pub(crate) fn push(&self, messages: Vec<Message>) -> u64 {
+        let bytes: usize = messages.iter().map(size).sum();
         let mut state = self.lock();
         let mut dropped = 0;
-        for message in messages {
-            dropped += self.push_one(&mut state, message);
+        let all_fit = state.end.is_none()
+            && state.items.len() + messages.len() <= self.capacity.messages
+            && state.bytes.saturating_add(bytes) <= self.capacity.bytes;
+        if all_fit {
+            state.bytes += bytes;
+            state.items.extend(messages.into_iter().map(Item::Message));
+        } else {
+            for message in messages {
+                dropped += self.push_one(&mut state, message);
+            }
         }
         wake(state);
         dropped
@@ -174,7 +183,7 @@ impl Queue {
         let mut state = self.lock();
         let troubles = state.items.iter().filter(|item| matches!(item, Item::Trouble(_))).count();
         if state.end.is_none() && troubles < ENOUGH {
-            state.items.push_back(Item::Trouble(cause));
+            state.items.push_back(Item::Trouble(Box::new(cause)));
         }
         wake(state);
     }
@@ -262,7 +271,7 @@ impl Queue {
                 self.took(state, &message);
                 return Poll::Ready(Next::Message(message));
             }
-            Some(Item::Trouble(cause)) => return Poll::Ready(Next::Trouble(cause)),
+            Some(Item::Trouble(cause)) => return Poll::Ready(Next::Trouble(*cause)),
             None => {}
         }
         if let Some(end) = &state.end {

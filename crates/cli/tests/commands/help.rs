@@ -2,7 +2,7 @@
 
 use crate::running::bayeux;
 
-const COMMANDS: [&str; 7] = ["serve", "subscribe", "publish", "request", "inspect", "chat", "pipe"];
+const COMMANDS: [&str; 8] = ["serve", "subscribe", "publish", "request", "inspect", "chat", "pipe", "bench"];
 
 #[test]
 fn each_command_has_examples_and_the_exit_codes() {

@@ -147,12 +147,12 @@ pub enum Output {
     Ping,
     /// Forget the cookies that the server set: it refuses the sessions that go with them.
     ResetCookies,
-    /// Hand a message to these receivers, in this order.
+    /// Hand messages to these receivers, in this order.
     Deliver {
         /// The receivers.
         sinks: Arc<[SinkId]>,
-        /// The message.
-        message: Message,
+        /// The messages: those that came in a row and have the same receivers.
+        messages: Vec<Message>,
     },
     /// A call has ended.
     Resolve(CallId, CallResult),

@@ -65,7 +65,7 @@ pub(super) struct Core {
     /// What time it is, as far as was told.
     pub(super) now: Time,
     pub(super) lane: LaneState,
-    outputs: VecDeque<Output>,
+    pub(super) outputs: VecDeque<Output>,
     random: fastrand::Rng,
     pub(super) last_id: u64,
     last_exchange: u64,

@@ -1,5 +1,6 @@
 //! From an event to its receivers: each once, in order, and not before they have room.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ack::Place;
@@ -26,17 +27,24 @@ impl Core {
 
     /// Hands an event to its receivers.
     pub(super) fn deliver(&mut self, message: Message, place: Option<Place>) {
-        let sinks = self.subscriptions.route(message.channel());
+        let route = self.subscriptions.route(message.channel());
+        let size = || message.data().as_bytes().len();
         let admitted = match place {
             None => None,
-            Some(Place::New(place)) => self.rooms.admit(&sinks, place, message.data().as_bytes().len(), true),
-            Some(Place::Again(place)) => {
-                self.rooms.admit(&sinks, place, message.data().as_bytes().len(), false)
-            }
+            Some(Place::New(place)) => self.rooms.admit(route, place, size(), true),
+            Some(Place::Again(place)) => self.rooms.admit(route, place, size(), false),
         };
-        let sinks = admitted.map_or(sinks, Into::into);
-        if !sinks.is_empty() {
-            self.emit(Output::Deliver { sinks, message });
+        let sinks = admitted.map(Arc::from);
+        let sinks = sinks.as_ref().unwrap_or(route);
+        match self.outputs.back_mut() {
+            _ if sinks.is_empty() => {}
+            Some(Output::Deliver { sinks: same, messages }) if Arc::ptr_eq(same, sinks) || same == sinks => {
+                messages.push(message);
+            }
+            _ => {
+                let sinks = Arc::clone(sinks);
+                self.outputs.push_back(Output::Deliver { sinks, messages: vec![message] });
+            }
         }
     }
 

@@ -172,15 +172,11 @@ impl Subscriptions {
 
     /// Who gets a message on `channel`: each receiver once, those of the most exact name first.
     #[inline]
-    pub(super) fn route(&mut self, channel: &Channel) -> Arc<[SinkId]> {
-        match &self.last {
-            Some((last, route)) if last.is_same(channel) => Arc::clone(route),
-            _ => {
-                let route = self.look_up(channel);
-                self.last = Some((channel.clone(), Arc::clone(&route)));
-                route
-            }
-        }
+    pub(super) fn route(&mut self, channel: &Channel) -> &Arc<[SinkId]> {
+        let known = matches!(&self.last, Some((last, _)) if last.is_same(channel));
+        let found = if known { self.last.take() } else { None };
+        let found = found.unwrap_or_else(|| (channel.clone(), self.look_up(channel)));
+        &self.last.insert(found).1
     }
 
     fn look_up(&mut self, channel: &Channel) -> Arc<[SinkId]> {
@@ -234,10 +230,10 @@ mod tests {
         subscriptions.add(&channel("/a/*"), SinkId(1), Status::Active);
         subscriptions.add(&channel("/a/b"), SinkId(2), Status::Active);
         subscriptions.add(&channel("/a/**"), SinkId(2), Status::Active);
-        assert_eq!(&*subscriptions.route(&channel("/a/b")), [SinkId(2), SinkId(1), SinkId(3)]);
-        assert_eq!(&*subscriptions.route(&channel("/a/b/c")), [SinkId(2), SinkId(3)]);
+        assert_eq!(&**subscriptions.route(&channel("/a/b")), [SinkId(2), SinkId(1), SinkId(3)]);
+        assert_eq!(&**subscriptions.route(&channel("/a/b/c")), [SinkId(2), SinkId(3)]);
         subscriptions.remove(&channel("/a/b"), SinkId(2));
-        assert_eq!(&*subscriptions.route(&channel("/a/b")), [SinkId(1), SinkId(2), SinkId(3)]);
+        assert_eq!(&**subscriptions.route(&channel("/a/b")), [SinkId(1), SinkId(2), SinkId(3)]);
     }
 
     #[test]

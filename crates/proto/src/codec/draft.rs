@@ -32,19 +32,34 @@ impl Draft {
         channel: impl FnOnce(&str) -> Channel,
     ) {
         match name {
-            "channel" => {
-                if let Some(name) = plain_string(json) {
-                    self.channel = Some(channel(name));
-                } else if let Some(name) = string(json) {
-                    self.channel = Some(channel(&name));
-                }
-            }
-            "data" => self.data = Some(Data::part(body, start, json.len())),
+            "channel" => self.read_channel(json, channel),
+            "data" => self.read_data((start, json), body),
             "id" => self.id = id(json),
             "ext" if json == "null" => {}
             "ext" => self.ext = Some(Data::part(body, start, json.len())),
             _ => fill(self.fields.get_or_insert_default(), name, (start, json), body),
         }
+    }
+
+    #[inline]
+    pub(super) fn set_channel(&mut self, channel: Channel) {
+        self.channel = Some(channel);
+    }
+
+    /// The value of the field `channel`.
+    #[inline]
+    pub(super) fn read_channel(&mut self, json: &str, channel: impl FnOnce(&str) -> Channel) {
+        if let Some(name) = plain_string(json) {
+            self.channel = Some(channel(name));
+        } else if let Some(name) = string(json) {
+            self.channel = Some(channel(&name));
+        }
+    }
+
+    /// The value of the field `data`.
+    #[inline]
+    pub(super) fn read_data(&mut self, (start, json): (usize, &str), body: &Bytes) {
+        self.data = Some(Data::part(body, start, json.len()));
     }
 
     /// The message; without a channel it gets the one that stands for none.

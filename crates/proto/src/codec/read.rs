@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use super::draft::Draft;
-use super::scan::Scanner;
+use super::scan::{Scanner, is_plain};
 use crate::channel::Channel;
 use crate::message::Message;
 
@@ -26,7 +26,7 @@ pub struct Decoder {
 #[derive(Debug, Default)]
 struct Names {
     known: HashMap<Box<str>, Channel, foldhash::fast::RandomState>,
-    /// The one that was asked for last is often the next.
+    /// The one that was asked for last is often the next. It stands in JSON as it is.
     last: Option<Channel>,
 }
 
@@ -118,8 +118,18 @@ impl Decoder {
             }
             let mut draft = Draft::default();
             loop {
-                let key = scanner.key()?;
-                draft.field(key, scanner.value()?, body, |name| self.names.channel(name));
+                // What events have comes first, and without a comparison of names.
+                if scanner.skip(b"\"channel\":") {
+                    match self.names.last.as_ref().filter(|last| scanner.skip_string(last.as_str())) {
+                        Some(last) => draft.set_channel(last.clone()),
+                        None => draft.read_channel(scanner.value()?.1, |name| self.names.channel(name)),
+                    }
+                } else if scanner.skip(b"\"data\":") {
+                    draft.read_data(scanner.value()?, body);
+                } else {
+                    let key = scanner.key()?;
+                    draft.field(key, scanner.value()?, body, |name| self.names.channel(name));
+                }
                 if !scanner.take(b',') {
                     break;
                 }
@@ -171,7 +181,9 @@ impl Names {
                 channel
             }
         };
-        self.last = Some(channel.clone());
+        if is_plain(channel.as_str()) {
+            self.last = Some(channel.clone());
+        }
         channel
     }
 }
@@ -436,11 +448,20 @@ mod tests {
             r#" [ { "channel" : "/a" , "data" : -1.5e3 } , {"channel":"/b","channel":"/c","data":1,"data":2} ] "#,
             r#"[{"channel":"/meta/connect","successful":true,"advice":{"interval":5},"id":9,"ext":null}]"#,
             r#"[{"data":1,"id":"a","new":"é"}]"#,
+            r#"[{"channel":"/a/"},{"channel":"/a"},{"channel":"/ab"},{"channel":"/a","channel":7}]"#,
+            r#"[{"channel":"\/a\"b"},{"channel":"/a\"b"},{"channel":"/a"},{"channel":"/"}]"#,
         ] {
             let (plain, thorough) = by_both(text);
             assert!(plain.is_some(), "{text}");
             assert_eq!(plain, thorough, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_that_needs_escapes_is_not_taken_for_a_text_that_lacks_them() {
+        let mut decoder = Decoder::new();
+        decoder.decode(&Bytes::from_static(br#"[{"channel":"/a\"b"}]"#)).unwrap();
+        assert!(decoder.decode(&Bytes::from_static(br#"[{"channel":"/a"b"}]"#)).is_err());
     }
 
     #[test]

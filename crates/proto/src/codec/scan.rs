@@ -47,6 +47,26 @@ impl<'a> Scanner<'a> {
         self.at == self.text.len()
     }
 
+    /// Steps over `text`, if that stands here.
+    #[inline]
+    pub(super) fn skip<const N: usize>(&mut self, text: &[u8; N]) -> bool {
+        let found = self.text.as_bytes()[self.at..].first_chunk() == Some(text);
+        self.at += if found { N } else { 0 };
+        found
+    }
+
+    /// Steps over a string that is `text`, which has nothing that would need an escape.
+    #[inline]
+    pub(super) fn skip_string(&mut self, text: &str) -> bool {
+        let rest = &self.text.as_bytes()[self.at..];
+        let found = rest.len() >= text.len() + 2
+            && rest[0] == b'"'
+            && rest[text.len() + 1] == b'"'
+            && rest[1..=text.len()] == *text.as_bytes();
+        self.at += if found { text.len() + 2 } else { 0 };
+        found
+    }
+
     /// The key of a field, which must have no escapes, and the colon after it.
     #[inline]
     pub(super) fn key(&mut self) -> Option<&'a str> {
@@ -196,21 +216,35 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Whether a text stands in a JSON string as it is.
+pub(super) fn is_plain(text: &str) -> bool {
+    special(text.as_bytes(), 0).is_none()
+}
+
 /// Where the next byte is that is not just itself in a string: a quote, a backslash or a control character.
 #[inline]
 fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
     const WIDE: usize = 32;
     const ONES: u64 = u64::MAX / 0xff;
     const HIGH: u64 = ONES * 0x80;
-    // Long stretches are passed in wide steps, which the compiler makes instructions for vectors of.
-    while let Some(chunk) = bytes[at..].first_chunk::<WIDE>() {
-        let found = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
-        if chunk.iter().fold(0, |any, byte| any | found(*byte)) != 0 {
-            break;
-        }
-        at += WIDE;
-    }
+    /// Keys and short values end within this.
+    const SHORT: usize = 16;
+    let short = at + SHORT;
     while let Some(chunk) = bytes[at..].first_chunk() {
+        if at == short {
+            // Long stretches are passed in wide steps, which the compiler makes instructions for vectors of.
+            while let Some(chunk) = bytes[at..].first_chunk::<WIDE>() {
+                let found =
+                    |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
+                if chunk.iter().fold(0, |any, byte| any | found(*byte)) != 0 {
+                    break;
+                }
+                at += WIDE;
+            }
+            if at > short {
+                continue;
+            }
+        }
         // In each byte the highest bit is set if the byte is looked for. A borrow can only come from a lower byte that
         // is looked for, so the lowest such bit is right.
         let word = u64::from_le_bytes(*chunk);

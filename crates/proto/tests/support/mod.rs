@@ -465,9 +465,11 @@ impl Harness {
             }
             Output::Ping => self.pings += 1,
             Output::ResetCookies => self.cookie_resets += 1,
-            Output::Deliver { sinks, message } => {
-                self.story.push(format!("deliver {}", message.data()));
-                self.delivered.extend(sinks.iter().map(|sink| (*sink, message.clone())));
+            Output::Deliver { sinks, messages } => {
+                for message in messages {
+                    self.story.push(format!("deliver {}", message.data()));
+                    self.delivered.extend(sinks.iter().map(|sink| (*sink, message.clone())));
+                }
             }
             Output::Resolve(call, result) => {
                 self.story.push(format!("resolve {}", call.0));

@@ -258,9 +258,11 @@ impl World {
                     self.send(Packet::GoneAtServer(link));
                 }
             }
-            Output::Deliver { sinks, message } => {
-                let data = message.data().to_string();
-                self.delivered.extend(sinks.iter().map(|sink| (*sink, data.clone())));
+            Output::Deliver { sinks, messages } => {
+                for message in messages {
+                    let data = message.data().to_string();
+                    self.delivered.extend(sinks.iter().map(|sink| (*sink, data.clone())));
+                }
             }
             Output::Resolve(call, result) => {
                 assert!(self.outcomes.insert(call, result).is_none(), "{call:?} was resolved twice");

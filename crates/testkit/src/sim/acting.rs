@@ -50,7 +50,9 @@ impl World {
                     self.note(|| format!("    c{client} pings"));
                     self.ping(client);
                 }
-                Output::Deliver { sinks, message } => self.deliver(client, &sinks, &message),
+                Output::Deliver { sinks, messages } => {
+                    messages.iter().for_each(|message| self.deliver(client, &sinks, message));
+                }
                 Output::Resolve(call, result) => self.resolve(client, call, &result),
                 Output::Event(event) => self.event(client, &event),
                 _ => {}
