@@ -236,6 +236,13 @@ impl Core {
         }
     }
 
+    /// Takes back what was to go out over a socket and is not taken yet: the socket is gone, and another one would be
+    /// opened for it, beside the attempt that the loss leads to.
+    pub(super) fn withdraw_frames(&mut self) {
+        self.outputs
+            .retain(|output| !matches!(output, Output::Send(transmit) if transmit.transport.is_duplex()));
+    }
+
     pub(super) fn next_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
