@@ -26,6 +26,8 @@ pub struct World {
     exchanges: BTreeMap<ExchangeId, Transmit>,
     /// Whether a WebSocket is open or opening.
     socket: bool,
+    /// The first message of the frame that was sent last.
+    frame: Option<Message>,
     /// The connect that has no answer yet.
     connect: Option<Outstanding>,
     /// What was sent last, for replies that are to fit.
@@ -82,6 +84,7 @@ impl World {
             resolved: BTreeSet::new(),
             exchanges: BTreeMap::new(),
             socket: false,
+            frame: None,
             connect: None,
             asked: Vec::new(),
             wishes: Vec::new(),
@@ -297,16 +300,23 @@ impl World {
         }
     }
 
-    /// An extension refuses the message that is oldest on its way. Shells send nothing more of such an exchange when
-    /// it is empty.
+    /// An extension refuses a message on its way: the first of the oldest request, or else of the last frame.
     fn veto(&mut self) {
         let oldest = self.exchanges.iter().next().map(|(exchange, sent)| (*exchange, sent.messages.clone()));
-        let Some((exchange, mut messages)) = oldest else { return };
-        let message = messages.remove(0);
-        match self.exchanges.get_mut(&exchange) {
-            Some(sent) if !messages.is_empty() => sent.messages = messages,
-            _ => self.ended(exchange),
-        }
+        let message = match oldest {
+            Some((exchange, mut messages)) => {
+                let message = messages.remove(0);
+                match self.exchanges.get_mut(&exchange) {
+                    Some(sent) if !messages.is_empty() => sent.messages = messages,
+                    // Shells send no empty requests.
+                    _ => self.ended(exchange),
+                }
+                Some(message)
+            }
+            None => self.frame.take().filter(|_| self.socket),
+        };
+        let Some(message) = message else { return };
+        self.connect = self.connect.take().filter(|connect| connect.id.as_ref() != message.id());
         self.handle(Input::Vetoed { message: Box::new(message), reason: "so".to_owned() }, 1);
     }
 
@@ -423,6 +433,7 @@ impl World {
         self.asked.drain(..surplus);
         if duplex {
             self.socket = true;
+            self.frame = transmit.messages.into_iter().next();
         } else {
             let handshake = transmit.messages[0].channel() == &Channel::HANDSHAKE;
             let same_lane = self.exchanges.values().any(|sent| sent.lane == transmit.lane);

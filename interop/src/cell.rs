@@ -25,7 +25,7 @@ pub(crate) struct Cell<'a> {
 pub(crate) struct Seat {
     pub(crate) name: &'static str,
     pub(crate) user: User,
-    pub(crate) tap: Tap,
+    pub(crate) tap: Arc<Tap>,
 }
 
 impl std::ops::Deref for Seat {
@@ -56,7 +56,19 @@ impl<'a> Cell<'a> {
         name: &'static str,
         deny: bool,
     ) -> Outcome<Result<Arc<Seat>, Failed>> {
-        self.seat(name, self.transport, deny, self.driver).await
+        self.seat(name, self.transport, |options| options.deny = deny, self.driver).await
+    }
+
+    /// Several users of the client under test in the windows of one browser, open.
+    pub(crate) async fn windows(&self, names: [&'static str; 2]) -> Outcome<[Arc<Seat>; 2]> {
+        // Cookies are those of an address, so it must be the same.
+        let tap = Arc::new(Tap::start(self.server.address).await?);
+        let mut seats = Vec::new();
+        for name in names {
+            let share = |options: &mut Open| options.browser = Some("one for all");
+            seats.push(self.seat_at(Arc::clone(&tap), name, self.transport, share, self.driver).await??);
+        }
+        seats.try_into().map_err(|_| "not as many seats as names".into())
     }
 
     /// A user of our own client, open, over the other transport where the server has it.
@@ -69,19 +81,30 @@ impl<'a> Cell<'a> {
             }
             _ => ConnectionType::LongPolling,
         };
-        Ok(self.seat(name, transport, false, None).await??)
+        Ok(self.seat(name, transport, |_| {}, None).await??)
     }
 
     async fn seat(
         &self,
         name: &'static str,
         transport: ConnectionType,
-        deny: bool,
+        change: impl FnOnce(&mut Open),
         driver: Option<&Arc<Driver>>,
     ) -> Outcome<Result<Arc<Seat>, Failed>> {
-        let tap = Tap::start(self.server.address).await?;
+        let tap = Arc::new(Tap::start(self.server.address).await?);
+        self.seat_at(tap, name, transport, change, driver).await
+    }
+
+    async fn seat_at(
+        &self,
+        tap: Arc<Tap>,
+        name: &'static str,
+        transport: ConnectionType,
+        change: impl FnOnce(&mut Open),
+        driver: Option<&Arc<Driver>>,
+    ) -> Outcome<Result<Arc<Seat>, Failed>> {
         let mut options = Open::new(tap.address, &self.server.path, transport);
-        options.deny = deny;
+        change(&mut options);
         let user = match driver {
             Some(driver) => User::Driven(driver.user()),
             None => User::ours(&options)?,

@@ -71,14 +71,18 @@ pub(crate) enum Need {
     Timesync,
     /// The server can end a session.
     Dismissal,
+    /// The client is a browser, whose windows share their cookies.
+    Windows,
     /// The server publishes by itself.
     ServerPublish,
 }
 
 use Need::{
     Ack, Batch, Dismissal, HandshakeRefusal, Large, Publish, Refusal, Request, ServerPublish, Timesync,
+    Windows,
 };
 
+/// Those of a browser. A transport that the server lacks is not tried.
 const CHROMIUM: &[ConnectionType] = &[WebSocket, LongPolling, CallbackPolling];
 
 /// The servers; ours is the last.
@@ -101,6 +105,7 @@ pub(crate) const SERVERS: &[Peer] = &[
             Timesync,
             Dismissal,
             ServerPublish,
+            Windows,
         ],
     },
     Peer {
@@ -121,6 +126,7 @@ pub(crate) const SERVERS: &[Peer] = &[
             Timesync,
             Dismissal,
             ServerPublish,
+            Windows,
         ],
     },
     Peer {
@@ -130,7 +136,18 @@ pub(crate) const SERVERS: &[Peer] = &[
         version: Version::Npm("cometd-nodejs-server"),
         command: &["node", "server.js"],
         transports: &[LongPolling],
-        has: &[Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Dismissal, ServerPublish],
+        has: &[
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Dismissal,
+            ServerPublish,
+            Windows,
+        ],
     },
     Peer {
         name: "faye",
@@ -169,6 +186,7 @@ pub(crate) const SERVERS: &[Peer] = &[
             Timesync,
             Dismissal,
             ServerPublish,
+            Windows,
         ],
     },
 ];
@@ -251,6 +269,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
             Timesync,
             Dismissal,
             ServerPublish,
+            Windows,
         ],
     },
     Peer {
@@ -260,7 +279,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
         version: Version::Npm("faye"),
         command: &["node", "chromium.mjs", "faye"],
         transports: CHROMIUM,
-        has: &[Publish, Refusal, Large, ServerPublish],
+        has: &[Publish, Refusal, Large, ServerPublish, Windows],
     },
     Peer {
         name: "bayeux",
@@ -269,7 +288,18 @@ pub(crate) const CLIENTS: &[Peer] = &[
         version: Version::Ours,
         command: &[],
         transports: &[WebSocket, LongPolling],
-        has: &[Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Dismissal, ServerPublish],
+        has: &[
+            Publish,
+            Batch,
+            Refusal,
+            HandshakeRefusal,
+            Request,
+            Large,
+            Ack,
+            Timesync,
+            Dismissal,
+            ServerPublish,
+        ],
     },
 ];
 

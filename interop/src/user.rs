@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bayeux::{Backoff, Client, ConnectionType, Event, Proxy, TlsOptions};
+use bayeux::{Backoff, Client, ConnectionType, Event, Proxy, TimeSync, TlsOptions};
 use serde_json::{Value, json};
 
 use crate::driven::Driven;
@@ -20,6 +20,8 @@ pub(crate) struct Open {
     pub(crate) transport: ConnectionType,
     /// Asks the server to refuse the handshake.
     pub(crate) deny: bool,
+    /// For browsers: the one whose window this is; else each user has a browser of its own.
+    pub(crate) browser: Option<&'static str>,
     /// For our client alone: a proxy and TLS.
     pub(crate) proxy: Proxy,
     pub(crate) tls: TlsOptions,
@@ -28,7 +30,7 @@ pub(crate) struct Open {
 impl Open {
     pub(crate) fn new(address: SocketAddr, path: &str, transport: ConnectionType) -> Self {
         let url = format!("http://{address}{path}");
-        Self { url, transport, deny: false, proxy: Proxy::none(), tls: TlsOptions::new() }
+        Self { url, transport, deny: false, browser: None, proxy: Proxy::none(), tls: TlsOptions::new() }
     }
 }
 
@@ -46,6 +48,7 @@ impl User {
             .connection_types([options.transport])
             .proxy(options.proxy.clone())
             .tls(options.tls.clone())
+            .extension(TimeSync::new())
             .max_send_size(4 * 1024 * 1024)
             // The sessions of these servers do not live as long as pauses may become.
             .retry(Backoff::exponential(Duration::from_millis(200)..=Duration::from_secs(2)).jittered())
@@ -66,7 +69,7 @@ impl User {
             Self::Driven(driven) => {
                 let ext = if options.deny { json!({"interop": "deny"}) } else { json!({}) };
                 let transport = options.transport.as_str();
-                let line = json!({"url": options.url, "transport": transport, "ext": ext});
+                let line = json!({"url": options.url, "transport": transport, "ext": ext, "browser": options.browser});
                 driven.call("open", line).await.map(drop)
             }
         }

@@ -167,6 +167,10 @@ impl Driver {
         for command in burst.drain(..) {
             any = true;
             self.command(command);
+            if self.session.state() == State::Disconnected {
+                // The end of a session is carried out before the next one begins, or it would end that one's receivers.
+                self.carry_out();
+            }
         }
         self.burst = burst;
         if gone {

@@ -271,6 +271,16 @@ fn a_grant_without_client_id_is_a_failure() {
 }
 
 #[test]
+fn a_websocket_whose_handshake_failed_is_not_left_open_beside_the_next_transport() {
+    let mut it = Harness::new(config(&BOTH));
+    it.open();
+    let handshake = it.take();
+    it.grant(&handshake, json!({}));
+    assert_eq!(it.take_on("/meta/handshake").transport, LongPolling);
+    assert_eq!(it.closed, [true]);
+}
+
+#[test]
 fn a_response_without_a_reply_to_the_handshake_is_a_failure() {
     let mut it = Harness::over(LongPolling);
     let open = it.open();

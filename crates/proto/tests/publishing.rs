@@ -212,6 +212,26 @@ fn at_least_once_ends_when_the_call_has_waited_long_enough() {
 }
 
 #[test]
+fn a_publish_that_waits_to_be_sent_again_may_have_been_seen_before() {
+    for (kind, fate_unknown) in [(FailureKind::Lost, true), (FailureKind::Unreachable, false)] {
+        let mut settings = config(&[LongPolling]);
+        settings.delivery = Delivery::AtLeastOnce;
+        let mut it = Harness::new(settings).opened();
+        it.take_held();
+        let call = it.publish("/a", json!(1));
+        // From now on nobody can be reached.
+        let sent = it.take();
+        it.fail(&sent, kind);
+        it.cut(FailureKind::Unreachable);
+        while it.is_pending(call) {
+            it.jump();
+            it.cut(FailureKind::Unreachable);
+        }
+        assert_eq!(it.err(call), &CallError::Timeout { after: secs(10), fate_unknown }, "{kind:?}");
+    }
+}
+
+#[test]
 fn offline_calls_wait_for_the_connection() {
     let mut it = Harness::connected(LongPolling);
     let held = it.take_held();

@@ -150,3 +150,18 @@ fn a_request_is_never_sent_twice_unless_the_server_cannot_have_seen_it() {
         assert_eq!(it.take_if("/service/order").is_some(), again);
     }
 }
+
+#[test]
+fn a_reply_that_grants_nothing_is_a_refusal_though_it_carries_data() {
+    for transport in BOTH {
+        let mut it = Harness::connected(transport);
+        it.take_held();
+        let call = it.subscribe("/a");
+        let sent = it.take();
+        it.respond(
+            &sent,
+            json!([{"channel": "/meta/subscribe", "id": sent["id"], "subscription": "/a", "data": 1}]),
+        );
+        assert!(matches!(it.err(call), CallError::Refused(_)), "{transport}: {:?}", it.outcomes);
+    }
+}

@@ -20,11 +20,15 @@ fn a_transport_that_fails_again_and_again_is_left_without_a_new_handshake() {
     let mut it = Harness::new(config(&BOTH)).opened();
     it.elapse(secs(20));
     let mut connect = it.take_held();
+    let mut pauses = Vec::new();
     for _ in 0..4 {
         assert_eq!(connect.transport, WebSocket);
         it.fail(&connect, FailureKind::Lost);
-        (connect, _) = it.wait_for("/meta/connect");
+        let (next, pause) = it.wait_for("/meta/connect");
+        connect = next;
+        pauses.push(pause);
     }
+    assert_eq!(pauses, [secs(1), secs(2), secs(4), secs(0)], "another transport is tried at once");
     assert_eq!(connect.transport, LongPolling);
     assert_eq!(connect["clientId"], "client-1");
     assert_eq!(connect["connectionType"], "long-polling");
@@ -32,6 +36,20 @@ fn a_transport_that_fails_again_and_again_is_left_without_a_new_handshake() {
     it.serve_one(&connect);
     assert_eq!(it.state(), State::Connected);
     assert_eq!(it.count(|event| matches!(event, Event::Rehandshaken)), 0);
+}
+
+#[test]
+fn a_websocket_that_is_left_is_closed_though_it_works() {
+    let mut it = Harness::new(config(&BOTH)).opened();
+    it.elapse(secs(20));
+    let mut connect = it.take_held();
+    for _ in 0..4 {
+        assert_eq!(connect.transport, WebSocket);
+        it.veto(&connect, "no");
+        (connect, _) = it.wait_for("/meta/connect");
+    }
+    assert_eq!(connect.transport, LongPolling);
+    assert_eq!(it.closed, [true]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-// A client library in a real Chromium: each user is a page in a profile of its own, which is served under the address
+// A client library in a real Chromium: each user is a page, in most cases in a profile of its own, which is served under the address
 // of the server that it talks to, so that it is at home there.
 
 import fs from 'node:fs/promises';
@@ -63,13 +63,24 @@ async function serve(route) {
   return route.fulfill({ contentType: 'text/javascript', body });
 }
 
-async function newUser(deliver) {
-  const context = await browser.newContext();
-  const tab = await context.newPage();
+/** The profiles of browsers that have several windows. */
+const profiles = new Map();
+
+async function newWindow(name, deliver) {
+  const profile = profiles.get(name) || (await browser.newContext());
+  if (name) {
+    profiles.set(name, profile);
+  }
+  const tab = await profile.newPage();
   tab.on('console', (message) => process.stderr.write(`${message.text()}\n`));
   tab.on('pageerror', (error) => process.stderr.write(`${error.stack || error}\n`));
   await tab.exposeFunction('deliverAll', (messages) => messages.forEach((message) => deliver(...message)));
   await tab.route((url) => url.pathname.startsWith(prefix), serve);
+  return tab;
+}
+
+function newUser(deliver) {
+  let tab;
   const run = async (command) => {
     const outcome = await tab.evaluate(async (command) => {
       try {
@@ -92,6 +103,7 @@ async function newUser(deliver) {
         }
         if (verb === 'open') {
           return async (command) => {
+            tab = await newWindow(command.browser, deliver);
             const home = new URL(prefix, command.url);
             await tab.goto(home.href);
             await tab.waitForFunction(() => window.user);

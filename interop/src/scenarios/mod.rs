@@ -126,6 +126,14 @@ pub(crate) const ALL: &[Scenario] = &[
         play: |cell| Box::pin(services::timesync(cell)),
     },
     Scenario {
+        name: "windows",
+        shows: "two windows of one browser, which share their cookies: both get what comes, and where the second may not \
+                wait at the server it is told so",
+        needs: &[Need::Windows, Need::ServerPublish],
+        limit: SHORT,
+        play: |cell| Box::pin(services::windows(cell)),
+    },
+    Scenario {
         name: "cuts",
         shows: "the line is cut 5 times while messages flow, in the midst of some: with the acknowledge extension \
                 nothing is lost and nothing comes twice",

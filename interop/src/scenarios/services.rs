@@ -1,7 +1,8 @@
-//! Questions and answers.
+//! What servers do besides passing messages on: answers of services, of extensions, and for browsers.
 
 use std::time::Duration;
 
+use bayeux::ConnectionType;
 use serde_json::json;
 
 use crate::cell::Cell;
@@ -30,4 +31,24 @@ pub(super) async fn timesync(cell: &Cell<'_>) -> Outcome {
     let answered =
         lines().any(|line| line.contains("< ") && line.contains("\"tc\"") && line.contains("\"ts\""));
     check(answered, "the server did not answer")
+}
+
+pub(super) async fn windows(cell: &Cell<'_>) -> Outcome {
+    let [one, two] = cell.windows(["one", "two"]).await?;
+    for window in [&one, &two] {
+        window.subscribe("/windows").await?;
+    }
+    // Both have connected more than once by now.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    for n in 0..3 {
+        cell.server.publish("/windows", &json!(n)).await?;
+        for window in [&one, &two] {
+            window.expect("/windows", &json!(n)).await?;
+        }
+    }
+    let told = one.tap.log().contains("\"multiple-clients\":true");
+    check(
+        told != (cell.transport == ConnectionType::WebSocket),
+        "the advice multiple-clients is for polling alone",
+    )
 }

@@ -197,7 +197,10 @@ impl ServerCertVerifier for Pinned {
         let digest = ::ring::digest::digest(&::ring::digest::SHA256, leaf);
         match &self.pins {
             Some(pins) if !pins.iter().any(|pin| pin.as_slice() == digest.as_ref()) => {
-                Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+                let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+                let text = format!("the certificate with SHA-256 digest {hex} is not pinned");
+                let error = rustls::OtherError(Arc::new(std::io::Error::other(text)));
+                Err(rustls::Error::InvalidCertificate(CertificateError::Other(error)))
             }
             _ => Ok(ServerCertVerified::assertion()),
         }

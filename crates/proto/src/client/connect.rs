@@ -185,7 +185,9 @@ impl Core {
             Some(Reconnect::Retry) | None if diagnosis == Diagnosis::SessionUnknown => {
                 Next::Rehandshake(LostCause::SessionLost(Box::new(reply)))
             }
-            Some(Reconnect::Retry) | None => self.connect_again(LostCause::Refused(Box::new(reply)), now),
+            Some(Reconnect::Retry) | None => {
+                self.connect_again(LostCause::Refused(Box::new(reply)), false, now)
+            }
         }
     }
 
@@ -212,7 +214,7 @@ impl Core {
             Err(text) => {
                 let failure =
                     Failure::new(FailureKind::Http { status: 401 }, format!("no credentials: {text}"));
-                self.connect_again(LostCause::Transport(failure), now)
+                self.connect_again(LostCause::Transport(failure), false, now)
             }
         }
     }
@@ -245,12 +247,12 @@ impl Core {
         }
         // What the server had sent when the connection broke is gone, unless it keeps it until we confirm.
         self.connect.gap |= self.window.batch().is_none() && !failure.is_before_sending();
-        self.change_transport(&failure, now);
-        self.connect_again(LostCause::Transport(failure), now)
+        let changed = self.change_transport(&failure, now);
+        self.connect_again(LostCause::Transport(failure), changed, now)
     }
 
-    /// Moves an established session to another transport, when the one in use has failed often enough.
-    fn change_transport(&mut self, failure: &Failure, now: Time) {
+    /// Moves an established session to another transport, when the one in use has failed often enough. Whether it did.
+    fn change_transport(&mut self, failure: &Failure, now: Time) -> bool {
         let refused = matches!(failure.kind(), FailureKind::UpgradeRefused { status } if status < 500);
         self.connect.strikes += match failure.kind() {
             FailureKind::UpgradeRefused { .. } if refused => 2,
@@ -262,17 +264,20 @@ impl Core {
             | FailureKind::TooLarge => 1,
             _ => 0,
         };
-        if self.connect.strikes < STRIKES {
-            return;
+        let Some(to) = self.transports.alternative().filter(|_| self.connect.strikes >= STRIKES) else {
+            return false;
+        };
+        let from = self.transport();
+        let cooldown = self.config.transport_cooldown;
+        if from.is_duplex() {
+            // It may be open: what failed need not be the socket.
+            self.emit(Output::CloseWebSocket { graceful: true });
         }
-        if let Some(to) = self.transports.alternative() {
-            let from = self.transport();
-            let cooldown = self.config.transport_cooldown;
-            self.transports.avoid_current(now, if refused { cooldown } else { cooldown / DOUBT });
-            self.transports.switch(to);
-            self.connect.strikes = 0;
-            self.event(Event::TransportChanged { from, to, cause: Some(failure.clone()) });
-        }
+        self.transports.avoid_current(now, if refused { cooldown } else { cooldown / DOUBT });
+        self.transports.switch(to);
+        self.connect.strikes = 0;
+        self.event(Event::TransportChanged { from, to, cause: Some(failure.clone()) });
+        true
     }
 
     /// Tries, between two turns of a connection that works, whether a better transport works again. The session is
@@ -304,10 +309,12 @@ impl Core {
 
     /// Plans the connect after a failed one; or gives the session up when the server must have done so by now
     /// (CometD's `BayeuxClient` counts the same: timeout, interval and maxInterval).
-    fn connect_again(&mut self, cause: LostCause, now: Time) -> Next {
+    /// The failures of one transport do not delay the first attempt over another: the session would be gone by then.
+    fn connect_again(&mut self, cause: LostCause, changed: bool, now: Time) -> Next {
         self.lost(now, &cause);
         self.state = State::Unconnected;
         let pause = match self.attempt_failed(&cause, now) {
+            Ok(_) if changed => self.interval().unwrap_or_default(),
             Ok(pause) => pause,
             Err(reason) => return Next::Terminate(reason),
         };

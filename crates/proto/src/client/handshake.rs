@@ -109,6 +109,10 @@ impl Core {
                 "{}: the handshake reply grants a session but names no clientId",
                 self.config.endpoint
             );
+            if self.transport().is_duplex() {
+                // It works, and would stay open beside the transport that is tried next.
+                self.emit(Output::CloseWebSocket { graceful: true });
+            }
             return self.handshake_failed(Failure::new(FailureKind::Malformed, text), now);
         };
         let carried_by = self.transport();

@@ -1,0 +1,124 @@
+//! TLS: whom the client trusts, as whom it comes, and what it says when that fails.
+#![allow(clippy::unwrap_used)]
+
+mod fixture;
+
+use bayeux::{Builder, ErrorKind, FailureKind, TlsOptions};
+use bayeux_testkit::{Authority, TestServer};
+use fixture::*;
+
+async fn works(builder: Builder) {
+    let client = opened(builder).await;
+    client.publish("/a", &1).await.unwrap();
+    within(client.close()).await.unwrap();
+}
+
+/// The text of a failure of TLS.
+async fn fails(builder: Builder) -> String {
+    let error = within(builder.build().unwrap().open()).await.unwrap_err();
+    assert_eq!(error.failure().unwrap().kind(), FailureKind::Tls, "{error}");
+    assert!(!error.is_retryable());
+    error.to_string()
+}
+
+fn trusting(authority: &Authority) -> TlsOptions {
+    TlsOptions::new().ca_pem(authority.pem().as_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn an_authority_of_ones_own() {
+    let authority = Authority::new();
+    let server = TestServer::builder().tls(authority.issue(&["127.0.0.1"])).start().await;
+    for transport in BOTH {
+        works(over(transport, &server.url()).tls(trusting(&authority).only_given_authorities())).await;
+        works(over(transport, &server.url()).tls(trusting(&authority))).await;
+        works(over(transport, &server.url().replace("https://", "wss://")).tls(trusting(&authority))).await;
+        let other = Authority::new();
+        let text = fails(over(transport, &server.url()).tls(trusting(&other).only_given_authorities())).await;
+        assert!(text.contains(&server.url()) && text.contains("certificate"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name() {
+    let authority = Authority::new();
+    let server = TestServer::builder().tls(authority.issue(&["elsewhere.example"])).start().await;
+    for transport in BOTH {
+        let tls = trusting(&authority).only_given_authorities();
+        let text = fails(over(transport, &server.url()).tls(tls)).await;
+        assert!(text.contains("elsewhere.example") || text.contains("not valid for name"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_clients_own() {
+    let authority = Authority::new();
+    let clients = Authority::new();
+    let server = TestServer::builder()
+        .tls(authority.issue(&["127.0.0.1"]))
+        .client_authority(clients.pem())
+        .start()
+        .await;
+    let ann = clients.issue_client("ann");
+    let stranger = Authority::new().issue_client("mallory");
+    for transport in BOTH {
+        let come_as = |who: &bayeux_testkit::Identity| {
+            trusting(&authority)
+                .only_given_authorities()
+                .client_certificate_pem(who.chain_pem().as_bytes(), who.key_pem().as_bytes())
+                .unwrap()
+        };
+        works(over(transport, &server.url()).tls(come_as(&ann))).await;
+        for refused in [trusting(&authority).only_given_authorities(), come_as(&stranger)] {
+            let client = over(transport, &server.url()).tls(refused).build().unwrap();
+            let error = within(client.open()).await.unwrap_err();
+            // In TLS 1.3 the server's refusal comes after the client's handshake is done, when the request is out.
+            assert_eq!(error.kind(), ErrorKind::Transport);
+            assert!(error.to_string().contains(&server.url()), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_certificate_is_trusted_whoever_signed_it_and_no_other_is() {
+    let authority = Authority::new();
+    let identity = authority.issue(&["elsewhere.example"]);
+    let server = TestServer::builder().tls(identity.clone()).start().await;
+    for transport in BOTH {
+        works(over(transport, &server.url()).tls(TlsOptions::new().pin_sha256(identity.sha256()))).await;
+        let both = TlsOptions::new().pin_sha256([7; 32]).pin_sha256(identity.sha256());
+        works(over(transport, &server.url()).tls(both)).await;
+        let text = fails(over(transport, &server.url()).tls(trusting(&authority).pin_sha256([7; 32]))).await;
+        assert!(text.contains("pin"), "it says what was wrong: {text}");
+    }
+}
+
+#[tokio::test]
+async fn no_verification_by_the_alarming_name_alone() {
+    let server = TestServer::builder().tls(Authority::new().issue(&["elsewhere.example"])).start().await;
+    for transport in BOTH {
+        works(over(transport, &server.url()).tls(TlsOptions::new().dangerously_trust_anyone())).await;
+        fails(over(transport, &server.url()).tls(TlsOptions::new())).await;
+    }
+}
+
+#[test]
+fn pem_that_is_none_is_told_without_the_key() {
+    let errors = [
+        TlsOptions::new().ca_pem(b"").unwrap_err(),
+        TlsOptions::new().ca_pem(b"hunter2").unwrap_err(),
+        TlsOptions::new().client_certificate_pem(b"hunter2", b"hunter2").unwrap_err(),
+        TlsOptions::new()
+            .client_certificate_pem(Authority::new().issue_client("ann").chain_pem().as_bytes(), b"hunter2")
+            .unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("PEM") && !error.to_string().contains("hunter2"), "{error}");
+    }
+    let ann = Authority::new().issue_client("ann");
+    let options = TlsOptions::new()
+        .client_certificate_pem(ann.chain_pem().as_bytes(), ann.key_pem().as_bytes())
+        .unwrap();
+    assert!(!format!("{options:?}").contains("PRIVATE"), "{options:?}");
+}
