@@ -408,3 +408,14 @@ fn a_socket_that_ends_between_two_connects_is_a_lost_connection() {
     assert_eq!(it.state(), State::Unconnected);
     assert_eq!(it.count(|event| matches!(event, Event::Lost { .. })), 1);
 }
+
+#[test]
+fn what_was_to_go_out_over_a_socket_that_is_lost_in_the_same_moment_opens_no_other() {
+    let mut it = Harness::connected(WebSocket);
+    let held = it.held();
+    // The shell takes in a reply and the end of the socket before it carries out what the reply led to.
+    it.push_and_cut(json!([{"channel": "/meta/connect", "id": held["id"], "successful": true}]));
+    it.nothing_sent();
+    let (again, pause) = it.wait_for("/meta/connect");
+    assert!(again.is_probe() && pause > millis(0), "one attempt, after a pause");
+}
