@@ -405,13 +405,16 @@ impl World {
                 assert!(self.resolved.insert(call), "{call:?} has two outcomes");
                 self.waiting.remove(&call);
             }
-            Output::Deliver { sinks, message } => {
-                assert!(!sinks.is_empty(), "nobody is to get {message:?}");
-                for sink in &*sinks {
-                    let wished = |(channel, who): &(Channel, SinkId)| {
-                        who == sink && channel.matches(message.channel())
-                    };
-                    assert!(self.wishes.iter().any(wished), "{sink:?} never asked for {}", message.channel());
+            Output::Deliver { sinks, messages } => {
+                assert!(!sinks.is_empty() && !messages.is_empty(), "nobody is to get {messages:?}");
+                for message in &messages {
+                    for sink in &*sinks {
+                        let wished = |(channel, who): &(Channel, SinkId)| {
+                            who == sink && channel.matches(message.channel())
+                        };
+                        let known = self.wishes.iter().any(wished);
+                        assert!(known, "{sink:?} never asked for {}", message.channel());
+                    }
                 }
             }
             Output::Event(Event::Retrying { delay, .. }) => {
