@@ -58,7 +58,7 @@ pub(super) struct Core {
     /// Successes in a row that did not last.
     pub(super) lapses: u32,
     pub(super) lost_since: Option<Time>,
-    pub(super) last_failure: Option<Failure>,
+    pub(super) last_cause: Option<LostCause>,
     pub(super) last_received: Time,
     /// When the ping went out that is not answered yet.
     pub(super) ping_sent: Option<Time>,
@@ -210,7 +210,7 @@ impl Core {
             failing_since: None,
             lapses: 0,
             lost_since: None,
-            last_failure: None,
+            last_cause: None,
             last_received: Time::ZERO,
             ping_sent: None,
             now: Time::ZERO,
@@ -307,6 +307,7 @@ impl Core {
         self.failures = self.failures.saturating_add(1);
         // After a pause, whoever gives credentials may be asked again, even if the last ones were refused.
         self.auth.unproven = false;
+        self.last_cause = Some(cause.clone());
         let failures = self.failures;
         let elapsed = now.since(*self.failing_since.get_or_insert(now));
         let Some(interval) = self.interval() else {
