@@ -117,7 +117,7 @@ impl Race {
             },
         ];
         if self.peers {
-            racers.extend(peers()?);
+            racers.extend(peers());
         }
         Ok(racers)
     }
@@ -148,40 +148,61 @@ impl Race {
     }
 }
 
-/// The clients of others: each folder below `peers` has a file `command`, whose first line starts it, once it is
-/// installed.
-fn peers() -> Fallible<Vec<Racer>> {
+/// The clients of others, as far as `benches/peers/install` could install them.
+fn peers() -> Vec<Racer> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("peers");
+    let place = folder.to_string_lossy().into_owned();
     let mut racers = Vec::new();
-    for (name, warm_ms, does) in PEERS {
-        let place = folder.join(name);
-        let command = place.join("command");
-        if !place.join("installed").exists() {
-            eprintln!("{name}: not installed, so it does not take part; benches/run installs it");
+    for Peer { name, command, needs, warm_ms } in PEERS {
+        if !folder.join(needs).exists() {
+            eprintln!("{name} is not installed, so it does not take part");
             continue;
         }
-        let command = std::fs::read_to_string(command)?;
-        let place = place.to_string_lossy().into_owned();
-        let command = command.split_whitespace().map(|word| word.replace("{}", &place)).collect();
         racers.push(Racer {
             name: (*name).to_owned(),
-            command,
+            command: command.split_whitespace().map(|word| word.replace("{}", &place)).collect(),
             environment: None,
             warm_ms: *warm_ms,
-            does: *does,
+            does: |work| work.peers,
         });
     }
-    Ok(racers)
+    racers
 }
 
-type Peer = (&'static str, u64, fn(&Work) -> bool);
+struct Peer {
+    name: &'static str,
+    /// How it is started, from the folder `{}`.
+    command: &'static str,
+    /// What is there when it is installed.
+    needs: &'static str,
+    warm_ms: u64,
+}
 
 const PEERS: &[Peer] = &[
-    ("cometd-java", 4000, |work| work.peers),
-    ("cometd-js", 1500, |work| work.peers),
-    ("faye", 1500, |work| work.peers),
-    ("aiocometd", 500, |work| work.peers),
-    ("cometd-client", 200, |work| work.peers && work.transport == crate::job::Transport::LongPolling),
+    Peer {
+        name: "CometD Java 8.0.8",
+        command: "java -Xmx2g -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp {}/java/target/classes:{}/java/target/lib/* Racer",
+        needs: "java/target/lib",
+        warm_ms: 4000,
+    },
+    Peer {
+        name: "cometd.js 9.0.0",
+        command: "node --expose-gc {}/node/cometd.mjs",
+        needs: "node/node_modules/cometd",
+        warm_ms: 1500,
+    },
+    Peer {
+        name: "Faye 1.4.3",
+        command: "node --expose-gc {}/node/faye.mjs",
+        needs: "node/node_modules/faye",
+        warm_ms: 1500,
+    },
+    Peer {
+        name: "aiocometd",
+        command: "{}/python/venv/bin/python {}/python/racer.py",
+        needs: "python/venv/bin/python",
+        warm_ms: 500,
+    },
 ];
 
 /// The feeds, in processes of their own.

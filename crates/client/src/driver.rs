@@ -67,7 +67,7 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     burst: Vec<Command>,
     shared: Arc<Shared>,
-    calls: HashMap<CallId, oneshot::Sender<CallResult>>,
+    calls: HashMap<CallId, oneshot::Sender<CallResult>, foldhash::fast::RandomState>,
     sinks: BTreeMap<SinkId, Sink>,
     /// The receivers that messages of this round are for.
     served: Vec<SinkId>,
@@ -112,7 +112,7 @@ impl Driver {
             origin: Instant::now(),
             commands,
             burst: Vec::new(),
-            calls: HashMap::new(),
+            calls: HashMap::default(),
             sinks: BTreeMap::from([(SinkId::INBOX, inbox)]),
             served: Vec::new(),
             filled: Vec::new(),
@@ -553,8 +553,7 @@ impl Driver {
         }
         // Who hears of an event sees the state that goes with it.
         self.publish_status();
-        // Nobody need listen.
-        let _ = self.shared.events.send(event);
+        self.shared.tell(event);
     }
 
     /// The session is over: receivers end after what they have, and the next session begins with an empty jar.

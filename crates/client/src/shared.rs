@@ -1,6 +1,6 @@
 //! What the driver tells and the handles read.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bayeux_proto::client::{
     CallId, CallResult, CloseReason, Event, Operation, SessionSnapshot, SinkId, State,
@@ -55,7 +55,8 @@ pub(crate) struct Status {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
-    pub(crate) events: broadcast::Sender<Event>,
+    /// Made for the first who listens: the room for events is most of what an idle client would take.
+    events: OnceLock<broadcast::Sender<Event>>,
     pub(crate) inbox: Arc<Queue>,
     /// Rung when a full queue has room again.
     pub(crate) roomy: Arc<Notify>,
@@ -73,11 +74,24 @@ impl Shared {
         inbox.close(CloseReason::NotOpen);
         Self {
             status: watch::Sender::new(status),
-            events: broadcast::Sender::new(EVENTS),
+            events: OnceLock::new(),
             inbox: Arc::new(inbox),
             roomy,
             subscriptions: Mutex::new(Arc::new([])),
             handshake: Mutex::new(None),
+        }
+    }
+
+    /// Every event from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
+        self.events.get_or_init(|| broadcast::Sender::new(EVENTS)).subscribe()
+    }
+
+    /// Tells whoever listens.
+    pub(crate) fn tell(&self, event: Event) {
+        if let Some(events) = self.events.get() {
+            // Nobody need listen any more.
+            let _ = events.send(event);
         }
     }
 

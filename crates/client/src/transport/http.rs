@@ -64,6 +64,13 @@ impl HttpStack {
         self.client(&self.upgrading, url, &[b"http/1.1"])
     }
 
+    /// Drops the client for upgrades. It is not needed again before the next, and without TLS it is quickly made.
+    pub(super) fn upgraded(&self, url: &Url) {
+        if url.scheme() == "http" {
+            self.upgrading.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+    }
+
     /// The HTTP proxy that a plain WebSocket to `url` must tunnel through, if it must.
     pub(super) fn tunnel(&self, url: &Url) -> Option<Intercept> {
         let matcher = match &self.options.proxy.0 {

@@ -67,6 +67,7 @@ async fn upgrade_now(http: &HttpStack, url: &Url, mut headers: HeaderMap) -> Res
         client.get(url.clone()).headers(headers).send().await.map_err(|error| from_reqwest(&error, url))?;
     check(http, url, &key, response.status(), response.headers())?;
     let io = response.upgrade().await.map_err(|error| from_reqwest(&error, url))?;
+    http.upgraded(url);
     Ok(Box::new(io))
 }
 

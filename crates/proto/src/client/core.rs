@@ -156,6 +156,8 @@ pub(super) struct Auth {
     pub(super) generation: u64,
     /// The server accepted nothing yet since they were given.
     pub(super) unproven: bool,
+    /// They were given because the server refused others.
+    pub(super) renewed: bool,
     pub(super) ext: Map<String, Value>,
 }
 
@@ -232,6 +234,13 @@ impl Core {
         if let Some(call) = call {
             self.emit(Output::Resolve(call, result));
         }
+    }
+
+    /// Takes back what was to go out over a socket and is not taken yet: the socket is gone, and another one would be
+    /// opened for it, beside the attempt that the loss leads to.
+    pub(super) fn withdraw_frames(&mut self) {
+        self.outputs
+            .retain(|output| !matches!(output, Output::Send(transmit) if transmit.transport.is_duplex()));
     }
 
     pub(super) fn next_output(&mut self) -> Option<Output> {
@@ -364,7 +373,8 @@ impl Core {
             return false;
         }
         if generation == self.auth.generation && !self.auth.asking {
-            if self.auth.unproven {
+            // The first ones may have been remembered from long ago; those that took their place are fresh.
+            if self.auth.unproven && self.auth.renewed {
                 return false;
             }
             self.auth.asking = true;

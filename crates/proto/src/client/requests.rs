@@ -57,7 +57,7 @@ pub(super) enum Kind {
 /// The table of requests, in the order in which they are to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    table: HashMap<u64, Request>,
+    table: HashMap<u64, Request, foldhash::fast::RandomState>,
     deadlines: BTreeSet<(Time, u64)>,
     /// Ids that wait for their turn, each with the group that it must travel with.
     queue: VecDeque<(u64, u64)>,

@@ -547,6 +547,7 @@ impl Session {
         if !core.transport().is_duplex() {
             return Next::Nothing;
         }
+        core.withdraw_frames();
         if core.connect.trial.is_none() {
             // What went out over HTTP before a change of transports is not on this socket.
             let elsewhere = core.lane.busy.map(|busy| core.requests.of_exchange(busy)).unwrap_or_default();
@@ -653,6 +654,7 @@ impl Session {
         let outcome = outcome.map(|ext| {
             core.auth.generation += 1;
             core.auth.unproven = true;
+            core.auth.renewed = renewed;
             core.auth.ext = ext;
         });
         match &outcome {

@@ -90,6 +90,10 @@ impl Binary {
     }
 
     fn from_data(data: &Data) -> Result<Self, BinaryError> {
+        // The JSON library would take an array for the fields in their order.
+        if !data.as_str().starts_with('{') {
+            return Err(BinaryError::Shape("data is no object".to_owned()));
+        }
         let payload: ReceivedPayload<'_> =
             serde_json::from_slice(data.as_bytes()).map_err(|error| BinaryError::Shape(error.to_string()))?;
         let bytes = z85::decode(&payload.data).map_err(|invalid| match invalid {
@@ -157,6 +161,7 @@ mod tests {
             "1",
             "\"HelloWorld\"",
             "[]",
+            r#"["HelloWorld"]"#,
             "{}",
             r#"{"data":1}"#,
             r#"{"data":null}"#,
