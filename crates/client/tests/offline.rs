@@ -1,5 +1,5 @@
 //! Calls while there is no connection, and those that were on their way when it broke.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;
 

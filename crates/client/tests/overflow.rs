@@ -1,5 +1,5 @@
 //! Receivers that do not keep up: each policy does what it says, and nobody else feels it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;
 
