@@ -12,17 +12,19 @@ use crate::meter::{Meter, status_kib};
 
 pub(crate) fn run(job: &Job) -> Fallible {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let measured = runtime.block_on(async {
+    let job = job.clone();
+    // In a task, as in most programs: what the runtime itself waits for is looked after in another way.
+    let work = async move {
         match job.task {
-            Task::Receive => receive(job).await,
-            Task::Typed => typed(job).await,
-            Task::Publish => publish(job).await,
-            Task::Pipelined => pipelined(job).await,
-            Task::Request => request(job).await,
-            Task::Idle => idle(job).await,
+            Task::Receive => receive(&job).await,
+            Task::Typed => typed(&job).await,
+            Task::Publish => publish(&job).await,
+            Task::Pipelined => pipelined(&job).await,
+            Task::Request => request(&job).await,
+            Task::Idle => idle(&job).await,
         }
-    })?;
-    measured.print()
+    };
+    runtime.block_on(async { tokio::spawn(work).await? })?.print()
 }
 
 fn client(job: &Job) -> Fallible<Client> {

@@ -54,9 +54,12 @@ where
             input = BytesMut::new();
         }
         if let Some(held) = held {
-            body.clear();
             let going = wait(&held).await;
-            body.push(b'[');
+            // The other replies stand before, if there are any.
+            match body.pop() {
+                Some(_) => body.push(b','),
+                None => body.push(b'['),
+            }
             if going {
                 let kept = stock.take().filter(|(known, _)| *known == spec);
                 let (_, events) = stock.insert(kept.unwrap_or_else(|| (spec, spec.events(0).into_bytes())));

@@ -25,6 +25,8 @@ pub(super) struct Shared {
 /// What is known of a client.
 #[derive(Debug, Default)]
 pub(super) struct Session {
+    /// Its first connect is answered: servers do that at once, and some clients wait for it.
+    connected: AtomicBool,
     pub(super) going: AtomicBool,
     pub(super) went: Notify,
     pub(super) batch: AtomicU64,
@@ -105,8 +107,9 @@ impl Shared {
         let id = request.id.map_or("null", RawValue::get);
         let channel = request.channel;
         if channel == "/meta/connect" {
-            let at_once = request.advice.as_ref().is_some_and(|advice| advice.timeout == Some(0));
             let session = self.session(request.client_id).ok_or("a connect without a session")?;
+            let asked = request.advice.as_ref().is_some_and(|advice| advice.timeout == Some(0));
+            let at_once = !session.connected.swap(true, Ordering::Relaxed) || asked;
             return Ok(Some(Held { id: id.to_owned(), session, at_once }));
         }
         if out.len() > empty {

@@ -109,10 +109,13 @@ impl Decoder {
     /// Reads an array of objects whose keys have no escapes, as nearly all bodies are. `None` when it is anything else:
     /// what that is, and what is wrong with it, [`Decoder::thorough`] finds out.
     fn plain(&mut self, text: &str, body: &Bytes, batch: &mut Batch) -> Option<()> {
+        /// About what the smallest event takes.
+        const SMALL: usize = 64;
         let mut scanner = Scanner::new(text);
         if !scanner.take(b'[') {
             return None;
         }
+        batch.messages.reserve((text.len() / SMALL).clamp(1, 64));
         loop {
             if !scanner.take(b'{') {
                 return None;

@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 
+use super::scan::is_plain;
 use crate::error::BayeuxError;
 use crate::id::ClientId;
 use crate::message::{Message, Subscription};
 
 /// Encodes messages as the JSON array that every transport carries.
 pub fn encode<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Bytes {
-    let mut json = vec![b'['];
+    let mut json = Vec::with_capacity(256);
+    json.push(b'[');
     for message in messages {
         if json.len() > 1 {
             json.push(b',');
@@ -143,8 +145,7 @@ impl ObjectWriter<'_> {
 }
 
 fn write_string(json: &mut Vec<u8>, text: &str) {
-    let plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-    if plain {
+    if is_plain(text) {
         json.push(b'"');
         json.extend_from_slice(text.as_bytes());
         json.push(b'"');
