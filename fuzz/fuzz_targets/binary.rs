@@ -1,10 +1,13 @@
 //! Binary payloads: all bytes go there and back, and a text is either no Z85 or the bytes that it says.
 #![no_main]
 
+use std::collections::HashMap;
+
 use bayeux_proto::ext::binary::Binary;
 use bayeux_proto::{Channel, Data, Message};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 fuzz_target!(|bytes: &[u8]| {
     let message = written(&Binary::new(bytes.to_vec()));
@@ -33,7 +36,9 @@ fn written(binary: &Binary) -> Message {
     message
 }
 
+/// The text alone: what stands beside it need not make sense.
 fn text_of(message: &Message) -> String {
-    let payload: serde_json::Value = message.data().decode().expect("it was read before");
-    payload["data"].as_str().expect("it was read before").to_owned()
+    let payload: HashMap<String, &RawValue> =
+        serde_json::from_str(message.data().as_str()).expect("it was read before");
+    serde_json::from_str(payload["data"].get()).expect("it was read before")
 }

@@ -22,8 +22,15 @@ fn check(name: &str) {
     match Channel::parse(name) {
         Ok(channel) => {
             assert_eq!(channel, known, "checked or not, it is the same channel");
-            assert_eq!(Channel::parse(channel.as_str()).as_ref(), Ok(&channel), "what is normal stays as it is");
-            assert!(channel.as_str().starts_with('/') && !channel.as_str().ends_with(['/', ' ']), "{channel}");
+            assert_eq!(
+                Channel::parse(channel.as_str()).as_ref(),
+                Ok(&channel),
+                "what is normal stays as it is"
+            );
+            assert!(
+                channel.as_str().starts_with('/') && !channel.as_str().ends_with(['/', ' ']),
+                "{channel}"
+            );
             assert!(channel.matches(&channel), "{channel} is itself");
             assert_eq!(channel.matching_names().next().as_deref(), Some(channel.as_str()));
             let kinds = [channel.is_meta(), channel.is_service(), channel.is_broadcast()];

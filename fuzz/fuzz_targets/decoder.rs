@@ -16,7 +16,11 @@ fuzz_target!(|body: &[u8]| {
         Err(error) => {
             // An error text goes into logs: it quotes no more than the beginning.
             assert!(error.to_string().len() < 1000, "{error}");
-            assert_eq!(Decoder::new().decode(&body), Err(error), "the outcome depends on what was read before");
+            assert_eq!(
+                Decoder::new().decode(&body),
+                Err(error),
+                "the outcome depends on what was read before"
+            );
             return;
         }
     };
@@ -24,7 +28,10 @@ fuzz_target!(|body: &[u8]| {
 
     let written = encode(&first.messages);
     let second = decoder.decode(&written).expect("what we write, we read");
-    assert_eq!(second, Batch { messages: first.messages.iter().map(in_whole_milliseconds).collect(), skipped: 0 });
+    assert_eq!(
+        second,
+        Batch { messages: first.messages.iter().map(in_whole_milliseconds).collect(), skipped: 0 }
+    );
     assert_eq!(encode(&second.messages), written, "written twice, it is the same");
     let each: Vec<Bytes> = first.messages.iter().map(encode_message).collect();
     assert_eq!(join(&each), written, "one by one or all at once");
@@ -59,7 +66,11 @@ fn in_whole_milliseconds(message: &Message) -> Message {
 /// Each view of a message is there, whatever is in it.
 fn look_at(message: &Message) {
     use bayeux_proto::ext::{ack, binary, timesync};
-    assert_eq!(Data::from_json(message.data().as_str()).as_ref().ok(), Some(message.data()), "one JSON value");
+    assert_eq!(
+        Data::from_json(message.data().as_str()).as_ref().ok(),
+        Some(message.data()),
+        "one JSON value"
+    );
     let _ = format!("{message:?}");
     let _ = (ack::agreed(message), ack::batch(message), ack::is_offered(message));
     let _ = (timesync::Request::read(message), timesync::Reply::read(message));

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    CallId, Config, Delivery, Event, ExchangeId, Failure, FailureKind, Input, Lane, Offline, Operation, Output, Session,
-    SessionSnapshot, SinkId, State, Transmit,
+    CallId, Config, Delivery, Event, ExchangeId, Failure, FailureKind, Input, Lane, Offline, Operation,
+    Output, Session, SessionSnapshot, SinkId, State, Transmit,
 };
 use bayeux_proto::codec::{Decoder, encode};
 use bayeux_proto::ext::binary::Binary;
@@ -215,7 +215,8 @@ impl World {
     }
 
     fn respond(&mut self, lane: Lane, json: &str) {
-        let exchange = self.exchanges.iter().find(|(_, sent)| sent.lane == lane).map(|(exchange, _)| *exchange);
+        let exchange =
+            self.exchanges.iter().find(|(_, sent)| sent.lane == lane).map(|(exchange, _)| *exchange);
         if let Some(exchange) = exchange {
             self.receive(Some(exchange), json);
         }
@@ -336,7 +337,12 @@ impl World {
     fn silence(&mut self) {
         let longest = self.config.call_timeout + self.config.request_timeout;
         self.pass(longest * 8 + self.config.open_timeout.unwrap_or_default());
-        assert!(self.waiting.is_empty(), "calls without an outcome: {:?} in {:?}", self.waiting, self.session);
+        assert!(
+            self.waiting.is_empty(),
+            "calls without an outcome: {:?} in {:?}",
+            self.waiting,
+            self.session
+        );
     }
 
     fn close(&mut self) {
@@ -360,12 +366,20 @@ impl World {
             self.drain(0);
         }
         let next = self.session.poll_timeout();
-        assert!(next.is_none_or(|at| at > self.now), "at {:?} called for {next:?}: {:?}", self.now, self.session);
+        assert!(
+            next.is_none_or(|at| at > self.now),
+            "at {:?} called for {next:?}: {:?}",
+            self.now,
+            self.session
+        );
         if self.session.state() == State::Disconnected {
             assert_eq!(next, None, "a closed session wants nothing: {:?}", self.session);
             assert_eq!(self.session.pending(), 0);
         }
-        assert!(self.session.pending() <= self.config.max_pending + self.wishes.len() + 1, "pending calls are bounded");
+        assert!(
+            self.session.pending() <= self.config.max_pending + self.wishes.len() + 1,
+            "pending calls are bounded"
+        );
     }
 
     fn drain(&mut self, size: usize) {
@@ -391,15 +405,24 @@ impl World {
                 assert!(self.resolved.insert(call), "{call:?} has two outcomes");
                 self.waiting.remove(&call);
             }
-            Output::Deliver { sinks, message } => {
-                assert!(!sinks.is_empty(), "nobody is to get {message:?}");
-                for sink in &*sinks {
-                    let wished = |(channel, who): &(Channel, SinkId)| who == sink && channel.matches(message.channel());
-                    assert!(self.wishes.iter().any(wished), "{sink:?} never asked for {}", message.channel());
+            Output::Deliver { sinks, messages } => {
+                assert!(!sinks.is_empty() && !messages.is_empty(), "nobody is to get {messages:?}");
+                for message in &messages {
+                    for sink in &*sinks {
+                        let wished = |(channel, who): &(Channel, SinkId)| {
+                            who == sink && channel.matches(message.channel())
+                        };
+                        let known = self.wishes.iter().any(wished);
+                        assert!(known, "{sink:?} never asked for {}", message.channel());
+                    }
                 }
             }
-            Output::Event(Event::Retrying { delay, .. }) => {
-                assert!(delay >= Duration::from_millis(5), "a retry without a pause");
+            Output::Event(Event::Retrying { delay, failures, .. }) => {
+                // A session that was of use is replaced at once, or when the server likes.
+                assert!(
+                    failures == 0 || delay >= Duration::from_millis(5),
+                    "a retry without a pause: {delay:?} after {failures}"
+                );
             }
             Output::Authenticate(_) => {
                 assert!(self.config.has_auth && !self.asking, "asked twice at a time");
@@ -423,7 +446,11 @@ impl World {
                 self.connect = None;
             }
             if message.channel() == &Channel::CONNECT {
-                assert_eq!((transmit.lane, transmit.messages.len()), (Lane::Connect, 1), "a connect goes alone");
+                assert_eq!(
+                    (transmit.lane, transmit.messages.len()),
+                    (Lane::Connect, 1),
+                    "a connect goes alone"
+                );
                 assert!(self.connect.is_none(), "two connects at once: {:?}", self.session);
                 self.connect = Some(Outstanding { id: id.clone(), exchange: transmit.exchange, duplex });
             }
@@ -444,7 +471,6 @@ impl World {
         }
     }
 }
-
 
 fn number(text: &str) -> u64 {
     text.trim().parse().unwrap_or(0)

@@ -171,7 +171,11 @@ impl World {
         for (index, id) in self.known.iter().enumerate().take(10) {
             text = text.replace(&format!("@{index}"), id.as_str());
         }
-        Decoder::new().decode(&Bytes::from(text)).ok().filter(|batch| batch.skipped == 0).map(|batch| batch.messages)
+        Decoder::new()
+            .decode(&Bytes::from(text))
+            .ok()
+            .filter(|batch| batch.skipped == 0)
+            .map(|batch| batch.messages)
     }
 
     fn session(&self, index: &str) -> Option<ClientId> {

@@ -1,6 +1,6 @@
 //! Every public future, dropped at every point at which it waits: what its documentation says of that holds, and the
 //! client goes on.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;
 
@@ -58,14 +58,12 @@ async fn at_every_point<T>(
     mut future: impl AsyncFnMut(Point) -> Option<T>,
     mut afterwards: impl AsyncFnMut(Point),
 ) -> usize {
-    let mut dropped = 0;
-    for point in points() {
+    for (dropped, point) in points().enumerate() {
         let done = within(future(point)).await.is_some();
         afterwards(point).await;
         if done {
             return dropped;
         }
-        dropped += 1;
     }
     panic!("after {ENDLESS} polls it is not done");
 }
@@ -292,8 +290,8 @@ async fn a_resume_that_is_given_up_leaves_the_snapshot_good() {
             }
             server.publish("/n", &point.polls);
             assert_eq!(next(&client).await, point.polls.to_string(), "{point:?}");
-            if resumed.is_some() {
-                resumed.unwrap().unwrap();
+            if let Some(outcome) = resumed {
+                outcome.unwrap();
                 break;
             }
             snapshot = within(client.suspend()).await.unwrap();

@@ -1,5 +1,5 @@
 //! Back after a failure: of the server, of the link, of a part of either.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;
 

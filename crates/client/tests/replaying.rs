@@ -1,5 +1,7 @@
 //! A replay extension of a user's: what it needs to see, it sees.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod fixture;
 
 use std::collections::HashMap;

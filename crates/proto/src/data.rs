@@ -76,6 +76,16 @@ impl Data {
     }
 }
 
+/// What the JSON library says, which quotes strings whole: a hostile one must not fill the log.
+pub(crate) fn json_fault(error: &serde_json::Error) -> String {
+    const SHOWN: usize = 160;
+    let text = error.to_string();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}… at line {} column {}", &text[..end], error.line(), error.column()),
+        None => text,
+    }
+}
+
 impl From<serde_json::Value> for Data {
     fn from(value: serde_json::Value) -> Self {
         Self(value.to_string().into())

@@ -330,3 +330,24 @@ fn a_session_that_is_left_while_its_receiver_has_no_room_loses_nothing() {
     turn(&mut after, &connect, &[1, 2, 3, 4, 5], 3);
     assert_eq!(after.inbox(), ["3", "4", "5"]);
 }
+
+#[test]
+fn events_without_data_and_answers_that_say_success_have_their_places_too() {
+    let mut it = acknowledged(WebSocket);
+    it.subscribe("/service/quote");
+    let mut held = it.take_held();
+    let events = json!([
+        {"channel": "/a"},
+        {"channel": "/service/quote", "data": 7, "successful": true},
+        {"channel": "/a", "data": 1},
+    ]);
+    it.push(events.clone());
+    for _ in 0..2 {
+        // What came before the reply comes again with the next one.
+        it.fail(&held, FailureKind::Lost);
+        (held, _) = it.wait_for("/meta/connect");
+        it.push(events.clone());
+    }
+    let delivered: Vec<_> = it.delivered.iter().map(|(_, message)| message.data().as_str()).collect();
+    assert_eq!(delivered, ["null", "7", "1"]);
+}

@@ -2,7 +2,7 @@
 
 mod support;
 
-use bayeux_proto::client::{CallError, CloseReason, Event, FailureKind, LostCause, State};
+use bayeux_proto::client::{CallError, CloseReason, Event, Failure, FailureKind, Input, LostCause, State};
 use serde_json::json;
 use support::{BOTH, Harness, LongPolling, WebSocket, millis, secs};
 
@@ -381,4 +381,41 @@ fn a_call_while_connects_fail_says_what_failed_when_the_session_ends() {
     let waiting = it.publish("/a", json!(1));
     it.elapse(secs(10));
     assert!(matches!(it.err(waiting), CallError::Timeout { fate_unknown: false, .. }));
+}
+
+#[test]
+fn a_pause_is_neither_ended_nor_prolonged_by_the_end_of_the_socket() {
+    let mut it = Harness::connected(WebSocket);
+    let held = it.take_held();
+    it.refuse(&held, "500::try_later", json!({}));
+    assert_eq!(it.state(), State::Unconnected);
+    it.elapse(millis(500));
+    it.fail(&held, FailureKind::Lost);
+    it.elapse(millis(499));
+    it.nothing_sent();
+    it.elapse(millis(1));
+    it.take_on("/meta/connect");
+}
+
+#[test]
+fn a_socket_that_ends_between_two_connects_is_a_lost_connection() {
+    let mut it = Harness::over(WebSocket);
+    it.connect_extra = json!({"advice": {"interval": 5000}});
+    it = it.opened();
+    it.nothing_sent();
+    let failure = Failure::new(FailureKind::Lost, "the socket is gone");
+    it.input(Input::TransportLost(failure));
+    assert_eq!(it.state(), State::Unconnected);
+    assert_eq!(it.count(|event| matches!(event, Event::Lost { .. })), 1);
+}
+
+#[test]
+fn what_was_to_go_out_over_a_socket_that_is_lost_in_the_same_moment_opens_no_other() {
+    let mut it = Harness::connected(WebSocket);
+    let held = it.held();
+    // The shell takes in a reply and the end of the socket before it carries out what the reply led to.
+    it.push_and_cut(json!([{"channel": "/meta/connect", "id": held["id"], "successful": true}]));
+    it.nothing_sent();
+    let (again, pause) = it.wait_for("/meta/connect");
+    assert!(again.is_probe() && pause > millis(0), "one attempt, after a pause");
 }

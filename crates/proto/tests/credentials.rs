@@ -55,15 +55,19 @@ fn no_credentials_no_session() {
 fn credentials_that_are_refused_fresh_are_not_asked_for_in_a_loop() {
     let mut it = with_auth(LongPolling);
     let open = it.open();
-    it.input(token("bad"));
-    let handshake = it.take();
-    it.refuse(&handshake, "401::no", json!({}));
-    assert_eq!(it.asked.len(), 1);
+    for (asked, remembered) in [(1, "old"), (2, "bad")] {
+        assert_eq!(it.asked.len(), asked);
+        it.input(token(remembered));
+        let handshake = it.take();
+        assert_eq!(handshake["ext"]["token"], remembered);
+        it.refuse(&handshake, "401::no", json!({}));
+    }
+    assert_eq!(it.asked.len(), 2);
     assert_eq!(it.err(open).server_error().unwrap().code(), Some(401));
 
     // But whoever opens again may have better ones.
     let open = it.open();
-    assert_eq!(it.asked.len(), 2);
+    assert_eq!(it.asked.len(), 3);
     it.input(token("good"));
     let handshake = it.take();
     assert_eq!(handshake["ext"]["token"], "good");

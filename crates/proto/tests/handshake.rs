@@ -336,6 +336,27 @@ fn opening_takes_no_longer_than_it_may() {
 }
 
 #[test]
+fn an_opening_that_is_refused_again_and_again_ends_with_the_servers_words() {
+    let mut it = Harness::over(LongPolling);
+    let open = it.open();
+    while it.is_pending(open) {
+        if let Some(handshake) = it.take_if("/meta/handshake") {
+            it.refuse(
+                &handshake,
+                "403::not you",
+                json!({"advice": {"reconnect": "handshake", "interval": 0}}),
+            );
+        } else {
+            it.jump();
+        }
+    }
+    let error = it.err(open);
+    assert!(matches!(error, CallError::Closed(CloseReason::OpenTimeout { .. })), "{error}");
+    assert_eq!(error.server_error().unwrap().code(), Some(403));
+    assert!(error.to_string().contains("not you"), "{error}");
+}
+
+#[test]
 fn open_is_refused_while_open() {
     let mut it = Harness::connected(LongPolling);
     let again = it.open();

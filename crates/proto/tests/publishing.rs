@@ -187,6 +187,20 @@ fn at_least_once_a_publish_is_sent_again_in_its_place() {
 }
 
 #[test]
+fn at_least_once_keeps_the_order_with_what_was_asked_for_meanwhile() {
+    let mut settings = config(&[LongPolling]);
+    settings.delivery = Delivery::AtLeastOnce;
+    let mut it = Harness::new(settings).opened();
+    it.take_held();
+    it.batch(vec![publish("/a", json!(1)), publish("/a", json!(2))]);
+    let sent = it.take();
+    it.publish("/a", json!(3));
+    it.nothing_sent();
+    it.fail(&sent, FailureKind::Lost);
+    assert_eq!(it.wait_until("/a").each("data"), [&json!(1), &json!(2), &json!(3)]);
+}
+
+#[test]
 fn at_least_once_ends_when_the_call_has_waited_long_enough() {
     let mut settings = config(&[LongPolling]);
     settings.delivery = Delivery::AtLeastOnce;

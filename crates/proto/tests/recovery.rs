@@ -201,6 +201,29 @@ fn law_6_so_does_a_lost_connection_unless_the_server_sends_again_what_was_lost()
 }
 
 #[test]
+fn law_6_and_so_does_a_lost_response_because_events_ride_on_any() {
+    for (ack, kind, expected) in [
+        (false, FailureKind::Lost, 1),
+        (false, FailureKind::Malformed, 1),
+        (false, FailureKind::Unreachable, 0),
+        (true, FailureKind::Lost, 0),
+    ] {
+        let mut it = Harness::over(LongPolling);
+        if ack {
+            it.handshake_extra = json!({"ext": {"ack": true}});
+        }
+        it = it.opened();
+        it.subscribe("/a");
+        it.serve();
+        it.publish("/b", json!(1));
+        let sent = it.take_on("/b");
+        it.fail(&sent, kind);
+        assert_eq!(it.state(), State::Connected);
+        assert_eq!(it.count(|event| matches!(event, Event::GapPossible { .. })), expected, "{ack} {kind:?}");
+    }
+}
+
+#[test]
 fn bug_b02_sessions_that_are_refused_at_once_are_not_asked_for_without_a_pause() {
     for transport in BOTH {
         let mut settings = config(&[transport]);

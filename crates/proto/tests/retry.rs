@@ -97,6 +97,7 @@ fn wish_07_so_many_attempts_and_no_more() {
         };
         assert_eq!(elapsed, secs(1 + 2));
         assert_eq!(cause.failure().unwrap().kind(), kind);
+        assert_eq!(end(&it).unwrap().failure(), cause.failure());
         assert!(matches!(it.err(waiting), CallError::Closed(CloseReason::GaveUp { .. })));
         it.elapse(secs(600));
         assert!(it.connects().is_empty());

@@ -304,6 +304,22 @@ fn the_version_of_the_subscriptions_tells_of_changes() {
 }
 
 #[test]
+fn a_subscribe_that_is_not_found_fails_at_once_and_one_that_comes_too_often_does_not() {
+    for (status, fails) in [(404, true), (403, true), (429, false), (503, false)] {
+        let mut it = Harness::connected(LongPolling);
+        it.take_held();
+        let call = it.subscribe("/a");
+        let sent = it.take();
+        it.fail(&sent, FailureKind::Http { status });
+        assert_eq!(!it.is_pending(call), fails, "{status}");
+        if fails {
+            let CallError::Transport { failure, .. } = it.err(call) else { panic!("{status}") };
+            assert_eq!(failure.http_status(), Some(status));
+        }
+    }
+}
+
+#[test]
 fn a_subscribe_that_broke_on_its_way_is_sent_again() {
     for transport in BOTH {
         let mut it = Harness::connected(transport);

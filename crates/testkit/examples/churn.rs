@@ -75,8 +75,8 @@ struct Totals {
     reopened: AtomicU64,
 }
 
-/// Which publishes of each client the server has confirmed, by their number.
-type Confirmed = Vec<Mutex<Vec<u64>>>;
+/// Which publishes of each client the server has confirmed: their number, and when they were begun.
+type Confirmed = Vec<Mutex<Vec<(u64, Instant)>>>;
 
 struct Figures {
     at: Instant,
@@ -276,8 +276,8 @@ struct Life {
 #[derive(Default)]
 struct Seen {
     last: HashMap<u64, u64>,
-    /// How many are missing, and since when that is known.
-    suspects: Vec<(Instant, u64)>,
+    /// For each message that is missing: since when that is known, and when it was published.
+    suspects: Vec<(Instant, Instant)>,
     explained: Option<Instant>,
 }
 
@@ -377,12 +377,13 @@ impl Life {
         // Numbers go on over all lives of this client; nobody else uses them.
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        let begun = Instant::now();
         match client.publish(channel, &json!({ "from": self.number, "id": id })).await {
             Ok(_) => {
                 self.totals.published.fetch_add(1, Ordering::Relaxed);
                 let mut confirmed =
                     self.confirmed[self.number as usize].lock().unwrap_or_else(PoisonError::into_inner);
-                confirmed.push(id);
+                confirmed.push((id, begun));
                 // Those that are missing are found out long before.
                 if confirmed.len() > 256 {
                     confirmed.drain(..128);
@@ -399,22 +400,29 @@ impl Life {
         let (Some(from), Some(id)) = (data["from"].as_u64(), data["id"].as_u64()) else { return };
         if let Some(last) = seen.last.insert(from, id) {
             let confirmed = self.confirmed[from as usize].lock().unwrap_or_else(PoisonError::into_inner);
-            let missing = confirmed.iter().filter(|other| (last + 1..id).contains(other)).count() as u64;
-            if missing > 0 {
-                seen.suspects.push((Instant::now(), missing));
-            }
+            let missing = confirmed.iter().filter(|(other, _)| (last + 1..id).contains(other));
+            let now = Instant::now();
+            seen.suspects.extend(missing.map(|(_, begun)| (now, *begun)));
         }
     }
 
     /// Decides on what is missing: an event has told of it by now, or none will.
     fn settle(&self, seen: &mut Seen, all: bool) {
         let explained = seen.explained;
-        seen.suspects.retain(|(since, missing)| {
-            let told = explained.is_some_and(|at| at + EXPLANATION > *since);
+        seen.suspects.retain(|(since, begun)| {
+            // Whatever lost it came after it was published, and the word of that after the loss.
+            let told = explained.is_some_and(|at| at >= *begun);
             let due = told || all || since.elapsed() > EXPLANATION;
-            if due {
-                let total = if told || all { &self.totals.told } else { &self.totals.untold };
-                total.fetch_add(*missing, Ordering::Relaxed);
+            if due && (told || all) {
+                self.totals.told.fetch_add(1, Ordering::Relaxed);
+            } else if due {
+                self.totals.untold.fetch_add(1, Ordering::Relaxed);
+                println!(
+                    "client {} missed a message of {:.1} s ago; the last word of that was {:.1?} ago",
+                    self.number,
+                    begun.elapsed().as_secs_f64(),
+                    explained.map(|at| at.elapsed()),
+                );
             }
             !due
         });

@@ -429,13 +429,18 @@ impl Core {
     pub(super) fn fail_requests(&mut self, ids: &[u64], failure: &Failure, now: Time) {
         let unseen = failure.is_before_sending();
         let unauthorized = matches!(failure.kind(), FailureKind::Http { status: 401 });
+        // Whatever says so is not in a mood: too slow, too early and too often are.
+        let refused = matches!(
+            failure.kind(),
+            FailureKind::Http { status: 400..=499 } if !matches!(failure.http_status(), Some(408 | 425 | 429))
+        );
         for &id in ids {
             let Some(request) = self.requests.remove(id) else { continue };
             let fate_unknown = !unseen || request.maybe_seen;
             let error = CallError::Transport { failure: failure.clone(), fate_unknown };
             if unauthorized && self.refresh(request.stamp.generation, AuthReason::HttpRefused(401)) {
                 self.again_or(id, request, error, now);
-            } else if (unseen || self.may_repeat(&request)) && now < request.give_up {
+            } else if !refused && (unseen || self.may_repeat(&request)) && now < request.give_up {
                 let maybe_seen = request.maybe_seen || !unseen;
                 self.requests.push_again(id, Request { maybe_seen, ..request });
             } else {

@@ -235,7 +235,7 @@ impl Core {
             }
             return self.end_trial(now);
         }
-        self.last_failure = Some(failure.clone());
+        self.last_cause = Some(LostCause::Transport(failure.clone()));
         let unauthorized = failure.http_status() == Some(401);
         if unauthorized && self.refresh(generation, AuthReason::HttpRefused(401)) {
             self.lost(now, &LostCause::Transport(failure));

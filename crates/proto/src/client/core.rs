@@ -58,7 +58,7 @@ pub(super) struct Core {
     /// Successes in a row that did not last.
     pub(super) lapses: u32,
     pub(super) lost_since: Option<Time>,
-    pub(super) last_failure: Option<Failure>,
+    pub(super) last_cause: Option<LostCause>,
     pub(super) last_received: Time,
     /// When the ping went out that is not answered yet.
     pub(super) ping_sent: Option<Time>,
@@ -156,6 +156,8 @@ pub(super) struct Auth {
     pub(super) generation: u64,
     /// The server accepted nothing yet since they were given.
     pub(super) unproven: bool,
+    /// They were given because the server refused others.
+    pub(super) renewed: bool,
     pub(super) ext: Map<String, Value>,
 }
 
@@ -208,7 +210,7 @@ impl Core {
             failing_since: None,
             lapses: 0,
             lost_since: None,
-            last_failure: None,
+            last_cause: None,
             last_received: Time::ZERO,
             ping_sent: None,
             now: Time::ZERO,
@@ -232,6 +234,13 @@ impl Core {
         if let Some(call) = call {
             self.emit(Output::Resolve(call, result));
         }
+    }
+
+    /// Takes back what was to go out over a socket and is not taken yet: the socket is gone, and another one would be
+    /// opened for it, beside the attempt that the loss leads to.
+    pub(super) fn withdraw_frames(&mut self) {
+        self.outputs
+            .retain(|output| !matches!(output, Output::Send(transmit) if transmit.transport.is_duplex()));
     }
 
     pub(super) fn next_output(&mut self) -> Option<Output> {
@@ -298,6 +307,7 @@ impl Core {
         self.failures = self.failures.saturating_add(1);
         // After a pause, whoever gives credentials may be asked again, even if the last ones were refused.
         self.auth.unproven = false;
+        self.last_cause = Some(cause.clone());
         let failures = self.failures;
         let elapsed = now.since(*self.failing_since.get_or_insert(now));
         let Some(interval) = self.interval() else {
@@ -364,7 +374,8 @@ impl Core {
             return false;
         }
         if generation == self.auth.generation && !self.auth.asking {
-            if self.auth.unproven {
+            // The first ones may have been remembered from long ago; those that took their place are fresh.
+            if self.auth.unproven && self.auth.renewed {
                 return false;
             }
             self.auth.asking = true;

@@ -121,3 +121,15 @@ impl Error for Failure {
         self.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_tells_the_kind_and_the_text() {
+        let failure = Failure::new(FailureKind::Http { status: 503 }, "busy");
+        assert_eq!(format!("{failure:?}"), "Http { status: 503 }(busy)");
+        assert_eq!(failure.to_string(), "busy");
+    }
+}

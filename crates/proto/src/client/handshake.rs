@@ -178,7 +178,7 @@ impl Core {
             _ => self.auth.generation,
         };
         self.handshake = Handshake::Idle;
-        self.last_failure = Some(failure.clone());
+        self.last_cause = Some(LostCause::Transport(failure.clone()));
         if matches!(failure.http_status(), Some(401))
             && self.refresh(generation, AuthReason::HttpRefused(401))
         {
@@ -198,7 +198,7 @@ impl Core {
             }
             _ => {
                 let failure = if hopeless { failure } else { self.transports.round_failure(&failure) };
-                self.last_failure = Some(failure.clone());
+                self.last_cause = Some(LostCause::Transport(failure.clone()));
                 if self.opening.is_some() && !self.config.retry_open {
                     return Next::Terminate(CloseReason::Failed(failure));
                 }

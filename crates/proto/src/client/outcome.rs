@@ -118,8 +118,8 @@ pub enum CloseReason {
     OpenTimeout {
         /// How long it was tried.
         after: Duration,
-        /// The last failure, if there was one.
-        last: Option<Failure>,
+        /// What the last attempt failed with, if one did.
+        last: Option<Box<LostCause>>,
     },
     /// No credentials could be had.
     #[error("no credentials: {0}")]
@@ -142,7 +142,7 @@ impl CloseReason {
     pub fn server_error(&self) -> Option<BayeuxError> {
         match self {
             Self::Server(reply) => Some(server_error(reply)),
-            Self::GaveUp { cause, .. } => match &**cause {
+            Self::GaveUp { cause, .. } | Self::OpenTimeout { last: Some(cause), .. } => match &**cause {
                 LostCause::Refused(reply) | LostCause::SessionLost(reply) => Some(server_error(reply)),
                 LostCause::Transport(_) => None,
             },
@@ -154,7 +154,7 @@ impl CloseReason {
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Failed(failure) => Some(failure),
-            Self::GaveUp { cause, .. } => cause.failure(),
+            Self::GaveUp { cause, .. } | Self::OpenTimeout { last: Some(cause), .. } => cause.failure(),
             _ => None,
         }
     }

@@ -187,7 +187,8 @@ impl Session {
         }
         if self.core.opening.as_ref().is_some_and(|opening| opening.deadline.is_some_and(|at| at <= now)) {
             let after = self.core.config.open_timeout.unwrap_or_default();
-            self.core.terminate(&CloseReason::OpenTimeout { after, last: self.core.last_failure.clone() });
+            let last = self.core.last_cause.clone().map(Box::new);
+            self.core.terminate(&CloseReason::OpenTimeout { after, last });
         }
         let closed = self.core.closing.as_ref().is_some_and(|closing| {
             let connect_is_out = matches!(self.core.connect.stage, ConnectStage::Sent(_));
@@ -214,7 +215,7 @@ impl Session {
         core.recovered();
         core.lapses = 0;
         core.lost_since = None;
-        core.last_failure = None;
+        core.last_cause = None;
         core.handshake_reply = None;
         // What was advised to a session that its user closed is no advice to this one: never to connect again, say.
         core.advice = Advice::default();
@@ -547,6 +548,7 @@ impl Session {
         if !core.transport().is_duplex() {
             return Next::Nothing;
         }
+        core.withdraw_frames();
         if core.connect.trial.is_none() {
             // What went out over HTTP before a change of transports is not on this socket.
             let elsewhere = core.lane.busy.map(|busy| core.requests.of_exchange(busy)).unwrap_or_default();
@@ -653,6 +655,7 @@ impl Session {
         let outcome = outcome.map(|ext| {
             core.auth.generation += 1;
             core.auth.unproven = true;
+            core.auth.renewed = renewed;
             core.auth.ext = ext;
         });
         match &outcome {

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::draft::Draft;
 use super::scan::{Scanner, is_plain};
 use crate::channel::Channel;
+use crate::data::json_fault;
 use crate::message::Message;
 
 /// Turns bodies and frames into messages.
@@ -155,7 +156,7 @@ impl Decoder {
         let mut json = serde_json::Deserializer::from_str(text);
         let reader = BatchReader { decoder: self, body, batch };
         reader.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| DecodeError::Json {
-            reason: error.to_string(),
+            reason: json_fault(&error),
             start: text.chars().take(40).collect(),
         })
     }
@@ -345,6 +346,8 @@ mod tests {
         }
         let html = Decoder::new().decode(&Bytes::from_static(b"<html>busy</html>")).unwrap_err();
         assert!(html.to_string().contains("<html>"), "{html}");
+        let long = Decoder::new().decode(&Bytes::from(format!("\"{}\"", "x".repeat(100_000)))).unwrap_err();
+        assert!(long.to_string().len() < 400, "{long}");
         assert_eq!(Decoder::new().decode(&Bytes::from_static(b" \n")), Err(DecodeError::Empty));
         assert_eq!(
             Decoder::new().decode(&Bytes::from_static(b"[\"\xff\"]")),

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::z85;
-use crate::data::Data;
+use crate::data::{Data, json_fault};
 use crate::message::Message;
 
 const KEY: &str = "binary";
@@ -90,8 +90,12 @@ impl Binary {
     }
 
     fn from_data(data: &Data) -> Result<Self, BinaryError> {
-        let payload: ReceivedPayload<'_> =
-            serde_json::from_slice(data.as_bytes()).map_err(|error| BinaryError::Shape(error.to_string()))?;
+        // The JSON library would take an array for the fields in their order.
+        if !data.as_str().starts_with('{') {
+            return Err(BinaryError::Shape("data is no object".to_owned()));
+        }
+        let payload: ReceivedPayload<'_> = serde_json::from_slice(data.as_bytes())
+            .map_err(|error| BinaryError::Shape(json_fault(&error)))?;
         let bytes = z85::decode(&payload.data).map_err(|invalid| match invalid {
             z85::Invalid::Character(at) => {
                 BinaryError::Encoding { what: "a character that is none of it", at }
@@ -157,6 +161,7 @@ mod tests {
             "1",
             "\"HelloWorld\"",
             "[]",
+            r#"["HelloWorld"]"#,
             "{}",
             r#"{"data":1}"#,
             r#"{"data":null}"#,
@@ -168,6 +173,16 @@ mod tests {
         }
         let read = Binary::read(&message(r#"{"data":"Hel\u006coé","last":true}"#, r#"{"binary":{}}"#));
         assert_eq!(read, Some(Err(BinaryError::Encoding { what: "a character that is none of it", at: 5 })));
+    }
+
+    #[test]
+    fn an_error_does_not_quote_a_payload_whole() {
+        let data = format!(r#"{{"data":"","last":"{}"}}"#, "x".repeat(100_000));
+        let Some(Err(error)) = Binary::read(&message(&data, r#"{"binary":{}}"#)) else {
+            panic!("it is no binary payload")
+        };
+        let text = error.to_string();
+        assert!(text.len() < 400 && text.contains("column"), "{text}");
     }
 
     #[test]

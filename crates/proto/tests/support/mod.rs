@@ -267,6 +267,15 @@ impl Harness {
         self.input(Input::Received { exchange: None, messages });
     }
 
+    /// A frame, and the end of the socket, handed in before the outputs are taken, as a driver does with a burst.
+    pub(crate) fn push_and_cut(&mut self, body: Value) {
+        let messages = self.decode(&body.to_string());
+        self.settle(&messages);
+        self.session.handle(Input::Received { exchange: None, messages }, self.now);
+        self.in_flight.clear();
+        self.input(Input::TransportLost(Failure::new(FailureKind::Lost, "cut")));
+    }
+
     /// An event for a subscriber: by itself over a WebSocket, with the held connect over HTTP.
     pub(crate) fn event(&mut self, name: &str, data: Value) {
         let event = json!({"channel": name, "data": data});
