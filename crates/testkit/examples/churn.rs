@@ -297,7 +297,7 @@ impl Life {
     }
 
     fn client(&self) -> bayeux::Builder {
-        let order = if self.number % 2 == 0 {
+        let order = if self.number.is_multiple_of(2) {
             vec![ConnectionType::WebSocket, ConnectionType::LongPolling]
         } else {
             vec![ConnectionType::LongPolling]
