@@ -359,13 +359,26 @@ impl Core {
         Next::Nothing
     }
 
-    /// The server has certainly not acted on a request: it is sent once more, or fails for good.
+    /// The server has certainly not acted on a request this time: it is sent once more, or fails for good. One that it
+    /// may have acted on before is sent as long as there is time, as after any failure.
     fn again_or(&mut self, id: u64, mut request: Request, error: CallError, now: Time) {
-        if request.again {
+        let repeats = request.maybe_seen && self.may_repeat(&request) && now < request.give_up;
+        if request.again && !repeats {
+            let error = self.told_truly(&request, error);
             return self.settle(id, request, Err(error), now);
         }
         request.again = true;
         self.requests.push_again(id, request);
+    }
+
+    /// What to say of a request that cannot be sent once more: a word against its last sending says nothing about one
+    /// before it, whose fate is not known.
+    fn told_truly(&self, request: &Request, error: CallError) -> CallError {
+        if !request.maybe_seen {
+            return error;
+        }
+        let text = format!("{}: sent before without a reply, and then: {error}", self.config.endpoint);
+        CallError::Transport { failure: Failure::new(FailureKind::Lost, text), fate_unknown: true }
     }
 
     /// A request has its outcome.
@@ -536,7 +549,8 @@ impl Core {
     pub(super) fn fail_refused(&mut self, text: &str) {
         for id in self.requests.ids(|request| request.again && request.exchange.is_none()) {
             if let Some(request) = self.requests.remove(id) {
-                self.resolve(request.call, Err(CallError::NoCredentials(text.to_owned())));
+                let error = self.told_truly(&request, CallError::NoCredentials(text.to_owned()));
+                self.resolve(request.call, Err(error));
             }
         }
     }
