@@ -270,3 +270,50 @@ fn calls_go_out_over_a_new_transport_when_those_before_them_have_come_back_over_
     let second = it.take_on("/a");
     assert_eq!((second.transport, &second["data"]), (WebSocket, &json!(2)));
 }
+
+#[test]
+fn a_subscription_asked_for_while_it_waits_to_be_restored_ends_in_time() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    let unknown = json!({"advice": {"reconnect": "handshake"}});
+    let held = it.take_held();
+    it.refuse(&held, "402::session_unknown", unknown.clone());
+    let handshake = it.take_on("/meta/handshake");
+    it.serve_one(&handshake);
+    // The new session is lost before it has granted the subscription again.
+    it.take_on("/meta/subscribe");
+    let probe = it.take_on("/meta/connect");
+    it.refuse(&probe, "402::session_unknown", unknown);
+    let call = it.call(subscribe("/a", STREAM));
+    it.fail_until_resolved(call, FailureKind::Unreachable);
+    assert!(matches!(it.err(call), CallError::Timeout { .. }), "{:?}", it.err(call));
+}
+
+#[test]
+fn a_socket_is_not_left_for_a_better_transport_while_a_reply_is_to_come_over_it() {
+    let mut it = Harness::new(config(&[LongPolling, WebSocket]));
+    it.open();
+    let refused = it.take();
+    it.fail(&refused, FailureKind::Http { status: 503 });
+    it.serve();
+    let turn = |it: &mut Harness| {
+        it.elapse(secs(20));
+        let held = it.take_held();
+        it.grant(&held, json!({}));
+    };
+    // Until a moment before the better transport is tried again.
+    (0..14).for_each(|_| turn(&mut it));
+    it.elapse(secs(11));
+    let held = it.take_held();
+    assert_eq!(held.transport, WebSocket);
+    let call = it.publish("/a", json!(1));
+    let sent = it.take_on("/a");
+    it.elapse(secs(9));
+    it.grant(&held, json!({}));
+    assert_eq!(it.held().transport, WebSocket, "the publish has no reply yet");
+    it.grant(&sent, json!({}));
+    it.ok(call);
+    turn(&mut it);
+    assert_eq!(it.held().transport, LongPolling);
+}

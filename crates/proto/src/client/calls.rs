@@ -110,7 +110,7 @@ impl Core {
                 self.subscriptions.add(&channel, sink, Status::Active);
                 self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
-            Some(status @ Status::Pending(_)) => {
+            Some(status @ Status::Pending(id)) if self.requests.get(id).is_some() => {
                 self.subscriptions.add(&channel, sink, status).waiting.push((call, sink));
             }
             // A server keeps no subscriptions to service channels, and some refuse them.
@@ -118,7 +118,8 @@ impl Core {
                 self.subscriptions.add(&channel, sink, Status::Active).established = true;
                 self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
-            None | Some(Status::Refused(_)) => {
+            // What is to be restored in a session that is not there yet has no request that would run out.
+            None | Some(Status::Refused(_) | Status::Pending(_)) => {
                 let id = self.enqueue(
                     None,
                     Kind::Subscribe(channel.clone()),
