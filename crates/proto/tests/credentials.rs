@@ -253,3 +253,23 @@ fn credentials_that_nobody_asked_for_are_ignored() {
     let ext: Value = it.held()["ext"].clone();
     assert!(ext.is_null());
 }
+
+#[test]
+fn a_session_that_gets_no_new_credentials_tries_again_after_a_pause() {
+    let mut it = authenticated(LongPolling);
+    let held = it.take_held();
+    it.refuse(&held, "401::expired", json!({}));
+    assert_eq!(it.state(), State::Unconnected);
+    it.input(Input::Credentials(Err("no vault".to_owned())));
+    let (connect, pause) = it.wait_for("/meta/connect");
+    assert_eq!((pause, it.state()), (secs(1), State::Unconnected));
+    it.refuse(&connect, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let (handshake, _) = it.wait_for("/meta/handshake");
+    it.refuse(&handshake, "401::expired", json!({}));
+    it.input(Input::Credentials(Err("no vault".to_owned())));
+    let (handshake, pause) = it.wait_for("/meta/handshake");
+    assert!(!pause.is_zero());
+    it.serve_one(&handshake);
+    it.serve();
+    assert_eq!(it.state(), State::Connected);
+}
