@@ -273,3 +273,36 @@ fn a_session_that_gets_no_new_credentials_tries_again_after_a_pause() {
     it.serve();
     assert_eq!(it.state(), State::Connected);
 }
+
+#[test]
+fn a_connect_that_went_out_with_the_old_credentials_does_not_ask_for_newer_ones() {
+    let mut it = authenticated(LongPolling);
+    let held = it.take_held();
+    it.publish("/a", json!(1));
+    let sent = it.take();
+    it.refuse(&sent, "401::expired", json!({}));
+    it.input(token("second"));
+    it.serve();
+    it.fail(&held, FailureKind::Http { status: 401 });
+    assert_eq!(it.asked.len(), 1);
+    it.take_on("/meta/connect");
+}
+
+#[test]
+fn while_they_are_asked_for_nothing_is_due_and_what_was_not_refused_waits() {
+    let mut it = with_auth(LongPolling);
+    it.connect_extra = json!({"advice": {"interval": 1000}});
+    it.open();
+    it.input(token("first"));
+    it.serve();
+    let refused = it.publish("/a", json!(1));
+    let sent = it.take();
+    it.refuse(&sent, "401::expired", json!({}));
+    let waits = it.publish("/a", json!(2));
+    it.elapse(secs(5));
+    it.nothing_sent();
+    it.input(Input::Credentials(Err("no vault".to_owned())));
+    assert_eq!(it.err(refused), &CallError::NoCredentials("no vault".to_owned()));
+    it.serve();
+    it.ok(waits);
+}

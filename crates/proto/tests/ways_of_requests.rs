@@ -5,7 +5,7 @@ mod support;
 use bayeux_proto::Data;
 use bayeux_proto::client::{CallError, Delivery, Event, FailureKind, Input, Operation, SinkId};
 use serde_json::{Value, json};
-use support::{BOTH, Harness, INBOX, LongPolling, WebSocket, channel, config, secs, subscribe};
+use support::{BOTH, Harness, INBOX, LongPolling, WebSocket, channel, config, publish, secs, subscribe};
 
 const STREAM: SinkId = SinkId(7);
 
@@ -206,4 +206,19 @@ fn calls_go_out_over_a_new_transport_when_those_before_them_have_come_back_over_
     it.take_held();
     let second = it.take_on("/a");
     assert_eq!((second.transport, &second["data"]), (WebSocket, &json!(2)));
+}
+
+#[test]
+fn a_request_whose_time_is_over_takes_no_other_of_the_same_exchange_with_it() {
+    let mut it = Harness::connected(LongPolling);
+    it.take_held();
+    let data = Data::from(Value::from(1));
+    let request = Operation::Request { channel: channel("/service/a"), data, timeout: Some(secs(3)) };
+    let calls = it.batch(vec![request, publish("/a", json!(1))]);
+    let sent = it.take();
+    it.elapse(secs(3));
+    assert!(matches!(it.err(calls[0]), CallError::Timeout { .. }));
+    assert!(it.cancelled.is_empty());
+    it.grant(&sent, json!({}));
+    it.ok(calls[1]);
 }
