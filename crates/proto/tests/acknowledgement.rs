@@ -351,3 +351,20 @@ fn events_without_data_and_answers_that_say_success_have_their_places_too() {
     let delivered: Vec<_> = it.delivered.iter().map(|(_, message)| message.data().as_str()).collect();
     assert_eq!(delivered, ["null", "7", "1"]);
 }
+
+#[test]
+fn room_is_no_reason_for_a_connect_that_is_out_or_that_nobody_waits_for() {
+    let mut it = acknowledged(LongPolling);
+    it.input(Input::Room(support::INBOX, Some((0, 0))));
+    let held = it.take_held();
+    turn(&mut it, &held, &[1], 2);
+    let (held, _) = it.wait_for("/meta/connect");
+    it.input(Input::Room(support::INBOX, Some((1, 1000))));
+    it.nothing_sent();
+    turn(&mut it, &held, &[1], 2);
+    let held = it.take_held();
+    it.grant(&held, json!({"advice": {"interval": 5000}, "ext": {"ack": 3}}));
+    it.input(Input::Room(support::INBOX, Some((5, 1000))));
+    it.elapse(millis(4999));
+    it.nothing_sent();
+}

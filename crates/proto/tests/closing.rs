@@ -281,3 +281,23 @@ fn law_5_every_call_has_an_outcome_when_the_session_ends() {
     }
     assert_eq!(it.session.pending(), 0);
 }
+
+#[test]
+fn a_server_that_knows_the_session_no_more_is_not_asked_again_to_end_it() {
+    let mut it = Harness::connected(LongPolling);
+    let held = it.take_held();
+    let close = it.close();
+    let sent = it.take_on("/meta/disconnect");
+    it.refuse(&sent, "402::session_unknown", json!({}));
+    it.nothing_sent();
+    it.grant(&held, json!({}));
+    it.ok(close);
+    assert_eq!(it.state(), State::Disconnected);
+}
+
+#[test]
+fn a_disconnect_that_answers_something_else_does_not_end_the_session() {
+    let mut it = Harness::connected(WebSocket);
+    it.push(json!([{"channel": "/meta/disconnect", "id": "999", "successful": true}]));
+    assert_eq!(it.state(), State::Connected);
+}

@@ -253,3 +253,56 @@ fn credentials_that_nobody_asked_for_are_ignored() {
     let ext: Value = it.held()["ext"].clone();
     assert!(ext.is_null());
 }
+
+#[test]
+fn a_session_that_gets_no_new_credentials_tries_again_after_a_pause() {
+    let mut it = authenticated(LongPolling);
+    let held = it.take_held();
+    it.refuse(&held, "401::expired", json!({}));
+    assert_eq!(it.state(), State::Unconnected);
+    it.input(Input::Credentials(Err("no vault".to_owned())));
+    let (connect, pause) = it.wait_for("/meta/connect");
+    assert_eq!((pause, it.state()), (secs(1), State::Unconnected));
+    it.refuse(&connect, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let (handshake, _) = it.wait_for("/meta/handshake");
+    it.refuse(&handshake, "401::expired", json!({}));
+    it.input(Input::Credentials(Err("no vault".to_owned())));
+    let (handshake, pause) = it.wait_for("/meta/handshake");
+    assert!(!pause.is_zero());
+    it.serve_one(&handshake);
+    it.serve();
+    assert_eq!(it.state(), State::Connected);
+}
+
+#[test]
+fn a_connect_that_went_out_with_the_old_credentials_does_not_ask_for_newer_ones() {
+    let mut it = authenticated(LongPolling);
+    let held = it.take_held();
+    it.publish("/a", json!(1));
+    let sent = it.take();
+    it.refuse(&sent, "401::expired", json!({}));
+    it.input(token("second"));
+    it.serve();
+    it.fail(&held, FailureKind::Http { status: 401 });
+    assert_eq!(it.asked.len(), 1);
+    it.take_on("/meta/connect");
+}
+
+#[test]
+fn while_they_are_asked_for_nothing_is_due_and_what_was_not_refused_waits() {
+    let mut it = with_auth(LongPolling);
+    it.connect_extra = json!({"advice": {"interval": 1000}});
+    it.open();
+    it.input(token("first"));
+    it.serve();
+    let refused = it.publish("/a", json!(1));
+    let sent = it.take();
+    it.refuse(&sent, "401::expired", json!({}));
+    let waits = it.publish("/a", json!(2));
+    it.elapse(secs(5));
+    it.nothing_sent();
+    it.input(Input::Credentials(Err("no vault".to_owned())));
+    assert_eq!(it.err(refused), &CallError::NoCredentials("no vault".to_owned()));
+    it.serve();
+    it.ok(waits);
+}

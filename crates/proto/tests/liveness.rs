@@ -89,3 +89,19 @@ fn the_user_can_cut_a_pause_short() {
     it.input(Input::Reconnect);
     it.take_on("/meta/handshake");
 }
+
+#[test]
+fn a_connection_made_anew_costs_messages_only_if_some_could_be_on_their_way() {
+    for (interval, expected) in [(0, 1), (5000, 0)] {
+        let mut it = Harness::over(LongPolling);
+        it.connect_extra = json!({"advice": {"interval": interval, "timeout": 30_000}});
+        let mut it = it.opened();
+        it.subscribe("/a");
+        it.serve();
+        it.input(Input::Reconnect);
+        it.serve();
+        assert_eq!(it.state(), State::Connected);
+        let gaps = it.count(|event| matches!(event, Event::GapPossible { .. }));
+        assert_eq!(gaps, expected, "{interval}");
+    }
+}

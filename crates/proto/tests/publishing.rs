@@ -389,3 +389,25 @@ fn the_reply_to_another_channels_message_is_no_reply() {
     it.push(json!([{"channel": "/b", "id": sent["id"], "successful": true}]));
     assert!(it.is_pending(call));
 }
+
+#[test]
+fn at_least_once_a_publish_without_reply_is_sent_again_until_its_time_is_over() {
+    let mut settings = config(&[LongPolling]);
+    settings.delivery = Delivery::AtLeastOnce;
+    settings.call_timeout = secs(25);
+    let mut it = Harness::new(settings).opened();
+    it.take_held();
+    let call = it.publish("/a", json!(1));
+    let first = it.take_on("/a");
+    let (second, waited) = it.wait_for("/a");
+    assert_eq!(waited, secs(10));
+    assert_eq!(second["id"], first["id"]);
+    // It cannot be sent now, but was before.
+    it.fail(&second, FailureKind::Unreachable);
+    let third = it.wait_until("/a");
+    it.fail(&third, FailureKind::Unreachable);
+    assert_eq!(it.session.pending(), 1);
+    it.fail_until_resolved(call, FailureKind::Unreachable);
+    assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: true, .. }));
+    assert_eq!(it.session.pending(), 0);
+}

@@ -2,7 +2,7 @@
 
 mod support;
 
-use bayeux_proto::client::{Event, FailureKind, LostCause, SinkId, State};
+use bayeux_proto::client::{Event, Failure, FailureKind, Input, LostCause, SinkId, State};
 use serde_json::{Value, json};
 use support::{BOTH, Harness, INBOX, LongPolling, WebSocket, config, millis, secs};
 
@@ -386,4 +386,44 @@ fn case_11_events_go_on_after_the_connection_was_lost_and_found() {
         it.events.iter().find(|event| matches!(event, Event::Lost { .. })),
         Some(Event::Lost { cause: LostCause::Transport(_) })
     ));
+}
+
+#[test]
+fn law_6_what_the_server_never_granted_cannot_have_been_missed() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/service/a");
+    let held = it.take_held();
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    it.serve();
+    assert_eq!(it.state(), State::Connected);
+    assert_eq!(it.count(|event| matches!(event, Event::GapPossible { .. })), 0);
+}
+
+#[test]
+fn a_late_word_about_the_old_session_does_not_end_the_new_one() {
+    let mut it = Harness::connected(LongPolling);
+    let held = it.take_held();
+    let call = it.publish("/a", json!(1));
+    let late = it.take_on("/a");
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    it.serve();
+    assert_eq!(it.state(), State::Connected);
+    it.refuse(&late, "402::session_unknown", json!({}));
+    assert_eq!(it.state(), State::Connected);
+    let again = it.take_on("/a");
+    assert_eq!(again["clientId"], "client-2");
+    it.serve_one(&again);
+    it.ok(call);
+}
+
+#[test]
+fn the_end_of_a_socket_during_a_pause_between_handshakes_prolongs_nothing() {
+    let mut it = Harness::connected(WebSocket);
+    let held = it.take_held();
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let handshake = it.take_on("/meta/handshake");
+    it.refuse(&handshake, "500::busy", json!({}));
+    it.input(Input::TransportLost(Failure::new(FailureKind::Lost, "cut")));
+    let (_, pause) = it.wait_for("/meta/handshake");
+    assert_eq!(pause, secs(1));
 }

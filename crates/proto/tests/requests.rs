@@ -3,7 +3,7 @@
 mod support;
 
 use bayeux_proto::Data;
-use bayeux_proto::client::{CallError, FailureKind, Operation, SinkId};
+use bayeux_proto::client::{CallError, FailureKind, Input, Operation, SinkId, State};
 use serde_json::json;
 use support::{BOTH, Harness, LongPolling, WebSocket, channel, millis, secs, subscribe};
 
@@ -163,5 +163,37 @@ fn a_reply_that_grants_nothing_is_a_refusal_though_it_carries_data() {
             json!([{"channel": "/meta/subscribe", "id": sent["id"], "subscription": "/a", "data": 1}]),
         );
         assert!(matches!(it.err(call), CallError::Refused(_)), "{transport}: {:?}", it.outcomes);
+    }
+}
+
+#[test]
+fn a_frame_that_arrives_slowly_puts_off_the_deadlines_of_what_may_be_in_it() {
+    let mut it = Harness::connected(WebSocket);
+    let call = it.publish("/a", json!(1));
+    let sent = it.wait_until("/a");
+    for _ in 0..3 {
+        it.elapse(secs(9));
+        it.input(Input::Arriving);
+    }
+    it.elapse(secs(9));
+    assert!(it.is_pending(call));
+    it.grant(&sent, json!({}));
+    it.ok(call);
+}
+
+#[test]
+fn a_socket_that_swallows_a_message_without_a_sound_is_closed_and_one_that_still_speaks_is_not() {
+    for speaks in [false, true] {
+        let mut it = Harness::connected(WebSocket);
+        let call = it.publish("/a", json!(1));
+        it.elapse(secs(5));
+        if speaks {
+            it.push(json!([{"channel": "/b", "data": 1}]));
+        }
+        it.elapse(secs(5));
+        assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: true, .. }));
+        let (closed, state): (&[bool], _) =
+            if speaks { (&[], State::Connected) } else { (&[false], State::Unconnected) };
+        assert_eq!((it.closed.as_slice(), it.state()), (closed, state));
     }
 }

@@ -211,3 +211,21 @@ fn only_a_session_can_be_left() {
     it.close();
     assert_eq!(it.session.snapshot(false), None, "a session that is being closed");
 }
+
+#[test]
+fn a_snapshot_tells_what_was_subscribed_to_and_does_not_show_its_id() {
+    let snapshot = left(before(config(&[LongPolling])));
+    let names: Vec<_> = snapshot.subscriptions().map(|channel| channel.to_string()).collect();
+    assert_eq!(names, ["/inbox", "/stream"]);
+    let shown = format!("{snapshot:?}");
+    assert!(shown.contains("long-polling") && shown.contains("/stream"), "{shown}");
+    assert!(!shown.contains("client-1"), "{shown}");
+}
+
+#[test]
+fn a_transport_that_the_user_does_not_want_is_not_resumed() {
+    let snapshot = left(before(config(&[WebSocket])));
+    let mut after = Harness::over(LongPolling);
+    resume(&mut after, snapshot);
+    assert_eq!(after.take_on("/meta/connect").transport, LongPolling);
+}

@@ -245,3 +245,12 @@ fn a_websocket_is_retried_like_any_other() {
     let mut it = Harness::new(settings).opened();
     assert_eq!(fail_connects(&mut it, FailureKind::Closed { code: 1006 }, 60), 5);
 }
+
+#[test]
+fn pauses_alone_are_a_policy_too() {
+    let backoff = Backoff::exponential(secs(3)..=secs(3));
+    let retry = Retry::from(backoff.clone());
+    let shown = format!("{retry:?}");
+    assert_eq!(shown, format!("{:?}", Retry::new(backoff)));
+    assert!(shown.contains("3s") && shown.contains("max_attempts: None"), "{shown}");
+}

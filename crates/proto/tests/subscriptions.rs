@@ -334,3 +334,21 @@ fn a_subscribe_that_broke_on_its_way_is_sent_again() {
         assert_eq!(it.count(|event| matches!(event, Event::Resubscribed { .. })), 0);
     }
 }
+
+#[test]
+fn a_receiver_that_waits_no_more_hears_nothing_and_the_other_does() {
+    let mut it = Harness::connected(LongPolling);
+    let [first, second] = [ONE, TWO].map(|sink| it.call(subscribe("/a", sink)));
+    it.input(Input::Forget(first));
+    it.serve();
+    it.ok(second);
+    assert!(it.is_pending(first));
+}
+
+#[test]
+fn an_event_for_nobody_is_handed_to_nobody() {
+    let mut it = Harness::connected(WebSocket);
+    it.story.clear();
+    it.event("/nobody", json!(1));
+    assert!(it.story.is_empty(), "{:?}", it.story);
+}

@@ -241,3 +241,43 @@ fn a_session_that_is_left_during_a_trial_goes_on_over_the_transport_that_works()
     let snapshot = it.session.snapshot(false).unwrap();
     assert_eq!(snapshot.transport(), Some(LongPolling));
 }
+
+#[test]
+fn what_failed_in_one_life_is_tried_again_in_the_next() {
+    let mut it = fallen_back();
+    it.close();
+    it.serve();
+    it.elapse(secs(5));
+    assert_eq!(it.state(), State::Disconnected);
+    it.open();
+    assert_eq!(it.take_on("/meta/handshake").transport, WebSocket);
+}
+
+#[test]
+fn a_better_transport_is_not_tried_while_the_connection_is_lost() {
+    let mut it = fallen_back();
+    idle(&mut it, 280);
+    it.elapse(secs(20));
+    let held = it.take_held();
+    it.fail(&held, FailureKind::Unreachable);
+    let (connect, _) = it.wait_for("/meta/connect");
+    assert_eq!(connect.transport, LongPolling);
+}
+
+#[test]
+fn a_transport_that_was_left_in_doubt_is_tried_again_soon_and_a_busy_server_speaks_softly_against_it() {
+    let mut it = Harness::new(config(&BOTH)).opened();
+    it.elapse(secs(20));
+    let mut connect = it.take_held();
+    for _ in 0..4 {
+        assert_eq!(connect.transport, WebSocket);
+        it.fail(&connect, FailureKind::UpgradeRefused { status: 503 });
+        (connect, _) = it.wait_for("/meta/connect");
+    }
+    assert_eq!(connect.transport, LongPolling);
+    it.serve_one(&connect);
+    idle(&mut it, 20);
+    assert_eq!(it.take_held().transport, LongPolling);
+    idle(&mut it, 20);
+    assert_eq!(it.take_held().transport, WebSocket);
+}

@@ -7,7 +7,9 @@ mod support;
 use bayeux_proto::Data;
 use bayeux_proto::client::{CallError, CallId, Delivery, Event, FailureKind, Input, Operation, SinkId};
 use serde_json::{Value, json};
-use support::{BOTH, Harness, INBOX, LongPolling, Sent, WebSocket, channel, config, secs, subscribe};
+use support::{
+    BOTH, Harness, INBOX, LongPolling, Sent, WebSocket, channel, config, publish, secs, subscribe,
+};
 
 const STREAM: SinkId = SinkId(7);
 
@@ -318,4 +320,19 @@ fn a_socket_is_not_left_for_a_better_transport_while_a_reply_is_to_come_over_it(
     it.ok(call);
     turn(&mut it);
     assert_eq!(it.held().transport, LongPolling);
+}
+
+#[test]
+fn a_request_whose_time_is_over_takes_no_other_of_the_same_exchange_with_it() {
+    let mut it = Harness::connected(LongPolling);
+    it.take_held();
+    let data = Data::from(Value::from(1));
+    let request = Operation::Request { channel: channel("/service/a"), data, timeout: Some(secs(3)) };
+    let calls = it.batch(vec![request, publish("/a", json!(1))]);
+    let sent = it.take();
+    it.elapse(secs(3));
+    assert!(matches!(it.err(calls[0]), CallError::Timeout { .. }));
+    assert!(it.cancelled.is_empty());
+    it.grant(&sent, json!({}));
+    it.ok(calls[1]);
 }

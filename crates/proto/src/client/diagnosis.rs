@@ -40,6 +40,7 @@ mod tests {
         for (channel, error, expected) in [
             ("/meta/connect", "402::session_unknown", Diagnosis::SessionUnknown),
             ("/meta/connect", "402::Unknown client", Diagnosis::SessionUnknown),
+            ("/meta/connect", "402::", Diagnosis::SessionUnknown),
             ("/meta/connect", "403::Unknown client", Diagnosis::SessionUnknown),
             ("/meta/subscribe", "401:abc:Unknown client", Diagnosis::SessionUnknown),
             ("/meta/connect", "401::Authentication invalid", Diagnosis::Credentials),

@@ -132,4 +132,19 @@ mod tests {
         assert_eq!(format!("{failure:?}"), "Http { status: 503 }(busy)");
         assert_eq!(failure.to_string(), "busy");
     }
+    #[test]
+    fn failures_are_the_same_when_kind_and_text_are() {
+        let failure = Failure::new(FailureKind::Lost, "gone");
+        assert_eq!(failure, failure.clone().with_source(fmt::Error));
+        assert_ne!(failure, Failure::new(FailureKind::Timeout, "gone"));
+        assert_ne!(failure, Failure::new(FailureKind::Lost, "cut"));
+    }
+
+    #[test]
+    fn the_error_it_came_from_is_kept() {
+        let failure = Failure::new(FailureKind::Lost, "gone");
+        assert!(failure.source().is_none());
+        let failure = failure.with_source(fmt::Error);
+        assert!(failure.source().is_some_and(|source| source.is::<fmt::Error>()));
+    }
 }

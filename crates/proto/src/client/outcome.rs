@@ -160,3 +160,47 @@ impl CloseReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::failure::FailureKind;
+    use super::*;
+
+    fn gave_up(cause: LostCause) -> CloseReason {
+        CloseReason::GaveUp { failures: 3, elapsed: Duration::ZERO, cause: Box::new(cause) }
+    }
+
+    #[test]
+    fn the_servers_error_is_found_wherever_it_stands() {
+        let mut reply = Message::meta(Channel::CONNECT);
+        reply.fields_mut().error = Some(BayeuxError::parse("403::no"));
+        let reply = Box::new(reply);
+        for reason in [
+            CloseReason::Server(reply.clone()),
+            gave_up(LostCause::Refused(reply.clone())),
+            gave_up(LostCause::SessionLost(reply)),
+        ] {
+            assert_eq!(reason.server_error().and_then(|error| error.code()), Some(403), "{reason}");
+            assert_eq!(reason.failure(), None);
+            assert_eq!(CallError::Closed(reason.clone()).server_error(), reason.server_error());
+        }
+    }
+
+    #[test]
+    fn so_is_what_happened_to_the_transport() {
+        let failure = Failure::new(FailureKind::Tls, "no trust");
+        let cause = LostCause::Transport(failure.clone());
+        for reason in [CloseReason::Failed(failure.clone()), gave_up(cause)] {
+            assert_eq!(reason.failure(), Some(&failure));
+            assert_eq!(reason.server_error(), None);
+        }
+    }
+
+    #[test]
+    fn a_disconnect_without_error_is_told_as_what_it_is() {
+        let reason = CloseReason::Server(Box::new(Message::meta(Channel::DISCONNECT)));
+        assert_eq!(reason.to_string(), "the server closed the session: disconnected by the server");
+        let reason = CloseReason::Server(Box::new(Message::meta(Channel::CONNECT)));
+        assert!(!reason.to_string().contains("disconnected by"), "{reason}");
+    }
+}
