@@ -432,7 +432,7 @@ async fn case_42_more_than_the_cap_is_an_error_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_chunked_body_without_a_length_is_capped_too() {
+async fn bug_b13_a_chunked_body_without_a_length_is_capped_too() {
     let mut body = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned();
     for _ in 0..20 {
         body.push_str(&format!("2710\r\n{}\r\n", " ".repeat(10_000)));

@@ -7,7 +7,7 @@ use serde_json::json;
 use support::{BOTH, Harness, LongPolling, WebSocket, config, millis, secs};
 
 #[test]
-fn pings_ask_a_quiet_websocket_and_an_answer_keeps_it() {
+fn bug_b13_pings_ask_a_quiet_websocket_and_an_answer_keeps_it() {
     let mut settings = config(&[WebSocket]);
     settings.ping_interval = Some(secs(20));
     let mut it = Harness::new(settings).opened();
