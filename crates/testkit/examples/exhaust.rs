@@ -58,7 +58,7 @@ fn search(faults: u32, legs: u32) -> Result<(), ()> {
 /// How many faults there may be, and on how many ways through the network they may be: a dozen messages and their
 /// replies are 24 ways. The number of lifetimes grows with the power of the faults, so more of them stay nearer to the
 /// start.
-const BOUNDS: [(u32, u32); 3] = [(1, 24), (2, 16), (3, 10)];
+const BOUNDS: [(u32, u32); 3] = [(1, 24), (2, 16), (3, 6)];
 
 /// A client that opens, subscribes, publishes twice and asks a service.
 fn world(transports: Vec<ConnectionType>, ack: bool) -> Scenario {
