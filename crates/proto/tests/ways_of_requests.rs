@@ -246,6 +246,26 @@ fn a_subscription_that_failed_with_the_end_of_the_session_is_not_restored_in_the
 }
 
 #[test]
+fn a_subscription_that_the_inbox_had_survives_a_call_that_asks_for_it_again_and_fails_with_the_session() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    let held = it.take_held();
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let handshake = it.take_on("/meta/handshake");
+    it.serve_one(&handshake);
+    let call = it.subscribe("/a");
+    it.cut(FailureKind::Unreachable);
+    it.close();
+    it.elapse(secs(20));
+    assert!(matches!(it.err(call), CallError::Closed(_)), "{:?}", it.err(call));
+    let open = it.open();
+    it.serve();
+    it.ok(open);
+    assert_eq!(it.session.subscriptions().count(), 1);
+}
+
+#[test]
 fn calls_go_out_over_a_new_transport_when_those_before_them_have_come_back_over_the_old_one() {
     let mut it = Harness::new(config(&BOTH));
     it.open();

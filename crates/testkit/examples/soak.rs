@@ -18,11 +18,11 @@ fn main() -> ExitCode {
     let length = Duration::from_secs(numbers.get(1).copied().unwrap_or(3600));
     let started = Instant::now();
     println!(
-        "  minute  connected  sessions  calls  waiting  exchanges  sockets  planned  delivered    RSS MiB"
+        "  minute  connected  sessions  calls  waiting  exchanges  sockets  planned  delivered  books MiB    RSS MiB"
     );
     let lived = scenario(clients, length).run_watched(length / 20, |now| {
         println!(
-            "{:>8.1}  {:>9}  {:>8}  {:>5}  {:>7}  {:>9}  {:>7}  {:>7}  {:>9}  {:>9.1}",
+            "{:>8.1}  {:>9}  {:>8}  {:>5}  {:>7}  {:>9}  {:>7}  {:>7}  {:>9}  {:>9.1}  {:>9.1}",
             now.at.as_secs_f64() / 60.0,
             now.connected,
             now.sessions,
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             now.sockets,
             now.planned,
             now.delivered,
+            now.books as f64 / 1_048_576.0,
             resident().unwrap_or(f64::NAN),
         );
     });

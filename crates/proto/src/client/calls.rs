@@ -107,7 +107,7 @@ impl Core {
         let status = self.subscriptions.entry(&channel).map(|entry| entry.status);
         match status {
             Some(Status::Active) => {
-                self.subscriptions.add(&channel, sink, Status::Active);
+                self.subscriptions.add(&channel, sink, Status::Active).inbox_granted |= sink == SinkId::INBOX;
                 self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
             Some(status @ Status::Pending(id)) if self.requests.get(id).is_some() => {
@@ -409,12 +409,14 @@ impl Core {
             Ok(()) => {
                 entry.status = Status::Active;
                 entry.established = true;
+                entry.inbox_granted = entry.sinks.contains(&SinkId::INBOX);
                 entry.failures = 0;
             }
             Err(error) if restored => {
                 entry.failures += 1;
                 let failures = entry.failures;
                 entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
+                entry.inbox_granted &= entry.sinks.contains(&SinkId::INBOX);
                 let sinks = entry.sinks.clone();
                 let retry_at = now + self.backoff(failures);
                 if !sinks.is_empty() && self.subscriptions.refuse(channel, retry_at) {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::ack::Window;
 use super::cause::LostCause;
 use super::config::Config;
-use super::contract::{AuthReason, CallId, ExchangeId, Lane, Output, Transmit};
+use super::contract::{AuthReason, CallId, ExchangeId, Lane, Output, SinkId, Transmit};
 use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
 use super::outcome::{CallError, CallResult, CloseReason};
@@ -407,8 +407,10 @@ impl Core {
         for channel in self.subscriptions.remote() {
             let Some(entry) = self.subscriptions.entry(&channel) else { continue };
             let waiting = std::mem::take(&mut entry.waiting);
-            // A wish that is said to have failed is none that outlives the session.
-            entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
+            // A wish that is said to have failed is none that outlives the session, unless it was granted before.
+            let granted = entry.inbox_granted;
+            let kept = |sink: &SinkId| granted && *sink == SinkId::INBOX;
+            entry.sinks.retain(|sink| kept(sink) || !waiting.iter().any(|(_, waits)| waits == sink));
             for (call, _) in waiting {
                 self.resolve(Some(call), Err(closed()));
             }

@@ -30,6 +30,8 @@ pub(super) struct Subscription {
     /// Whether the server granted it once: then a refusal later is told, and tried again.
     pub(super) established: bool,
     pub(super) failures: u32,
+    /// The inbox was told that it has it: a call that asks again and fails with the session takes nothing away.
+    pub(super) inbox_granted: bool,
     /// The inbox receives only until a stream takes the channel over again, after a session was resumed.
     pub(super) inbox_stands_in: bool,
 }
@@ -60,6 +62,7 @@ impl Subscriptions {
             waiting: Vec::new(),
             established: false,
             failures: 0,
+            inbox_granted: false,
             inbox_stands_in: false,
         });
         if std::mem::take(&mut entry.inbox_stands_in) && sink != SinkId::INBOX {
@@ -77,6 +80,7 @@ impl Subscriptions {
         let entry = self.wanted.get_mut(channel)?;
         let at = entry.sinks.iter().position(|known| *known == sink)?;
         entry.sinks.remove(at);
+        entry.inbox_granted &= sink != SinkId::INBOX;
         let waiting = extract(&mut entry.waiting, |(_, waits)| *waits == sink);
         let status = entry.status;
         let last = entry.sinks.is_empty();

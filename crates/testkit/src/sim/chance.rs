@@ -103,10 +103,14 @@ impl Chance {
     pub(super) fn fate(&mut self, leg: Leg, now: Time) -> Fate {
         let troubles = Fate::troubles(leg);
         if let Some(path) = &mut self.search {
-            if path.faults_left == 0 || path.legs_left == 0 || now.since_origin() >= self.weather.until {
+            if path.legs_left == 0 || now.since_origin() >= self.weather.until {
                 return Fate::Arrive;
             }
+            // Also when no fault is left: what arrives may overtake only on so many ways.
             path.legs_left -= 1;
+            if path.faults_left == 0 {
+                return Fate::Arrive;
+            }
             return match path.decide(troubles.len() + 1) {
                 0 => Fate::Arrive,
                 chosen => {

@@ -1,4 +1,16 @@
 //! What must hold in every lifetime.
+//!
+//! Where the laws are looser than their words, and why:
+//!
+//! - Backoff: the first attempt over another transport, right after the one before was left for its failures, may come
+//!   after the advised interval; a session that the server has forgotten is asked for anew without the row's pause.
+//! - Room: the events in the reply to a disconnect come whether there is room or not, for they do not come again.
+//! - In order: not checked for messages that the server took twice, nor after it dropped some and said so; which of the
+//!   missing it dropped, nobody knows, so that many may be missing without a word.
+//! - Outcome: a call that ends because its session does says nothing about its fate, and is believed.
+//! - Requests that were given up, and frames in sockets that were dropped, do not reach the server late (connects and
+//!   handshakes of sessions with acknowledgements do): what the server does for them may undo what was asked later, and
+//!   no client could prevent it.
 
 use std::fmt;
 

@@ -78,6 +78,13 @@ impl Ledger {
         self.calls.iter().try_for_each(|(call, promise)| late(*call, promise, now))
     }
 
+    /// How many bytes these books take, about.
+    pub(super) fn bytes(&self) -> usize {
+        // A map's nodes are half empty at worst.
+        self.owed.capacity() * std::mem::size_of::<Owed>()
+            + self.delivered.len() * 2 * std::mem::size_of::<((u32, SinkId), u32)>()
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.calls.len()
     }

@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub planned: usize,
     /// How many messages were delivered so far.
     pub delivered: u64,
+    /// How many bytes the proof's own books take, about: they grow with each message, and nothing else may.
+    pub books: usize,
 }
 
 /// A law that was broken, and what led to it.
@@ -433,6 +435,7 @@ impl World {
             sockets: self.sockets.len(),
             planned: self.future.len(),
             delivered: self.delivered,
+            books: self.post.bytes() + self.clients.iter().map(|client| client.ledger.bytes()).sum::<usize>(),
         }
     }
 

@@ -105,6 +105,11 @@ impl Post {
         Ok(())
     }
 
+    /// How many bytes these books take, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.letters.capacity() * std::mem::size_of::<Letter>()
+    }
+
     /// How many messages the server took, and how many of them more than once.
     pub(super) fn totals(&self) -> (u64, u64) {
         let taken = self.letters.iter().filter(|letter| letter.taken > 0).count();
