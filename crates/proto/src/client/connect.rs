@@ -283,8 +283,7 @@ impl Core {
     /// Tries, between two turns of a connection that works, whether a better transport works again. The session is
     /// the same; only if the server takes its next connect there, everything moves.
     fn begin_trial(&mut self, now: Time) {
-        let settled =
-            self.state == State::Connected && self.connect.proven.is_some() && self.connect.held_turns == 0;
+        let settled = self.state == State::Connected && self.connect.held_turns == 0;
         if let Some(better) = self.transports.better(now).filter(|_| settled) {
             self.connect.trial = Some(self.transport());
             self.transports.switch(better);
