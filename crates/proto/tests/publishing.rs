@@ -411,3 +411,13 @@ fn at_least_once_a_publish_without_reply_is_sent_again_until_its_time_is_over() 
     assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: true, .. }));
     assert_eq!(it.session.pending(), 0);
 }
+
+#[test]
+fn bug_b08_an_error_without_channel_is_a_refusal_though_it_does_not_say_so() {
+    let mut it = Harness::connected(LongPolling);
+    it.take_held();
+    let call = it.publish("/a", json!(1));
+    let sent = it.take_on("/a");
+    it.respond(&sent, json!([{"error": "403::no"}]));
+    assert_eq!(it.err(call).server_error().unwrap().code(), Some(403));
+}
