@@ -322,6 +322,12 @@ fn only_a_refusal_that_is_about_rights_asks_for_credentials() {
     let handshake = it.take_on("/meta/handshake");
     it.fail(&handshake, FailureKind::Http { status: 503 });
     assert!(it.asked.is_empty());
+    let mut it = authenticated(LongPolling);
+    let call = it.publish("/a", json!(1));
+    let sent = it.wait_until("/a");
+    it.fail(&sent, FailureKind::Lost);
+    assert!(matches!(it.err(call), CallError::Transport { fate_unknown: true, .. }));
+    assert!(it.asked.is_empty());
 }
 
 #[test]
