@@ -36,10 +36,11 @@ enum Command {
     Ours(job::Job),
     /// Do one job with a bare loop, and print the measurement.
     Floor(job::Job),
-    /// Print the table again from the file of an earlier run.
+    /// Print the table again from the files of earlier runs.
     Show {
-        /// The file.
-        file: std::path::PathBuf,
+        /// The files. What several have is taken from the first.
+        #[arg(required = true)]
+        files: Vec<std::path::PathBuf>,
         /// Put the tables and plots between the markers of this page.
         #[arg(long)]
         page: Option<std::path::PathBuf>,
@@ -52,6 +53,6 @@ fn main() -> Fallible {
         Command::Feed { tls } => feed::run(tls.as_deref()),
         Command::Ours(job) => ours::run(&job),
         Command::Floor(job) => floor::run(&job),
-        Command::Show { file, page } => report::show(&file, page.as_deref()),
+        Command::Show { files, page } => report::show(&files, page.as_deref()),
     }
 }

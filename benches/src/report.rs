@@ -1,13 +1,13 @@
 //! From measurements to tables.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use crate::job::Measured;
-use crate::works::IDLE;
+use crate::works::{self, IDLE};
 use crate::{Fallible, plot};
 
 const BEGIN: &str = "<!-- measured: begin -->";
@@ -218,8 +218,22 @@ fn versions() -> Vec<String> {
 }
 
 /// Prints a report again, and puts it into a page.
-pub(crate) fn show(file: &Path, page: Option<&Path>) -> Fallible {
-    let report: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+pub(crate) fn show(files: &[PathBuf], page: Option<&Path>) -> Fallible {
+    let mut report = Report { machine: machine(), versions: versions(), rows: Vec::new() };
+    for file in files {
+        let more: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+        for row in more.rows {
+            if !report.rows.iter().any(|known| (&known.group, &known.name) == (&row.group, &row.name)) {
+                report.rows.push(row);
+            }
+        }
+        (report.machine, report.versions) = (more.machine, more.versions);
+    }
+    let order: Vec<(String, String)> =
+        works::all().into_iter().map(|work| (work.group.to_owned(), work.name)).collect();
+    report.rows.sort_by_key(|row| {
+        order.iter().position(|(group, name)| (group, name) == (&row.group, &row.name)).unwrap_or(order.len())
+    });
     let tables = report.markdown();
     let Some(page) = page else {
         println!("{tables}");

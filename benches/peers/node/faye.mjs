@@ -10,13 +10,14 @@ async function open() {
   const others = job.transport === 'websocket' ? [] : ['websocket', 'eventsource'];
   others.forEach((other) => client.disable(other));
   await client.subscribe('/feed/**', message);
-  return client;
+  // The client has a `then` of its own.
+  return { client };
 }
 
 if (job.task === 'idle') {
   await idle(open);
 } else {
-  const client = await open();
+  const { client } = await open();
   if (job.task === 'receive') {
     client.publish('/service/go', 1);
   } else {

@@ -27,7 +27,7 @@ pub(super) struct Shared {
 pub(super) struct Session {
     /// Its first connect is answered: servers do that at once, and some clients wait for it.
     connected: AtomicBool,
-    pub(super) going: AtomicBool,
+    going: AtomicBool,
     pub(super) went: Notify,
     pub(super) batch: AtomicU64,
 }
@@ -152,6 +152,12 @@ impl Shared {
     }
 }
 
+impl Session {
+    pub(super) fn is_going(&self) -> bool {
+        self.going.load(Ordering::Relaxed)
+    }
+}
+
 impl Held {
     /// Writes its reply, with the number of the batch that it ends if there are such.
     pub(super) fn reply(&self, spec: &Spec, out: &mut Vec<u8>) -> Fallible {
@@ -165,6 +171,6 @@ impl Held {
     }
 
     pub(super) fn is_going(&self) -> bool {
-        self.session.going.load(Ordering::Relaxed)
+        self.session.is_going()
     }
 }

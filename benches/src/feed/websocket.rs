@@ -56,6 +56,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut held: Option<Held> = None;
+    let mut session = None;
     let mut out = Vec::new();
     let mut events = None;
     loop {
@@ -67,6 +68,7 @@ where
                     if !body.is_empty() {
                         frame(&mut out, &body);
                     }
+                    session = connect.as_ref().map(|held| Arc::clone(&held.session)).or(session);
                     held = connect.or(held);
                 }
                 8 => {
@@ -98,7 +100,7 @@ where
             writer.flush().await?;
             out.clear();
         }
-        if pusher.is_none() && !spec.ack && held.as_ref().is_some_and(Held::is_going) {
+        if pusher.is_none() && !spec.ack && session.as_ref().is_some_and(|session| session.is_going()) {
             *pusher = Some(tokio::spawn(push(Arc::clone(writer), spec)).abort_handle());
         }
         if input.is_empty() {

@@ -251,21 +251,23 @@ impl Run {
         }
     }
 
-    /// Each pause before a connect is at least as long as the number of failures asks for. (A handshake may take the
-    /// place of a connect before its pause is over, when the server must have forgotten the session by then.) Only the
-    /// first attempt over another transport need not wait for the failures of the one before.
+    /// Each pause before a connect is at least as long as the number of failures asks for, but for the one right after
+    /// a change of transports: the failures of one do not delay the first attempt over another. (A handshake may take
+    /// the place of a connect before its pause is over, when the server must have forgotten the session by then.)
     fn check_retries(&mut self) {
         let connecting = self.it.state() == State::Unconnected;
         let mut changed = false;
         for event in self.it.events.drain(..) {
-            let first = std::mem::take(&mut changed);
-            changed = matches!(event, Event::TransportChanged { cause: Some(_), .. });
-            if let Event::Retrying { delay, failures, .. } = event
-                && connecting
-                && !first
-            {
-                let least = secs(30.min(1 << (failures - 1).min(5)));
-                assert!(delay >= least, "{delay:?} after {failures} failures");
+            match event {
+                Event::TransportChanged { cause: Some(_), .. } => changed = true,
+                Event::Retrying { delay, failures, .. } if connecting => {
+                    let least = secs(30.min(1 << (failures - 1).min(5)));
+                    assert!(
+                        std::mem::take(&mut changed) || delay >= least,
+                        "{delay:?} after {failures} failures"
+                    );
+                }
+                _ => {}
             }
         }
     }

@@ -1,11 +1,15 @@
 //! Requests keep to the way that they went out on, and what is said about their fate is true.
 
+#![allow(clippy::panic)]
+
 mod support;
 
 use bayeux_proto::Data;
-use bayeux_proto::client::{CallError, Delivery, Event, FailureKind, Input, Operation, SinkId};
+use bayeux_proto::client::{CallError, CallId, Delivery, Event, FailureKind, Input, Operation, SinkId};
 use serde_json::{Value, json};
-use support::{BOTH, Harness, INBOX, LongPolling, WebSocket, channel, config, publish, secs, subscribe};
+use support::{
+    BOTH, Harness, INBOX, LongPolling, Sent, WebSocket, channel, config, publish, secs, subscribe,
+};
 
 const STREAM: SinkId = SinkId(7);
 
@@ -24,6 +28,69 @@ fn a_publish_that_was_sent_once_and_waits_again_has_an_unknown_fate() {
     it.fail(&sent, FailureKind::Lost);
     it.fail_until_resolved(call, FailureKind::Unreachable);
     assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: true, .. }), "{:?}", it.err(call));
+}
+
+/// The next sending of a publish, with the server granting what comes before it.
+fn next_publish(it: &mut Harness) -> Sent {
+    for _ in 0..100 {
+        match it.take_any() {
+            Some(sent) if sent.channel() == "/a" => return sent,
+            Some(sent) => it.serve_one(&sent),
+            None => {
+                it.jump();
+            }
+        }
+    }
+    panic!("it is not sent again");
+}
+
+/// At least once: refused by a session that is gone, sent again and lost, and refused by a second session.
+fn seen_and_then_refused_twice() -> (Harness, CallId) {
+    let mut config = config(&[LongPolling]);
+    config.delivery = Delivery::AtLeastOnce;
+    let mut it = Harness::new(config).opened();
+    let call = it.publish("/a", json!(1));
+    let unknown = json!({"advice": {"reconnect": "handshake"}});
+    it.take_held();
+    let first = it.take_on("/a");
+    it.refuse(&first, "402::session_unknown", unknown.clone());
+    let second = next_publish(&mut it);
+    it.fail(&second, FailureKind::Lost);
+    let third = next_publish(&mut it);
+    it.refuse(&third, "402::session_unknown", unknown);
+    (it, call)
+}
+
+#[test]
+fn a_publish_that_may_have_been_taken_and_is_then_refused_is_sent_again_while_there_is_time() {
+    let (mut it, call) = seen_and_then_refused_twice();
+    assert!(it.is_pending(call));
+    let fourth = next_publish(&mut it);
+    it.grant(&fourth, json!({}));
+    it.ok(call);
+}
+
+#[test]
+fn a_publish_that_may_have_been_taken_is_never_said_to_be_refused_for_want_of_a_session() {
+    let (mut it, call) = seen_and_then_refused_twice();
+    let end = it.now() + secs(120);
+    while it.is_pending(call) && it.now() < end {
+        match it.take_any() {
+            Some(sent) if sent.channel() == "/a" => {
+                it.refuse(&sent, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+            }
+            Some(sent) => it.serve_one(&sent),
+            None => {
+                it.jump();
+            }
+        }
+    }
+    let error = it.err(call);
+    let unknown = matches!(
+        error,
+        CallError::Transport { fate_unknown: true, .. } | CallError::Timeout { fate_unknown: true, .. }
+    );
+    assert!(unknown, "{error:?}");
 }
 
 #[test]
@@ -221,4 +288,51 @@ fn a_request_whose_time_is_over_takes_no_other_of_the_same_exchange_with_it() {
     assert!(it.cancelled.is_empty());
     it.grant(&sent, json!({}));
     it.ok(calls[1]);
+}
+
+#[test]
+fn a_subscription_asked_for_while_it_waits_to_be_restored_ends_in_time() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    let unknown = json!({"advice": {"reconnect": "handshake"}});
+    let held = it.take_held();
+    it.refuse(&held, "402::session_unknown", unknown.clone());
+    let handshake = it.take_on("/meta/handshake");
+    it.serve_one(&handshake);
+    // The new session is lost before it has granted the subscription again.
+    it.take_on("/meta/subscribe");
+    let probe = it.take_on("/meta/connect");
+    it.refuse(&probe, "402::session_unknown", unknown);
+    let call = it.call(subscribe("/a", STREAM));
+    it.fail_until_resolved(call, FailureKind::Unreachable);
+    assert!(matches!(it.err(call), CallError::Timeout { .. }), "{:?}", it.err(call));
+}
+
+#[test]
+fn a_socket_is_not_left_for_a_better_transport_while_a_reply_is_to_come_over_it() {
+    let mut it = Harness::new(config(&[LongPolling, WebSocket]));
+    it.open();
+    let refused = it.take();
+    it.fail(&refused, FailureKind::Http { status: 503 });
+    it.serve();
+    let turn = |it: &mut Harness| {
+        it.elapse(secs(20));
+        let held = it.take_held();
+        it.grant(&held, json!({}));
+    };
+    // Until a moment before the better transport is tried again.
+    (0..14).for_each(|_| turn(&mut it));
+    it.elapse(secs(11));
+    let held = it.take_held();
+    assert_eq!(held.transport, WebSocket);
+    let call = it.publish("/a", json!(1));
+    let sent = it.take_on("/a");
+    it.elapse(secs(9));
+    it.grant(&held, json!({}));
+    assert_eq!(it.held().transport, WebSocket, "the publish has no reply yet");
+    it.grant(&sent, json!({}));
+    it.ok(call);
+    turn(&mut it);
+    assert_eq!(it.held().transport, LongPolling);
 }

@@ -110,7 +110,7 @@ impl Core {
                 self.subscriptions.add(&channel, sink, Status::Active);
                 self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
-            Some(status @ Status::Pending(_)) => {
+            Some(status @ Status::Pending(id)) if self.requests.get(id).is_some() => {
                 self.subscriptions.add(&channel, sink, status).waiting.push((call, sink));
             }
             // A server keeps no subscriptions to service channels, and some refuse them.
@@ -118,7 +118,8 @@ impl Core {
                 self.subscriptions.add(&channel, sink, Status::Active).established = true;
                 self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
-            None | Some(Status::Refused(_)) => {
+            // What is to be restored in a session that is not there yet has no request that would run out.
+            None | Some(Status::Refused(_) | Status::Pending(_)) => {
                 let id = self.enqueue(
                     None,
                     Kind::Subscribe(channel.clone()),
@@ -359,13 +360,26 @@ impl Core {
         Next::Nothing
     }
 
-    /// The server has certainly not acted on a request: it is sent once more, or fails for good.
+    /// The server has certainly not acted on a request this time: it is sent once more, or fails for good. One that it
+    /// may have acted on before is sent as long as there is time, as after any failure.
     fn again_or(&mut self, id: u64, mut request: Request, error: CallError, now: Time) {
-        if request.again {
+        let repeats = request.maybe_seen && self.may_repeat(&request) && now < request.give_up;
+        if request.again && !repeats {
+            let error = self.told_truly(&request, error);
             return self.settle(id, request, Err(error), now);
         }
         request.again = true;
         self.requests.push_again(id, request);
+    }
+
+    /// What to say of a request that cannot be sent once more: a word against its last sending says nothing about one
+    /// before it, whose fate is not known.
+    fn told_truly(&self, request: &Request, error: CallError) -> CallError {
+        if !request.maybe_seen {
+            return error;
+        }
+        let text = format!("{}: sent before without a reply, and then: {error}", self.config.endpoint);
+        CallError::Transport { failure: Failure::new(FailureKind::Lost, text), fate_unknown: true }
     }
 
     /// A request has its outcome.
@@ -541,7 +555,8 @@ impl Core {
     pub(super) fn fail_refused(&mut self, text: &str) {
         for id in self.requests.ids(|request| request.again && request.exchange.is_none()) {
             if let Some(request) = self.requests.remove(id) {
-                self.resolve(request.call, Err(CallError::NoCredentials(text.to_owned())));
+                let error = self.told_truly(&request, CallError::NoCredentials(text.to_owned()));
+                self.resolve(request.call, Err(error));
             }
         }
     }

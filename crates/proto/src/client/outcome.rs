@@ -15,7 +15,8 @@ pub type CallResult = Result<Message, CallError>;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The server refused; this is its reply.
+    /// The server refused; this is its reply. What was sent more than once, as messages that are delivered at least
+    /// once may be, was refused the last time.
     #[error("the server refused: {}", server_error(.0))]
     Refused(Box<Message>),
     /// The connection failed while the call was on its way.

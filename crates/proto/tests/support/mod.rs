@@ -203,6 +203,11 @@ impl Harness {
         self.sent.pop_front().expect("nothing was sent")
     }
 
+    /// The next batch that the session sent, if there is one.
+    pub(crate) fn take_any(&mut self) -> Option<Sent> {
+        self.sent.pop_front()
+    }
+
     /// The next batch, which begins with a message on that channel.
     #[track_caller]
     pub(crate) fn take_on(&mut self, name: &str) -> Sent {

@@ -130,7 +130,10 @@ impl World {
             self.delivered += 1;
             let actor = &mut self.clients[client];
             let outcome = actor.ledger.delivered(number, message.channel(), *sink, taken);
-            let lossless = actor.ledger.acked;
+            // While a client closes, events may ride on the reply to its disconnect. They do not come again, so they come
+            // whether there is room or not; what does not fit is counted and told by the shell.
+            let closing = actor.about.values().any(|about| matches!(about, About::Close));
+            let lossless = actor.ledger.acked && !closing;
             let Some(mailbox) = actor.receivers.get_mut(sink) else { continue };
             let overrun = mailbox.push(number) && lossless && mailbox.room().is_some();
             let pace = (!std::mem::replace(&mut mailbox.draining, true)).then_some(mailbox.receiver.pace);
@@ -211,9 +214,10 @@ impl World {
                 let actor = &mut self.clients[client];
                 let [shortest, longest] = actor.pauses;
                 let pauses = [shortest, longest.max(actor.interval)];
-                let outcome = actor.ledger.retrying(*delay, *failures, pauses, now);
+                let outcome = actor.ledger.retrying(*delay, *failures, pauses, actor.interval, now);
                 self.check(client, outcome);
             }
+            Event::TransportChanged { cause: Some(_), .. } => self.clients[client].ledger.changed_transport(),
             Event::GapPossible { channels } => self.clients[client].ledger.gap(channels),
             Event::Resubscribed { channel, outcome } => {
                 let actor = &mut self.clients[client];

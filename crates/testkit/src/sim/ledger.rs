@@ -22,6 +22,8 @@ pub(super) struct Ledger {
     turned_at: Option<Time>,
     /// No attempt is to be made before then.
     not_before: Option<Time>,
+    /// Another transport takes the place of one that failed, and was not tried yet.
+    changed: bool,
     /// What each receiver wants; and whether the server has granted it.
     wanted: BTreeMap<SinkId, BTreeMap<Channel, bool>>,
     /// The session that the client believes to have.
@@ -121,6 +123,7 @@ impl Ledger {
     }
 
     fn attempted(&mut self, now: Time) -> Result<(), Wrong> {
+        self.changed = false;
         if let Some(at) = self.not_before.filter(|at| now < *at) {
             return Err((
                 Law::Backoff,
@@ -155,9 +158,14 @@ impl Ledger {
         delay: Duration,
         failures: u32,
         [shortest, longest]: [Duration; 2],
+        interval: Duration,
         now: Time,
     ) -> Result<(), Wrong> {
         self.not_before = Some(now + delay);
+        // The first attempt over another transport waits for no failures of the one before, once.
+        if std::mem::take(&mut self.changed) && delay == interval {
+            return Ok(());
+        }
         let least = shortest.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(longest) / 2;
         if failures > 0 && (delay < least || delay > longest) {
             return Err((
@@ -166,6 +174,11 @@ impl Ledger {
             ));
         }
         Ok(())
+    }
+
+    /// The client moves to another transport, because the one in use fails.
+    pub(super) fn changed_transport(&mut self) {
+        self.changed = true;
     }
 
     /// The server has answered that it knows the session no more.
@@ -214,6 +227,7 @@ impl Ledger {
         self.connected = false;
         self.connect = None;
         self.not_before = None;
+        self.changed = false;
         self.turned_at = None;
         self.wanted.retain(|sink, _| *sink == SinkId::INBOX);
         for channels in self.wanted.values_mut() {
@@ -380,11 +394,27 @@ mod tests {
     fn a_pause_that_is_too_short_or_not_kept_is_noticed() {
         let [first, last] = [Duration::from_secs(1), Duration::from_secs(30)];
         let mut ledger = Ledger::default();
-        assert_eq!(law(ledger.retrying(Duration::from_secs(2), 3, [first, last], at(0))), None);
+        let none = Duration::ZERO;
+        assert_eq!(law(ledger.retrying(Duration::from_secs(2), 3, [first, last], none, at(0))), None);
         assert_eq!(law(ledger.handshake_sent(at(1))), Some(Law::Backoff));
         assert_eq!(law(ledger.handshake_sent(at(2))), None);
-        assert_eq!(law(ledger.retrying(first, 3, [first, last], at(0))), Some(Law::Backoff));
-        assert_eq!(law(ledger.retrying(2 * last, 3, [first, last], at(0))), Some(Law::Backoff));
+        assert_eq!(law(ledger.retrying(first, 3, [first, last], none, at(0))), Some(Law::Backoff));
+        assert_eq!(law(ledger.retrying(2 * last, 3, [first, last], none, at(0))), Some(Law::Backoff));
+    }
+
+    #[test]
+    fn only_the_first_attempt_over_another_transport_waits_for_no_failures() {
+        let (pauses, interval) =
+            ([Duration::from_secs(1), Duration::from_secs(30)], Duration::from_millis(5));
+        let mut ledger = Ledger::default();
+        ledger.changed_transport();
+        assert_eq!(law(ledger.retrying(interval, 4, pauses, interval, at(0))), None);
+        assert_eq!(law(ledger.retrying(interval, 5, pauses, interval, at(0))), Some(Law::Backoff));
+        ledger.changed_transport();
+        assert_eq!(law(ledger.retrying(2 * interval, 4, pauses, interval, at(0))), Some(Law::Backoff));
+        ledger.changed_transport();
+        assert_eq!(law(ledger.handshake_sent(at(9))), None);
+        assert_eq!(law(ledger.retrying(interval, 4, pauses, interval, at(9))), Some(Law::Backoff));
     }
 
     #[test]
