@@ -419,3 +419,18 @@ fn what_was_to_go_out_over_a_socket_that_is_lost_in_the_same_moment_opens_no_oth
     let (again, pause) = it.wait_for("/meta/connect");
     assert!(again.is_probe() && pause > millis(0), "one attempt, after a pause");
 }
+
+#[test]
+fn case_22_the_pause_between_connects_is_no_time_away() {
+    let mut it = Harness::over(LongPolling);
+    it.connect_extra = json!({"advice": {"timeout": 20_000, "interval": 5000, "maxInterval": 20_000}});
+    let mut it = it.opened();
+    let (held, _) = it.wait_for("/meta/connect");
+    it.fail(&held, FailureKind::Unreachable);
+    // After 5, 10, 15, 23 and 39 s; the next would be after 69 s, and the session lasts for 45 s.
+    for _ in 0..5 {
+        let (connect, _) = it.wait_for("/meta/connect");
+        it.fail(&connect, FailureKind::Unreachable);
+    }
+    it.wait_for("/meta/handshake");
+}

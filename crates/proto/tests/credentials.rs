@@ -306,3 +306,42 @@ fn while_they_are_asked_for_nothing_is_due_and_what_was_not_refused_waits() {
     it.serve();
     it.ok(waits);
 }
+
+#[test]
+fn only_a_refusal_that_is_about_rights_asks_for_credentials() {
+    for (error, asked) in [("403::forbidden", 1), ("500::broken", 0)] {
+        let mut it = authenticated(LongPolling);
+        let held = it.take_held();
+        it.refuse(&held, error, json!({"advice": {"reconnect": "none"}}));
+        assert_eq!(it.asked.len(), asked, "{error}");
+        assert_eq!(it.state() == State::Disconnected, asked == 0, "{error}");
+    }
+    let mut it = authenticated(LongPolling);
+    let held = it.take_held();
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let handshake = it.take_on("/meta/handshake");
+    it.fail(&handshake, FailureKind::Http { status: 503 });
+    assert!(it.asked.is_empty());
+    let mut it = authenticated(LongPolling);
+    let call = it.publish("/a", json!(1));
+    let sent = it.wait_until("/a");
+    it.fail(&sent, FailureKind::Lost);
+    assert!(matches!(it.err(call), CallError::Transport { fate_unknown: true, .. }));
+    assert!(it.asked.is_empty());
+}
+
+#[test]
+fn new_credentials_for_a_socket_do_not_undercut_the_advised_interval() {
+    let mut it = with_auth(WebSocket);
+    it.connect_extra = json!({"advice": {"interval": 5000}});
+    it.open();
+    it.input(token("first"));
+    it.serve();
+    it.publish("/a", json!(1));
+    let sent = it.take();
+    it.refuse(&sent, "401::expired", json!({}));
+    it.input(token("second"));
+    assert_eq!(it.closed, [true]);
+    let (_, pause) = it.wait_for("/meta/connect");
+    assert_eq!(pause, secs(5));
+}

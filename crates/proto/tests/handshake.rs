@@ -2,7 +2,7 @@
 
 mod support;
 
-use bayeux_proto::client::{CallError, CloseReason, Event, FailureKind, State};
+use bayeux_proto::client::{CallError, CloseReason, Event, FailureKind, Input, State};
 use serde_json::json;
 use support::{BOTH, Harness, LongPolling, WebSocket, config, millis, secs};
 
@@ -396,5 +396,33 @@ fn an_upgrade_that_was_refused_is_not_tried_again_at_once() {
     assert_eq!(third.transport, LongPolling);
     it.serve_one(&third);
     it.serve();
+    it.ok(open);
+}
+
+#[test]
+fn bytes_that_arrive_put_the_deadline_of_the_handshake_off() {
+    let mut it = Harness::over(LongPolling);
+    let open = it.open();
+    assert_eq!(it.session.last_received(), None);
+    let handshake = it.take_on("/meta/handshake");
+    it.elapse(secs(19));
+    it.input(Input::Progress(handshake.exchange));
+    it.elapse(secs(9));
+    assert!(it.is_pending(open));
+    it.elapse(secs(1));
+    it.err(open);
+}
+
+#[test]
+fn an_open_whose_handshake_was_granted_outlives_a_connect_that_fails() {
+    let mut it = Harness::over(LongPolling);
+    let open = it.open();
+    let handshake = it.take_on("/meta/handshake");
+    it.serve_one(&handshake);
+    let connect = it.take_on("/meta/connect");
+    it.fail(&connect, FailureKind::Unreachable);
+    assert!(it.is_pending(open));
+    let (connect, _) = it.wait_for("/meta/connect");
+    it.serve_one(&connect);
     it.ok(open);
 }

@@ -411,3 +411,26 @@ fn at_least_once_a_publish_without_reply_is_sent_again_until_its_time_is_over() 
     assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: true, .. }));
     assert_eq!(it.session.pending(), 0);
 }
+
+#[test]
+fn bug_b08_an_error_without_channel_is_a_refusal_though_it_does_not_say_so() {
+    let mut it = Harness::connected(LongPolling);
+    it.take_held();
+    let call = it.publish("/a", json!(1));
+    let sent = it.take_on("/a");
+    it.respond(&sent, json!([{"error": "403::no"}]));
+    assert_eq!(it.err(call).server_error().unwrap().code(), Some(403));
+}
+
+#[test]
+fn at_most_once_a_publish_without_reply_is_not_sent_again_though_there_is_time() {
+    let mut settings = config(&[LongPolling]);
+    settings.call_timeout = secs(25);
+    let mut it = Harness::new(settings).opened();
+    it.take_held();
+    let call = it.publish("/a", json!(1));
+    it.take_on("/a");
+    it.elapse(secs(10));
+    assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: true, .. }));
+    it.nothing_sent();
+}

@@ -3,7 +3,9 @@
 mod support;
 
 use bayeux_proto::Channel;
-use bayeux_proto::client::{CallError, Event, FailureKind, Input, SinkId};
+use bayeux_proto::client::{CallError, Event, FailureKind, Input, Output, SinkId};
+use bayeux_proto::codec::Decoder;
+use bytes::Bytes;
 use serde_json::json;
 use support::{BOTH, Harness, LongPolling, WebSocket, channel, subscribe};
 
@@ -351,4 +353,20 @@ fn an_event_for_nobody_is_handed_to_nobody() {
     it.story.clear();
     it.event("/nobody", json!(1));
     assert!(it.story.is_empty(), "{:?}", it.story);
+}
+
+#[test]
+fn events_of_one_frame_for_the_same_receivers_are_handed_over_together() {
+    let mut it = Harness::connected(WebSocket);
+    it.subscribe("/a");
+    it.serve();
+    let body = br#"[{"channel": "/a", "data": 1}, {"channel": "/a", "data": 2}]"#;
+    let messages = Decoder::new().decode(&Bytes::from_static(body)).unwrap().messages;
+    it.session.handle(Input::Received { exchange: None, messages }, it.now());
+    let mut sizes = Vec::new();
+    while let Some(output) = it.session.poll_output() {
+        let Output::Deliver { messages, .. } = output else { continue };
+        sizes.push(messages.len());
+    }
+    assert_eq!(sizes, [2]);
 }

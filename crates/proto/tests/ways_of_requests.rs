@@ -356,3 +356,31 @@ fn a_request_whose_time_is_over_takes_no_other_of_the_same_exchange_with_it() {
     it.grant(&sent, json!({}));
     it.ok(calls[1]);
 }
+
+#[test]
+fn an_exchange_whose_answer_came_another_way_does_not_hold_its_lane_for_ever() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    it.take_if("/meta/connect");
+    let held = it.held();
+    let call = it.request("/service/a", json!(1));
+    let sent = it.take_on("/service/a");
+    // Its response is lost without a sound, and the answer comes with the held connect.
+    let answer = json!({"channel": "/service/a", "id": sent["id"], "successful": true, "data": 1});
+    it.respond(&held, json!([answer, {"channel": "/meta/connect", "id": held["id"], "successful": true}]));
+    it.ok(call);
+    it.elapse(secs(5));
+    let publish = it.publish("/a", json!(1));
+    it.elapse(secs(5));
+    assert_eq!(it.cancelled, [sent.exchange]);
+    assert_eq!(
+        it.count(|event| matches!(event, Event::GapPossible { .. })),
+        1,
+        "events ride on any response"
+    );
+    it.take_if("/meta/connect");
+    let sent = it.take_on("/a");
+    it.grant(&sent, json!({}));
+    it.ok(publish);
+}

@@ -315,6 +315,7 @@ impl Core {
             let messages = self.requests.take_turn(exchange, max_bytes, stamp, now);
             if !duplex {
                 self.lane.busy = Some(exchange);
+                self.lane.look_at = now + self.config.request_timeout;
             }
             let messages = messages.into_iter().map(|(_, message)| message).collect();
             self.send_over(transport, Lane::Other, exchange, messages);
@@ -514,6 +515,14 @@ impl Core {
             }
         }
         dead
+    }
+
+    /// Frees the lane of an exchange whose response does not come, and that nobody waits for.
+    pub(super) fn free_lane(&mut self, now: Time) {
+        if let Some(exchange) = self.lane.busy.filter(|_| self.lane.look_at <= now) {
+            self.lane.look_at = now + self.config.request_timeout;
+            self.release(exchange);
+        }
     }
 
     /// Gives an HTTP exchange up when nobody waits for it any more.

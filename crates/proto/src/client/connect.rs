@@ -283,8 +283,7 @@ impl Core {
     /// Tries, between two turns of a connection that works, whether a better transport works again. The session is
     /// the same; only if the server takes its next connect there, everything moves.
     fn begin_trial(&mut self, now: Time) {
-        let settled =
-            self.state == State::Connected && self.connect.proven.is_some() && self.connect.held_turns == 0;
+        let settled = self.state == State::Connected && self.connect.held_turns == 0;
         // A socket that is left takes the replies that are still to come with it, and the events that ride on them.
         let settled = settled && (!self.transport().is_duplex() || self.requests.sent().is_empty());
         if let Some(better) = self.transports.better(now).filter(|_| settled) {

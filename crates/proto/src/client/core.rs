@@ -141,6 +141,8 @@ pub(super) struct Sent {
 pub(super) struct LaneState {
     /// The exchange that occupies it, over HTTP.
     pub(super) busy: Option<ExchangeId>,
+    /// When it is looked at whether anybody still waits for that exchange: its answer may have come another way.
+    pub(super) look_at: Time,
     /// Nothing is sent before then, after exchanges failed.
     pub(super) rest_until: Option<Time>,
     /// Exchanges that failed in a row.

@@ -235,3 +235,22 @@ pub(super) fn wire_size(message: &Message) -> usize {
         + message.data().as_bytes().len()
         + message.ext().map_or(0, |ext| ext.as_bytes().len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Data;
+
+    #[test]
+    fn all_that_can_be_long_counts_for_the_size_on_the_wire() {
+        let mut message = Message::new(Channel::parse("/a").unwrap());
+        let bare = wire_size(&message);
+        message = message.with_data(Data::from(serde_json::Value::from("x".repeat(998))));
+        assert_eq!(wire_size(&message) - bare, 1000 - "null".len());
+        let with_data = wire_size(&message);
+        message.set_ext(Some(Data::from(serde_json::json!({"a": 1}))));
+        assert_eq!(wire_size(&message) - with_data, r#"{"a":1}"#.len());
+        let long = Message::new(Channel::parse(&format!("/{}", "a".repeat(500))).unwrap());
+        assert_eq!(wire_size(&long) - bare, 499);
+    }
+}

@@ -50,7 +50,6 @@ impl Core {
         }
         self.client_id = Some(ClientId::new(&snapshot.client_id));
         self.last_id = self.last_id.max(snapshot.last_id);
-        self.sessions += 1;
         self.window.resume(snapshot.ack, snapshot.seen);
         self.rooms.forget();
         for (names, temporary) in [(&snapshot.inbox, false), (&snapshot.streams, true)] {

@@ -151,4 +151,15 @@ mod tests {
         rooms.forget();
         assert!(!rooms.any_missed());
     }
+    #[test]
+    fn those_that_take_an_event_do_so_in_the_order_of_the_route() {
+        const FULL: SinkId = SinkId(3);
+        for route in [[SMALL, OTHER, FULL], [OTHER, FULL, SMALL]] {
+            let mut rooms = Rooms::default();
+            rooms.set(SMALL, Some((1, 100)));
+            rooms.set(FULL, Some((0, 0)));
+            let expected = route.into_iter().filter(|sink| *sink != FULL).collect();
+            assert_eq!(rooms.admit(&route, 0, 10, true), Some(expected));
+        }
+    }
 }

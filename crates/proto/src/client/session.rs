@@ -102,8 +102,9 @@ impl Session {
         let opening = core.opening.as_ref().and_then(|opening| opening.deadline);
         let closing = core.closing.as_ref().map(|closing| closing.deadline);
         let rest = core.lane.rest_until.filter(|until| *until > core.now && core.requests.len() > 0);
+        let lane = core.lane.busy.map(|_| core.lane.look_at);
         let ping = core.next_ping();
-        [connect, handshake, request, retry, opening, closing, rest, ping].into_iter().flatten().min()
+        [connect, handshake, request, retry, opening, closing, rest, lane, ping].into_iter().flatten().min()
     }
 
     /// Takes in what happened at `now`.
@@ -185,6 +186,7 @@ impl Session {
             let failure = self.core.silence("last message", self.core.config.request_timeout);
             self.give_up_transport(&failure, now);
         }
+        self.core.free_lane(now);
         if self.core.opening.as_ref().is_some_and(|opening| opening.deadline.is_some_and(|at| at <= now)) {
             let after = self.core.config.open_timeout.unwrap_or_default();
             let last = self.core.last_cause.clone().map(Box::new);
@@ -496,6 +498,9 @@ impl Session {
         let core = &mut self.core;
         core.heard(now);
         let deadline = now + core.config.request_timeout;
+        if core.lane.busy == Some(exchange) {
+            core.lane.look_at = deadline;
+        }
         if let ConnectStage::Sent(sent) = &mut core.connect.stage
             && sent.exchange == exchange
         {
