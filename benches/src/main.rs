@@ -6,6 +6,7 @@ mod floor;
 mod job;
 mod meter;
 mod ours;
+mod page;
 mod plot;
 mod race;
 mod report;
@@ -53,6 +54,6 @@ fn main() -> Fallible {
         Command::Feed { tls } => feed::run(tls.as_deref()),
         Command::Ours(job) => ours::run(&job),
         Command::Floor(job) => floor::run(&job),
-        Command::Show { files, page } => report::show(&files, page.as_deref()),
+        Command::Show { files, page } => page::show(&files, page.as_deref()),
     }
 }

@@ -1,17 +1,12 @@
 //! From measurements to tables.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use crate::job::Measured;
-use crate::works::{self, IDLE};
-use crate::{Fallible, plot};
-
-const BEGIN: &str = "<!-- measured: begin -->";
-const END: &str = "<!-- measured: end -->";
+use crate::works::IDLE;
 
 /// All that was measured in a run, and where.
 #[derive(Debug, Serialize, Deserialize)]
@@ -191,7 +186,7 @@ fn number(value: f64) -> String {
     }
 }
 
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let model = model.map_or("unknown processor", |(_, name)| name.trim());
@@ -199,7 +194,7 @@ fn machine() -> String {
     format!("{cores} cores of {model}, {}", std::env::consts::OS)
 }
 
-fn versions() -> Vec<String> {
+pub(crate) fn versions() -> Vec<String> {
     let mut versions = vec![format!("bayeux {}", env!("CARGO_PKG_VERSION"))];
     for (name, command, flag) in [
         ("", "rustc", "--version"),
@@ -215,40 +210,6 @@ fn versions() -> Vec<String> {
         }
     }
     versions
-}
-
-/// Prints a report again, and puts it into a page.
-pub(crate) fn show(files: &[PathBuf], page: Option<&Path>) -> Fallible {
-    let mut report = Report { machine: machine(), versions: versions(), rows: Vec::new() };
-    for file in files {
-        let more: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
-        for row in more.rows {
-            if !report.rows.iter().any(|known| (&known.group, &known.name) == (&row.group, &row.name)) {
-                report.rows.push(row);
-            }
-        }
-        (report.machine, report.versions) = (more.machine, more.versions);
-    }
-    let order: Vec<(String, String)> =
-        works::all().into_iter().map(|work| (work.group.to_owned(), work.name)).collect();
-    report.rows.sort_by_key(|row| {
-        order.iter().position(|(group, name)| (group, name) == (&row.group, &row.name)).unwrap_or(order.len())
-    });
-    let tables = report.markdown();
-    let Some(page) = page else {
-        println!("{tables}");
-        return Ok(());
-    };
-    let text = std::fs::read_to_string(page)?;
-    let (before, rest) = text.split_once(BEGIN).ok_or("the page has no marker for the begin")?;
-    let (_, after) = rest.split_once(END).ok_or("the page has no marker for the end")?;
-    let mut shown = String::new();
-    for plot in plot::all(&report) {
-        std::fs::write(page.with_file_name(&plot.file), plot.svg)?;
-        let _ = write!(shown, "![{}]({})\n\n", plot.title, plot.file);
-    }
-    std::fs::write(page, format!("{before}{BEGIN}\n\n{shown}{tables}\n{END}{after}"))?;
-    Ok(())
 }
 
 #[cfg(test)]
