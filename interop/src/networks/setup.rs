@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::outcome::{Outcome, check};
+use crate::outcome::{Failed, Outcome, check};
 use crate::process::Process;
 use crate::user::{Open, User};
 
@@ -97,17 +97,33 @@ pub(super) async fn converse(options: &Open) -> Outcome {
     let ann = User::ours(options)?;
     ann.open(options).await?;
     ann.subscribe("/networks/a").await?;
-    for n in 0..20 {
-        ann.publish("/networks/a", &json!(n)).await?;
-        ann.expect("/networks/a", &json!(n)).await?;
+    for n in (0..20).map(|n| json!(n)) {
+        patiently(|| ann.publish("/networks/a", &n)).await?;
+        ann.expect("/networks/a", &n).await?;
     }
-    let answer = ann.request("/service/echo", &json!("echo")).await?;
+    let (asked, later) = (json!("echo"), json!("later"));
+    let answer = patiently(|| ann.request("/service/echo", &asked)).await?;
     check(answer == "echo", format!("the service answered {answer}"))?;
     // One connect is held to its end, and the next one takes messages again.
     tokio::time::sleep(std::time::Duration::from_millis(crate::server::HOLD + 500)).await;
-    ann.publish("/networks/a", &json!("later")).await?;
-    ann.expect("/networks/a", &json!("later")).await?;
+    patiently(|| ann.publish("/networks/a", &later)).await?;
+    ann.expect("/networks/a", &later).await?;
     ann.close().await.map_err(Into::into)
+}
+
+/// Calls again what was lost because tinyproxy closes each connection after a response without saying so. A POST that
+/// goes out in that moment has an unknown fate, and our client does not send it twice unasked; nor do others.
+async fn patiently<T, F>(call: impl Fn() -> F) -> Result<T, Failed>
+where
+    F: Future<Output = Result<T, Failed>>,
+{
+    for _ in 0..3 {
+        match call().await {
+            Err(failed) if failed.text.contains("connection closed before message completed") => {}
+            outcome => return outcome,
+        }
+    }
+    call().await
 }
 
 /// Opening must fail, and the error must speak of this.
