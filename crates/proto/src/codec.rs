@@ -6,4 +6,4 @@ mod scan;
 mod write;
 
 pub use read::{Batch, DecodeError, Decoder};
-pub use write::encode;
+pub use write::{encode, encode_message, join};

@@ -21,6 +21,26 @@ pub fn encode<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Bytes {
     json.into()
 }
 
+/// Encodes one message as a JSON object, to be put into several arrays.
+pub fn encode_message(message: &Message) -> Bytes {
+    let mut json = Vec::with_capacity(128);
+    write_message(&mut json, message);
+    json.into()
+}
+
+/// Joins encoded messages to an array.
+pub fn join<'a>(messages: impl IntoIterator<Item = &'a Bytes>) -> Bytes {
+    let mut json = vec![b'['];
+    for message in messages {
+        if json.len() > 1 {
+            json.push(b',');
+        }
+        json.extend_from_slice(message);
+    }
+    json.push(b']');
+    json.into()
+}
+
 fn write_message(json: &mut Vec<u8>, message: &Message) {
     let mut object = ObjectWriter { json, empty: true };
     if !message.channel().as_str().is_empty() {
