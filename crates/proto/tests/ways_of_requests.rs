@@ -384,3 +384,38 @@ fn an_exchange_whose_answer_came_another_way_does_not_hold_its_lane_for_ever() {
     it.grant(&sent, json!({}));
     it.ok(publish);
 }
+
+#[test]
+fn a_connect_answered_with_another_response_is_not_left_open_beside_the_next() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    it.publish("/b", json!(1));
+    let held = it.take_held();
+    let sent = it.take_on("/b");
+    let answers = json!([
+        {"channel": "/meta/connect", "id": held["id"], "successful": true},
+        {"channel": "/b", "id": sent["id"], "successful": true},
+    ]);
+    it.respond(&sent, answers);
+    // The harness knows of two at a time at most; events may have been on their way with the one that is given up.
+    assert_eq!((it.connects().len(), gaps(&it)), (1, 1));
+    assert_ne!(it.held()["id"], held["id"]);
+}
+
+#[test]
+fn a_handshake_answered_with_another_response_is_not_left_open() {
+    let mut it = Harness::connected(LongPolling);
+    it.publish("/b", json!(1));
+    let held = it.take_held();
+    let late = it.take_on("/b");
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let handshake = it.take_on("/meta/handshake");
+    let grant = json!([{
+        "channel": "/meta/handshake", "id": handshake["id"], "successful": true, "clientId": "other",
+        "version": "1.0", "supportedConnectionTypes": ["long-polling"],
+    }]);
+    it.respond(&late, grant);
+    assert_eq!(it.connects().len(), 1);
+    assert_eq!(it.http_requests(), 1, "the handshake is over");
+}

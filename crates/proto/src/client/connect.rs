@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cause::{LostCause, server_error};
-use super::contract::{AuthReason, Lane, Output};
+use super::contract::{AuthReason, ExchangeId, Lane, Output};
 use super::core::{ConnectStage, Core, Next, Sent};
 use super::diagnosis::{Diagnosis, diagnose};
 use super::event::{Event, State};
@@ -83,11 +83,14 @@ impl Core {
         self.send(Lane::Connect, exchange, vec![message]);
     }
 
-    /// A reply on `/meta/connect`.
-    pub(super) fn connect_reply(&mut self, reply: Message, now: Time) -> Next {
+    /// A reply on `/meta/connect`, and the exchange that brought it.
+    pub(super) fn connect_reply(&mut self, by: Option<ExchangeId>, reply: Message, now: Time) -> Next {
         let ConnectStage::Sent(sent) = self.connect.stage else { return Next::Nothing };
         if !sent.is_answered_by(&reply) {
             return Next::Nothing;
+        }
+        if self.cancel_overtaken(sent, by) {
+            self.response_missed();
         }
         self.connect.stage = ConnectStage::Idle;
         if self.state == State::Disconnecting {
@@ -98,6 +101,16 @@ impl Core {
         } else {
             self.connect_refused(sent, reply, now)
         }
+    }
+
+    /// A server has answered with the response to another request: what would still come with the one that it was
+    /// asked in is not waited for, as the next of its kind must not go out beside it. Whether there was one.
+    pub(super) fn cancel_overtaken(&mut self, sent: Sent, by: Option<ExchangeId>) -> bool {
+        let overtaken = !self.transport().is_duplex() && by != Some(sent.exchange);
+        if overtaken {
+            self.emit(Output::Cancel(sent.exchange));
+        }
+        overtaken
     }
 
     fn connect_granted(&mut self, sent: Sent, reply: Message, now: Time) -> Next {

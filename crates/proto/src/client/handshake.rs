@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cause::{LostCause, server_error};
-use super::contract::{AuthReason, Lane, Output};
+use super::contract::{AuthReason, ExchangeId, Lane, Output};
 use super::core::{Core, Handshake, Next, Sent};
 use super::diagnosis::{Diagnosis, diagnose};
 use super::event::{Event, State};
@@ -88,12 +88,13 @@ impl Core {
         message
     }
 
-    /// A reply on `/meta/handshake`.
-    pub(super) fn handshake_reply(&mut self, reply: Message, now: Time) -> Next {
+    /// A reply on `/meta/handshake`, and the exchange that brought it.
+    pub(super) fn handshake_reply(&mut self, by: Option<ExchangeId>, reply: Message, now: Time) -> Next {
         let Handshake::Sent(sent) = self.handshake else { return Next::Nothing };
         if !sent.is_answered_by(&reply) {
             return Next::Nothing;
         }
+        self.cancel_overtaken(sent, by);
         self.handshake = Handshake::Idle;
         if reply.is_successful() {
             self.handshake_granted(reply, now)

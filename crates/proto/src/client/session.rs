@@ -326,7 +326,7 @@ impl Session {
             }
         }
         match message.channel().kind() {
-            ChannelKind::Meta => self.meta(message, now),
+            ChannelKind::Meta => self.meta(exchange, message, now),
             ChannelKind::Service | ChannelKind::Broadcast if message.channel().as_str().is_empty() => {
                 self.without_channel(exchange, &message, now)
             }
@@ -334,10 +334,10 @@ impl Session {
         }
     }
 
-    fn meta(&mut self, message: Message, now: Time) -> Next {
+    fn meta(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
         match message.channel().as_str() {
-            Channel::HANDSHAKE => self.core.handshake_reply(message, now),
-            Channel::CONNECT => self.core.connect_reply(message, now),
+            Channel::HANDSHAKE => self.core.handshake_reply(exchange, message, now),
+            Channel::CONNECT => self.core.connect_reply(exchange, message, now),
             Channel::DISCONNECT if message.id().is_none() && self.core.state != State::Disconnecting => {
                 Next::Terminate(CloseReason::Server(Box::new(message)))
             }
@@ -435,10 +435,12 @@ impl Session {
         let connect =
             matches!(self.core.connect.stage, ConnectStage::Sent(sent) if Some(sent.exchange) == exchange);
         if handshake {
-            return self.core.handshake_reply(with_channel(&Channel::from_wire(Channel::HANDSHAKE)), now);
+            let reply = with_channel(&Channel::from_wire(Channel::HANDSHAKE));
+            return self.core.handshake_reply(exchange, reply, now);
         }
         if connect {
-            return self.core.connect_reply(with_channel(&Channel::from_wire(Channel::CONNECT)), now);
+            let reply = with_channel(&Channel::from_wire(Channel::CONNECT));
+            return self.core.connect_reply(exchange, reply, now);
         }
         let ids = match (message.id().and_then(|id| id.number()), exchange) {
             (Some(id), _) => vec![id],
