@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    CallId, Config, Delivery, Event, ExchangeId, Failure, FailureKind, Input, Lane, Offline, Operation,
-    Output, Session, SessionSnapshot, SinkId, State, Transmit,
+    CallId, Config, Delivery, Event, ExchangeId, Failure, FailureKind, Input, Lane, LostCause, Offline,
+    Operation, Output, Session, SessionSnapshot, SinkId, State, Transmit,
 };
 use bayeux_proto::codec::{Decoder, encode};
 use bayeux_proto::ext::binary::Binary;
@@ -38,6 +38,8 @@ pub struct World {
     asking: bool,
     /// Another transport was chosen since the last attempt that failed.
     changed: bool,
+    /// The session had a connect granted, or was resumed: it was of use.
+    proven: bool,
 }
 
 struct Outstanding {
@@ -93,6 +95,7 @@ impl World {
             snapshot: None,
             asking: false,
             changed: false,
+            proven: false,
         }
     }
 
@@ -114,6 +117,7 @@ impl World {
             "resume" => {
                 if let Some(snapshot) = self.snapshot.take() {
                     self.wishes.extend(snapshot.subscriptions().map(|channel| (channel, SinkId::INBOX)));
+                    self.proven = true;
                     self.call(Operation::Resume(Box::new(snapshot)));
                 }
             }
@@ -242,6 +246,7 @@ impl World {
             };
             if self.connect.as_ref().is_some_and(answers) {
                 self.connect = None;
+                self.proven |= message.is_successful();
             }
         }
         if let Some(exchange) = exchange {
@@ -421,9 +426,11 @@ impl World {
                 }
             }
             Output::Event(Event::TransportChanged { .. }) => self.changed = true,
-            Output::Event(Event::Retrying { delay, failures, .. }) => {
-                // The first attempt over another transport is made at once; so is one for a session that was of use.
-                let pauses = failures > 0 && !std::mem::take(&mut self.changed);
+            Output::Event(Event::Retrying { delay, failures, cause }) => {
+                // The first attempt over another transport is made at once; so is one for a session that was of use,
+                // after the interval that its server advised.
+                let lapsed = matches!(cause, LostCause::SessionLost(_)) && self.proven;
+                let pauses = failures > 0 && !std::mem::take(&mut self.changed) && !lapsed;
                 assert!(
                     !pauses || delay >= Duration::from_millis(5),
                     "a retry without a pause after {failures}"
@@ -449,6 +456,7 @@ impl World {
             if message.channel() == &Channel::HANDSHAKE {
                 // Whatever was asked in the session before is of no account any more.
                 self.connect = None;
+                self.proven = false;
             }
             if message.channel() == &Channel::CONNECT {
                 assert_eq!(

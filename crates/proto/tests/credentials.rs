@@ -2,7 +2,7 @@
 
 mod support;
 
-use bayeux_proto::client::{AuthReason, CallError, CloseReason, FailureKind, Input, State};
+use bayeux_proto::client::{AuthReason, CallError, CloseReason, FailureKind, Input, SinkId, State};
 use serde_json::{Map, Value, json};
 use support::{BOTH, Harness, LongPolling, WebSocket, config, secs};
 
@@ -231,6 +231,23 @@ fn calls_that_were_refused_fail_when_no_new_credentials_can_be_had() {
     it.refuse(&sent, "401::expired", json!({}));
     it.input(Input::Credentials(Err("no vault".to_owned())));
     assert_eq!(it.err(call), &CallError::NoCredentials("no vault".to_owned()));
+}
+
+#[test]
+fn a_subscription_that_was_refused_fails_when_no_new_credentials_can_be_had() {
+    let mut it = authenticated(LongPolling);
+    it.take_held();
+    let calls = [it.subscribe("/a"), it.call(support::subscribe("/a", SinkId(7)))];
+    let sent = it.take_on("/meta/subscribe");
+    it.refuse(&sent, "401::expired", json!({}));
+    it.input(Input::Credentials(Err("no vault".to_owned())));
+    for call in calls {
+        assert_eq!(it.err(call), &CallError::NoCredentials("no vault".to_owned()));
+    }
+    // Nothing is left of it that a later call would wait for.
+    let again = it.subscribe("/a");
+    it.serve();
+    it.ok(again);
 }
 
 #[test]

@@ -563,11 +563,11 @@ impl Core {
     }
 
     /// No new credentials could be had for the calls that were refused for want of them.
-    pub(super) fn fail_refused(&mut self, text: &str) {
+    pub(super) fn fail_refused(&mut self, text: &str, now: Time) {
         for id in self.requests.ids(|request| request.again && request.exchange.is_none()) {
             if let Some(request) = self.requests.remove(id) {
                 let error = self.told_truly(&request, CallError::NoCredentials(text.to_owned()));
-                self.resolve(request.call, Err(error));
+                self.settle(id, request, Err(error), now);
             }
         }
     }

@@ -681,7 +681,7 @@ impl Session {
                 State::Disconnecting | State::Disconnected => {}
             },
             Ok(()) => {}
-            Err(text) => core.fail_refused(text),
+            Err(text) => core.fail_refused(text, now),
         }
         let next = self.core.handshake_with_credentials(outcome.clone(), now);
         self.follow(next, now);
