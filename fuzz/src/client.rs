@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    CallId, Config, Delivery, Event, ExchangeId, Failure, FailureKind, Input, Lane, LostCause, Offline,
-    Operation, Output, Session, SessionSnapshot, SinkId, State, Transmit,
+    CallId, Config, Delivery, Event, ExchangeId, Failure, FailureKind, Input, Lane, Offline, Operation,
+    Output, Session, SessionSnapshot, SinkId, State, Transmit,
 };
 use bayeux_proto::codec::{Decoder, encode};
 use bayeux_proto::ext::binary::Binary;
@@ -427,13 +427,13 @@ impl World {
             }
             Output::Event(Event::TransportChanged { .. }) => self.changed = true,
             Output::Event(Event::Retrying { delay, failures, cause }) => {
-                // The first attempt over another transport is made at once; so is one for a session that was of use,
-                // after the interval that its server advised.
-                let lapsed = matches!(cause, LostCause::SessionLost(_)) && self.proven;
+                // The first attempt over another transport is made at once; so is the first handshake
+                // after a session that was of use, when the interval that its server advised is over.
+                let lapsed = self.session.state() == State::Handshaking && self.proven;
                 let pauses = failures > 0 && !std::mem::take(&mut self.changed) && !lapsed;
                 assert!(
                     !pauses || delay >= Duration::from_millis(5),
-                    "a retry without a pause after {failures}"
+                    "a retry in {delay:?} after {failures} failures: {cause:?}"
                 );
             }
             Output::Authenticate(_) => {
