@@ -281,3 +281,20 @@ fn a_transport_that_was_left_in_doubt_is_tried_again_soon_and_a_busy_server_spea
     idle(&mut it, 20);
     assert_eq!(it.take_held().transport, WebSocket);
 }
+
+#[test]
+fn a_websocket_over_which_a_handshake_was_refused_is_not_left_open_beside_the_first_transport() {
+    let mut settings = config(&[LongPolling, WebSocket]);
+    settings.retry_open = true;
+    let mut it = Harness::new(settings);
+    it.open();
+    let first = it.take();
+    it.fail(&first, FailureKind::Timeout);
+    let second = it.take();
+    assert_eq!(second.transport, WebSocket);
+    let closed = it.closed.len();
+    it.refuse(&second, "503::busy", json!({"advice": {"reconnect": "handshake"}}));
+    assert_eq!(it.closed.len(), closed + 1);
+    let (third, _) = it.wait_for("/meta/handshake");
+    assert_eq!(third.transport, LongPolling);
+}

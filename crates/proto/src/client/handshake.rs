@@ -28,10 +28,15 @@ impl Core {
         self.client_id = None;
         self.connect.proven = None;
         self.connect.session_proven = false;
-        self.connect.trial = None;
+        let trial = self.connect.trial.take();
         // What the last session was told to do next is no advice to this one.
         self.advice.reconnect = None;
-        self.transports.begin_round(now);
+        let socket = self.transport().is_duplex() || trial.is_some_and(ConnectionType::is_duplex);
+        let next = self.transports.begin_round(now);
+        if socket && !next.is_duplex() {
+            // It may be open, and would stay so beside the transport that is tried next.
+            self.emit(Output::CloseWebSocket { graceful: true });
+        }
         self.handshake = Handshake::Waiting(now + pause);
     }
 
