@@ -17,7 +17,8 @@ use crate::error::Error;
 ///
 /// It is asked before the first handshake, for which it may give credentials that it remembers, and again each time
 /// the server refuses what it gave: once for any number of calls that wait. Those that it gives after a refusal should
-/// be fresh: when they are refused before any of them was accepted, the refusal stands. An async function or closure of an [`AuthReason`] is one:
+/// be fresh: when they are refused before any of them was accepted, the refusal stands. An async function or closure of
+/// an [`AuthReason`] is one:
 ///
 /// ```
 /// # use bayeux::{Client, AuthReason, Credentials};

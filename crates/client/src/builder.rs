@@ -176,8 +176,8 @@ impl Builder {
 
     /// How long a WebSocket may be quiet before a ping asks whether the server is still there; `None` for no pings.
     /// A server that is gone is noticed this long, and [`request_timeout`](Builder::request_timeout), after it was
-    /// last heard of. Default: 20 s; less than 1 s counts as 1 s. Over long-polling the held connect tells: a server that is gone is noticed
-    /// `request_timeout` after it should have answered that.
+    /// last heard of. Default: 20 s; less than 1 s counts as 1 s. Over long-polling the held connect tells: a server that
+    /// is gone is noticed `request_timeout` after it should have answered that.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.session.ping_interval = interval.into();
         self

@@ -224,12 +224,9 @@ fn a_late_reply_to_a_subscription_of_the_old_session_says_nothing_about_the_new_
     it.ok(call);
 }
 
-#[test]
-fn a_subscription_that_failed_with_the_end_of_the_session_is_not_restored_in_the_next() {
-    let mut it = Harness::connected(LongPolling);
-    it.call(subscribe("/a", STREAM));
-    it.serve();
-    // The session is lost, and while the subscription of the stream is being restored, the inbox asks for it too.
+/// The session is lost, and while the subscription to `/a` is being restored, the inbox asks for it too; that call
+/// fails with the session, and another is opened.
+fn ask_while_it_is_restored_then_close_and_open(it: &mut Harness) {
     let held = it.take_held();
     it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
     let handshake = it.take_on("/meta/handshake");
@@ -242,6 +239,14 @@ fn a_subscription_that_failed_with_the_end_of_the_session_is_not_restored_in_the
     let open = it.open();
     it.serve();
     it.ok(open);
+}
+
+#[test]
+fn a_subscription_that_failed_with_the_end_of_the_session_is_not_restored_in_the_next() {
+    let mut it = Harness::connected(LongPolling);
+    it.call(subscribe("/a", STREAM));
+    it.serve();
+    ask_while_it_is_restored_then_close_and_open(&mut it);
     assert_eq!(it.session.subscriptions().count(), 0);
 }
 
@@ -250,18 +255,7 @@ fn a_subscription_that_the_inbox_had_survives_a_call_that_asks_for_it_again_and_
     let mut it = Harness::connected(LongPolling);
     it.subscribe("/a");
     it.serve();
-    let held = it.take_held();
-    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
-    let handshake = it.take_on("/meta/handshake");
-    it.serve_one(&handshake);
-    let call = it.subscribe("/a");
-    it.cut(FailureKind::Unreachable);
-    it.close();
-    it.elapse(secs(20));
-    assert!(matches!(it.err(call), CallError::Closed(_)), "{:?}", it.err(call));
-    let open = it.open();
-    it.serve();
-    it.ok(open);
+    ask_while_it_is_restored_then_close_and_open(&mut it);
     assert_eq!(it.session.subscriptions().count(), 1);
 }
 

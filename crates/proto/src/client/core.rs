@@ -395,6 +395,11 @@ impl Core {
         reply
     }
 
+    /// Whether a WebSocket may be open: for the transport in use, or for the one that a trial would leave.
+    pub(super) fn may_have_socket(&self) -> bool {
+        self.transport().is_duplex() || self.connect.trial.is_some_and(ConnectionType::is_duplex)
+    }
+
     /// Ends the session: every call ends, everything is closed.
     pub(super) fn terminate(&mut self, reason: &CloseReason) {
         if self.state == State::Disconnected {
@@ -431,7 +436,7 @@ impl Core {
             Handshake::Sent(sent) => Some(sent.exchange),
             _ => None,
         };
-        if self.transport().is_duplex() || self.connect.trial.is_some_and(ConnectionType::is_duplex) {
+        if self.may_have_socket() {
             self.emit(Output::CloseWebSocket { graceful: true });
         }
         let own = connect.into_iter().chain(handshake).filter(|_| !self.transport().is_duplex());

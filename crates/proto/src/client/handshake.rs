@@ -24,14 +24,14 @@ const VERSION: &str = "1.0";
 impl Core {
     /// Asks for a session, after `pause`.
     pub(super) fn start_handshake(&mut self, pause: Duration, now: Time) {
+        let socket = self.may_have_socket();
         self.state = State::Handshaking;
         self.client_id = None;
         self.connect.proven = None;
         self.connect.session_proven = false;
-        let trial = self.connect.trial.take();
+        self.connect.trial = None;
         // What the last session was told to do next is no advice to this one.
         self.advice.reconnect = None;
-        let socket = self.transport().is_duplex() || trial.is_some_and(ConnectionType::is_duplex);
         let next = self.transports.begin_round(now);
         if socket && !next.is_duplex() {
             // It may be open, and would stay so beside the transport that is tried next.

@@ -151,6 +151,7 @@ mod tests {
         rooms.forget();
         assert!(!rooms.any_missed());
     }
+
     #[test]
     fn those_that_take_an_event_do_so_in_the_order_of_the_route() {
         const FULL: SinkId = SinkId(3);
