@@ -163,16 +163,14 @@ impl World {
         let outcome = self.clients[client].ledger.resolved(call, now);
         self.check(client, outcome);
         match about {
-            About::Subscribe(channel, sink) => {
+            About::Subscribe(channel, sink, wish) => {
                 let ledger = &mut self.clients[client].ledger;
                 match result {
-                    Ok(_) => ledger.granted(sink, &channel),
-                    // Its own unsubscription has ended it; a later wish is not touched.
-                    Err(CallError::NotSubscribed(_)) => {}
-                    // What was not even tried changes nothing, and the end of the session is told as such.
-                    Err(CallError::Closed(_)) => {}
-                    Err(CallError::TooManyPending { .. }) if ledger.is_granted(sink, &channel) => {}
-                    Err(_) => ledger.unwanted(sink, &channel),
+                    Ok(_) => ledger.granted(sink, &channel, wish),
+                    // Its own unsubscription has ended the wish; the end of the session is told as such.
+                    Err(CallError::NotSubscribed(_) | CallError::Closed(_)) => {}
+                    Err(CallError::TooManyPending { .. }) => ledger.untried(sink, &channel, wish),
+                    Err(_) => ledger.refused(sink, &channel, wish),
                 }
             }
             About::Message(number, at) => {
@@ -359,8 +357,8 @@ impl World {
             }
             Step::Subscribe(channel, sink) => {
                 self.attach(client, sink);
-                self.clients[client].ledger.wants(sink, &channel);
-                let about = About::Subscribe(channel.clone(), sink);
+                let wish = self.clients[client].ledger.wants(sink, &channel);
+                let about = About::Subscribe(channel.clone(), sink, wish);
                 (about, Operation::Subscribe { channel, sink }, Some(patience))
             }
             Step::Unsubscribe(channel, sink) => {

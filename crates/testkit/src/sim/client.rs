@@ -8,7 +8,7 @@ use bayeux_proto::codec::Decoder;
 use bayeux_proto::server::LinkId;
 use bayeux_proto::{Channel, Time, client};
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, WishId};
 use super::scenario::{Actor, Overflow, Receiver};
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) struct Client {
 pub(super) enum About {
     Open,
     Close,
-    Subscribe(Channel, SinkId),
+    Subscribe(Channel, SinkId, WishId),
     Unsubscribe,
     /// When it was published.
     Message(u32, Time),

@@ -24,8 +24,9 @@ pub(super) struct Ledger {
     not_before: Option<Time>,
     /// Another transport takes the place of one that failed, and was not tried yet.
     changed: bool,
-    /// What each receiver wants; and whether the server has granted it.
-    wanted: BTreeMap<SinkId, BTreeMap<Channel, bool>>,
+    /// What each receiver wants.
+    wanted: BTreeMap<SinkId, BTreeMap<Channel, Wish>>,
+    wishes: u64,
     /// The session that the client believes to have.
     pub(super) session: Option<ClientId>,
     /// Whether the server has agreed to acknowledge in that session.
@@ -41,6 +42,18 @@ pub(super) struct Ledger {
     pub(super) connected: bool,
     pub(super) missed: u64,
     pub(super) connections: u64,
+}
+
+/// One wish of a receiver for a channel, from when it was made until it is given up: a later wish for the same channel is
+/// another, and what comes of a call for the earlier does not touch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WishId(u64);
+
+#[derive(Debug)]
+struct Wish {
+    id: WishId,
+    /// Whether the server has granted it.
+    granted: bool,
 }
 
 #[derive(Debug)]
@@ -199,8 +212,14 @@ impl Ledger {
         self.turned_at = None;
     }
 
-    pub(super) fn wants(&mut self, sink: SinkId, channel: &Channel) {
-        self.wanted.entry(sink).or_default().entry(channel.clone()).or_insert(false);
+    /// A receiver wants a channel, now or already.
+    pub(super) fn wants(&mut self, sink: SinkId, channel: &Channel) -> WishId {
+        let Self { wanted, wishes, .. } = self;
+        let fresh = || {
+            *wishes += 1;
+            Wish { id: WishId(*wishes), granted: false }
+        };
+        wanted.entry(sink).or_default().entry(channel.clone()).or_insert_with(fresh).id
     }
 
     /// The channels that a receiver wants.
@@ -208,14 +227,28 @@ impl Ledger {
         self.wanted.get(&sink).map(|channels| channels.keys().cloned().collect()).unwrap_or_default()
     }
 
-    pub(super) fn granted(&mut self, sink: SinkId, channel: &Channel) {
-        if let Some(granted) = self.wanted.get_mut(&sink).and_then(|channels| channels.get_mut(channel)) {
-            *granted = true;
+    fn wish(&mut self, sink: SinkId, channel: &Channel, id: WishId) -> Option<&mut Wish> {
+        self.wanted.get_mut(&sink)?.get_mut(channel).filter(|wish| wish.id == id)
+    }
+
+    pub(super) fn granted(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
+        if let Some(wish) = self.wish(sink, channel, id) {
+            wish.granted = true;
         }
     }
 
-    pub(super) fn is_granted(&self, sink: SinkId, channel: &Channel) -> bool {
-        self.wanted.get(&sink).and_then(|channels| channels.get(channel)).is_some_and(|granted| *granted)
+    /// The server, or the client, will not have the wish.
+    pub(super) fn refused(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
+        if self.wish(sink, channel, id).is_some() {
+            self.unwanted(sink, channel);
+        }
+    }
+
+    /// A call for a wish was not even tried: that is the end of the wish, unless it was granted before.
+    pub(super) fn untried(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
+        if self.wish(sink, channel, id).is_some_and(|wish| !wish.granted) {
+            self.unwanted(sink, channel);
+        }
     }
 
     /// A receiver wants a channel no more, or is not to have it.
@@ -238,7 +271,7 @@ impl Ledger {
         self.turned_at = None;
         self.wanted.retain(|sink, _| *sink == SinkId::INBOX);
         for channels in self.wanted.values_mut() {
-            channels.retain(|_, granted| *granted);
+            channels.retain(|_, wish| wish.granted);
         }
     }
 
@@ -248,7 +281,7 @@ impl Ledger {
             return;
         }
         for (sink, channels) in &self.wanted {
-            let granted = channels.iter().find(|(channel, granted)| **granted && channel.matches(on));
+            let granted = channels.iter().find(|(channel, wish)| wish.granted && channel.matches(on));
             if let Some((channel, _)) = granted {
                 let (channel, session) = (channel.clone(), session.clone());
                 self.owed.push_back(Owed { message, sink: *sink, channel, at, session });
@@ -372,8 +405,8 @@ mod tests {
     fn subscribed(acked: bool) -> Ledger {
         let mut ledger = Ledger::default();
         ledger.session_begins(ClientId::new("s"), acked);
-        ledger.wants(SinkId(1), &channel("/a/*"));
-        ledger.granted(SinkId(1), &channel("/a/*"));
+        let wish = ledger.wants(SinkId(1), &channel("/a/*"));
+        ledger.granted(SinkId(1), &channel("/a/*"), wish);
         ledger
     }
 
@@ -457,5 +490,20 @@ mod tests {
         ledger.owe(1, &on, &session, at(0));
         ledger.owe(2, &on, &session, at(0));
         assert_eq!(law(ledger.delivered(2, &on, SinkId(1), 1)), Some(Law::InOrder));
+    }
+    #[test]
+    fn what_comes_of_a_call_for_an_earlier_wish_does_not_touch_a_later_one() {
+        let mut ledger = subscribed(false);
+        let (sink, pattern, on, session) = (SinkId(1), channel("/a/*"), channel("/a/b"), ClientId::new("s"));
+        let earlier = ledger.wants(sink, &pattern);
+        ledger.unwanted(sink, &pattern);
+        let later = ledger.wants(sink, &pattern);
+        ledger.granted(sink, &pattern, earlier);
+        ledger.owe(1, &on, &session, at(0));
+        assert_eq!(law(ledger.unpaid()), None);
+        ledger.granted(sink, &pattern, later);
+        ledger.refused(sink, &pattern, earlier);
+        ledger.owe(2, &on, &session, at(0));
+        assert_eq!(law(ledger.unpaid()), Some(Law::GapTold));
     }
 }
