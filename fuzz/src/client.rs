@@ -383,6 +383,8 @@ impl World {
         if self.session.state() == State::Disconnected {
             assert_eq!(next, None, "a closed session wants nothing: {:?}", self.session);
             assert_eq!(self.session.pending(), 0);
+        } else {
+            assert!(next.is_some() || self.asking, "it would wait for ever: {:?}", self.session);
         }
         assert!(
             self.session.pending() <= self.config.max_pending + self.wishes.len() + 1,

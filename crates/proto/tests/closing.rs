@@ -148,6 +148,21 @@ fn case_50_the_connect_fails_while_closing() {
 }
 
 #[test]
+fn what_comes_behind_the_word_that_ends_the_session_starts_nothing() {
+    let mut it = Harness::connected(WebSocket);
+    let held = it.take_held();
+    it.story.clear();
+    it.push(json!([
+        {"channel": "/meta/disconnect"},
+        {"channel": "/meta/connect", "id": held["id"], "successful": false, "advice": {"reconnect": "handshake"}},
+    ]));
+    assert_eq!(it.state(), State::Disconnected);
+    let told: Vec<_> = it.story.iter().filter(|step| *step != "AdviceChanged").collect();
+    assert_eq!(told, ["Closed"], "neither a loss nor an attempt to make it good");
+    assert_eq!(it.cookie_resets, 0);
+}
+
+#[test]
 fn case_51_bug_b10_the_server_ends_the_session() {
     for push in [
         json!([{"channel": "/meta/disconnect"}]),

@@ -2,6 +2,7 @@
 
 mod support;
 
+use bayeux_proto::Interval;
 use bayeux_proto::client::{CallError, CloseReason, Event, Failure, FailureKind, Input, LostCause, State};
 use serde_json::json;
 use support::{BOTH, Harness, LongPolling, WebSocket, millis, secs};
@@ -78,7 +79,9 @@ fn case_18_a_negative_interval_means_no_further_connect() {
     it.elapse(secs(3600));
     it.nothing_sent();
     assert_eq!(it.state(), State::Disconnected);
-    assert!(matches!(it.events.last(), Some(Event::Closed(CloseReason::Server(_)))));
+    let Some(Event::Closed(CloseReason::Server(reply))) = it.events.last() else { panic!("{:?}", it.events) };
+    let advice = reply.fields().advice.as_ref();
+    assert_eq!(advice.and_then(|advice| advice.interval), Some(Interval::Never), "it says why");
 }
 
 #[test]
@@ -361,6 +364,24 @@ fn a_server_that_never_holds_a_connect_is_not_asked_without_a_pause() {
     }
     assert!(it.now().since(begun) <= secs(30), "only the first of them had to wait");
     assert_eq!(it.inbox().len(), 50);
+}
+
+#[test]
+fn an_event_ends_the_pause_of_a_session_that_was_slowed_down_for_long() {
+    let mut it = Harness::connected(WebSocket);
+    it.subscribe("/a");
+    it.serve();
+    let mut pause = millis(0);
+    while pause < secs(8) {
+        let held = it.take_held();
+        it.grant(&held, json!({}));
+        pause = if it.connects().is_empty() { it.jump() } else { millis(0) };
+    }
+    let held = it.take_held();
+    it.grant(&held, json!({}));
+    it.nothing_sent();
+    it.push(json!([{"channel": "/a", "data": 1}]));
+    it.take_on("/meta/connect");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use bayeux_proto::client::{AuthReason, CallError, CloseReason, FailureKind, Input, SinkId, State};
 use serde_json::{Map, Value, json};
-use support::{BOTH, Harness, LongPolling, WebSocket, config, secs};
+use support::{BOTH, Harness, LongPolling, Sent, WebSocket, config, secs};
 
 fn with_auth(transport: bayeux_proto::ConnectionType) -> Harness {
     let mut settings = config(&[transport]);
@@ -220,6 +220,67 @@ fn a_second_refusal_of_the_same_call_is_final() {
         it.refuse(&again, "401::expired", json!({}));
         assert_eq!(it.err(call).server_error().unwrap().code(), Some(401));
     }
+}
+
+#[test]
+fn so_is_one_of_a_subscription_that_might_be_asked_for_as_often_as_one_likes() {
+    let mut it = authenticated(LongPolling);
+    it.take_held();
+    let call = it.subscribe("/a");
+    let sent = it.take();
+    it.refuse(&sent, "401::expired", json!({}));
+    it.input(token("second"));
+    let again = it.wait_until("/meta/subscribe");
+    it.refuse(&again, "401::expired", json!({}));
+    assert_eq!(it.err(call).server_error().unwrap().code(), Some(401));
+}
+
+/// The session is lost while a publish is out, and while the next handshake is out, the late answer to the publish
+/// has the credentials renewed. The handshake that still has the old ones.
+fn renewed_during_the_handshake(it: &mut Harness) -> Sent {
+    let held = it.take_held();
+    it.publish("/a", json!(1));
+    let late = it.take_on("/a");
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let handshake = it.take_on("/meta/handshake");
+    it.refuse(&late, "401::expired", json!({}));
+    it.input(token("second"));
+    assert_eq!(it.asked.len(), 1);
+    handshake
+}
+
+#[test]
+fn a_handshake_that_went_out_with_the_old_credentials_goes_out_again_with_those_that_came_meanwhile() {
+    for refused in [true, false] {
+        let mut it = authenticated(LongPolling);
+        let handshake = renewed_during_the_handshake(&mut it);
+        if refused {
+            it.refuse(&handshake, "401::expired", json!({}));
+        } else {
+            it.fail(&handshake, FailureKind::Http { status: 401 });
+        }
+        assert_eq!(it.asked.len(), 1, "they are there already");
+        let again = it.take_on("/meta/handshake");
+        assert_eq!(again["ext"]["token"], "second");
+        it.serve_one(&again);
+        it.serve();
+        assert_eq!(it.state(), State::Connected);
+    }
+}
+
+#[test]
+fn a_handshake_whose_socket_is_left_for_new_credentials_goes_out_again_over_the_next() {
+    let mut it = authenticated(WebSocket);
+    let unanswered = it.publish("/b", json!(2));
+    it.wait_until("/b");
+    renewed_during_the_handshake(&mut it);
+    assert_eq!(it.closed, [true]);
+    assert!(matches!(it.err(unanswered), CallError::Transport { fate_unknown: true, .. }));
+    let again = it.take_on("/meta/handshake");
+    assert_eq!(again["ext"]["token"], "second");
+    it.serve_one(&again);
+    it.serve();
+    assert_eq!(it.state(), State::Connected);
 }
 
 #[test]

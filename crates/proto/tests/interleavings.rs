@@ -244,7 +244,7 @@ impl Run {
                 it.push(json!([{"channel": sent["channel"], "id": "999999", "successful": false}]));
             }
             Step::Fail(_, kind) => it.fail(&sent, pick(&KINDS, *kind)),
-            Step::Veto(_) if sent.messages.len() == 1 => it.veto(&sent, "no"),
+            Step::Veto(_) if sent.messages.len() == 1 => it.veto(&sent, 0, "no"),
             Step::Progress(_) if sent.transport == LongPolling => it.input(Input::Progress(sent.exchange)),
             Step::Progress(_) => it.input(Input::Arriving),
             _ => {}

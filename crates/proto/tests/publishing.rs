@@ -342,8 +342,24 @@ fn a_vetoed_message_fails_alone_and_frees_its_lane() {
     let vetoed = it.publish("/a", json!(1));
     let sent = it.take();
     let waits = it.publish("/a", json!(2));
-    it.veto(&sent, "not today");
+    it.veto(&sent, 0, "not today");
     assert_eq!(it.err(vetoed), &CallError::Vetoed("not today".to_owned()));
+    it.serve();
+    it.ok(waits);
+}
+
+#[test]
+fn a_vetoed_message_does_not_free_the_lane_of_those_that_went_out_with_it() {
+    let mut it = Harness::connected(LongPolling);
+    it.take_held();
+    let calls = it.batch(vec![publish("/a", json!(1)), publish("/a", json!(2))]);
+    let sent = it.take();
+    it.veto(&sent, 0, "not today");
+    assert_eq!(it.err(calls[0]), &CallError::Vetoed("not today".to_owned()));
+    let waits = it.publish("/a", json!(3));
+    it.nothing_sent();
+    it.grant(&sent, json!({}));
+    it.ok(calls[1]);
     it.serve();
     it.ok(waits);
 }

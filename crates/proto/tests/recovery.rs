@@ -353,6 +353,88 @@ fn a_subscription_in_the_making_waits_no_longer_because_the_session_is_lost() {
 }
 
 #[test]
+fn a_subscription_that_is_being_restored_is_not_lost_because_the_next_session_is_long_in_coming() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    let held = it.take_held();
+    it.refuse(&held, "402::session_unknown", unknown());
+    let handshake = it.take();
+    it.serve_one(&handshake);
+    it.take_on("/meta/subscribe");
+    let connect = it.take_on("/meta/connect");
+    it.refuse(&connect, "402::session_unknown", unknown());
+    let begun = it.now();
+    while it.now().since(begun) < secs(120) {
+        let (handshake, _) = it.wait_for("/meta/handshake");
+        it.fail(&handshake, FailureKind::Unreachable);
+    }
+    assert!(it.lost.is_empty(), "{:?}", it.lost);
+    assert_eq!(it.count(|event| matches!(event, Event::Resubscribed { .. })), 0);
+    let subscribe = it.wait_until("/meta/subscribe");
+    assert_eq!(subscribe.each("subscription"), ["/a"]);
+    it.serve_one(&subscribe);
+    it.serve();
+    assert_eq!(it.state(), State::Connected);
+}
+
+#[test]
+fn a_subscription_that_was_taken_back_and_asked_for_again_goes_once_into_the_new_session() {
+    let mut it = Harness::connected(WebSocket);
+    let held = it.take_held();
+    let first = it.subscribe("/a");
+    let taken_back = it.unsubscribe("/a", INBOX);
+    let second = it.subscribe("/a");
+    for _ in 0..3 {
+        it.take();
+    }
+    it.refuse(&held, "402::session_unknown", unknown());
+    let subscribe = it.wait_until("/meta/subscribe");
+    assert_eq!(subscribe.channels(), ["/meta/subscribe"]);
+    it.serve_one(&subscribe);
+    it.serve();
+    it.err(first);
+    it.ok(taken_back);
+    it.ok(second);
+    assert_eq!(it.story.iter().filter(|step| step.contains("/meta/subscribe")).count(), 3);
+}
+
+#[test]
+fn what_comes_back_from_the_old_session_waits_until_the_subscriptions_are_restored_in_the_new_one() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    let held = it.take_held();
+    it.publish("/b", json!(1));
+    let old = it.take_on("/b");
+    it.refuse(&held, "402::session_unknown", unknown());
+    let handshake = it.take_on("/meta/handshake");
+    it.serve_one(&handshake);
+    // The lane is still taken.
+    assert!(it.take_if("/meta/subscribe").is_none());
+    it.refuse(&old, "402::session_unknown", unknown());
+    let sent = it.wait_until("/meta/subscribe");
+    assert_eq!(sent.channels(), ["/meta/subscribe", "/b"]);
+}
+
+#[test]
+fn subscriptions_whose_restoring_did_not_get_out_stay_before_what_was_asked_for_meanwhile() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    let held = it.take_held();
+    it.refuse(&held, "402::session_unknown", unknown());
+    let handshake = it.take_on("/meta/handshake");
+    it.publish("/b", json!(1));
+    it.serve_one(&handshake);
+    for _ in 0..2 {
+        let sent = it.wait_until("/meta/subscribe");
+        assert_eq!(sent.channels(), ["/meta/subscribe", "/b"]);
+        it.fail(&sent, FailureKind::Unreachable);
+    }
+}
+
+#[test]
 fn wish_03_the_life_of_a_connection_is_told_in_order() {
     let mut it = Harness::connected(LongPolling);
     it.subscribe("/a");

@@ -108,6 +108,30 @@ fn a_message_on_a_service_channel_that_answers_nothing_goes_to_its_receivers() {
 }
 
 #[test]
+fn a_message_of_a_service_is_no_word_about_a_publish_to_its_channel() {
+    for transport in BOTH {
+        let mut it = Harness::connected(transport);
+        it.call(subscribe("/service/quote", SinkId(7)));
+        let call = it.publish("/service/quote", json!("ACME"));
+        let sent = it.wait_until("/service/quote");
+        it.event("/service/quote", json!({"price": 7}));
+        assert_eq!(it.received(SinkId(7)), [r#"{"price":7}"#]);
+        assert!(it.is_pending(call));
+        it.grant(&sent, json!({}));
+        it.ok(call);
+    }
+}
+
+#[test]
+fn a_reply_that_neither_grants_nor_brings_anything_is_a_refusal() {
+    let mut it = Harness::connected(LongPolling);
+    let call = it.publish("/a", json!(1));
+    let sent = it.wait_until("/a");
+    it.respond(&sent, json!([{"channel": "/a", "id": sent["id"]}]));
+    assert!(matches!(it.err(call), CallError::Refused(_)));
+}
+
+#[test]
 fn a_request_has_the_time_that_it_was_given() {
     for (timeout, turns) in [(secs(2), 0), (secs(62), 3)] {
         let mut it = Harness::connected(WebSocket);

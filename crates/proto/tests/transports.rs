@@ -45,7 +45,7 @@ fn a_websocket_that_is_left_is_closed_though_it_works() {
     let mut connect = it.take_held();
     for _ in 0..4 {
         assert_eq!(connect.transport, WebSocket);
-        it.veto(&connect, "no");
+        it.veto(&connect, 0, "no");
         (connect, _) = it.wait_for("/meta/connect");
     }
     assert_eq!(connect.transport, LongPolling);

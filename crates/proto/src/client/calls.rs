@@ -364,7 +364,7 @@ impl Core {
     /// The server has certainly not acted on a request this time: it is sent once more, or fails for good. One that it
     /// may have acted on before is sent as long as there is time, as after any failure.
     fn again_or(&mut self, id: u64, mut request: Request, error: CallError, now: Time) {
-        let repeats = request.maybe_seen && self.may_repeat(&request) && now < request.give_up;
+        let repeats = request.maybe_seen && now < request.give_up;
         if request.again && !repeats {
             let error = self.told_truly(&request, error);
             return self.settle(id, request, Err(error), now);
@@ -464,6 +464,15 @@ impl Core {
                 self.settle(id, request, Err(error), now);
             }
         }
+    }
+
+    /// The socket is gone, and with it the requests on it; those that went out over HTTP before a change of transports
+    /// are not on it.
+    pub(super) fn fail_frames(&mut self, failure: &Failure, now: Time) {
+        let elsewhere = self.lane.busy.map(|busy| self.requests.of_exchange(busy)).unwrap_or_default();
+        let mut sent = self.requests.sent();
+        sent.retain(|id| !elsewhere.contains(id));
+        self.fail_requests(&sent, failure, now);
     }
 
     /// The session is gone, and with it the answers that were to come in it.

@@ -161,7 +161,8 @@ impl Core {
         if diagnose(&reply) == Diagnosis::Credentials {
             let reason = AuthReason::Refused(server_error(&reply));
             if self.refresh(sent.generation, reason) {
-                self.handshake = Handshake::NeedsCredentials;
+                // With those that are asked for now, or that came meanwhile.
+                self.handshake = Handshake::Waiting(now);
                 return Next::Nothing;
             }
         }
@@ -188,7 +189,7 @@ impl Core {
         if matches!(failure.http_status(), Some(401))
             && self.refresh(generation, AuthReason::HttpRefused(401))
         {
-            self.handshake = Handshake::NeedsCredentials;
+            self.handshake = Handshake::Waiting(now);
             return Next::Nothing;
         }
         if matches!(failure.kind(), FailureKind::UpgradeRefused { status } if status < 500) {

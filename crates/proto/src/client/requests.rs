@@ -28,7 +28,7 @@ pub(super) struct Request {
     pub(super) again: bool,
     /// The service has accepted it; only its answer is missing.
     pub(super) accepted: bool,
-    /// It was sent before, and nobody knows whether the server has it.
+    /// It was sent before, and nobody knows whether the server has it; so it is one that may be sent twice.
     pub(super) maybe_seen: bool,
     /// It restores a subscription in a new session, before anything else is sent.
     pub(super) restores: bool,

@@ -557,11 +557,7 @@ impl Session {
         }
         core.withdraw_frames();
         if core.connect.trial.is_none() {
-            // What went out over HTTP before a change of transports is not on this socket.
-            let elsewhere = core.lane.busy.map(|busy| core.requests.of_exchange(busy)).unwrap_or_default();
-            let mut sent = core.requests.sent();
-            sent.retain(|id| !elsewhere.contains(id));
-            core.fail_requests(&sent, failure, now);
+            core.fail_frames(failure, now);
         }
         match self.core.state {
             State::Disconnected => Next::Nothing,
@@ -658,6 +654,7 @@ impl Session {
         if !std::mem::take(&mut core.auth.asking) {
             return Next::Nothing;
         }
+        const WHY: &str = "the WebSocket is reopened with new credentials";
         let renewed = core.auth.generation > 0;
         let outcome = outcome.map(|ext| {
             core.auth.generation += 1;
@@ -668,13 +665,19 @@ impl Session {
         match &outcome {
             // An open socket keeps the headers it was opened with.
             Ok(()) if renewed && core.transport().is_duplex() => match core.state {
-                State::Handshaking => core.emit(Output::CloseWebSocket { graceful: true }),
+                State::Handshaking => {
+                    core.emit(Output::CloseWebSocket { graceful: true });
+                    core.fail_frames(&Failure::new(FailureKind::Lost, WHY), now);
+                    if matches!(core.handshake, Handshake::Sent(_)) {
+                        core.handshake = Handshake::Waiting(now);
+                    }
+                }
                 State::Connecting | State::Connected | State::Unconnected => {
                     let planned = match core.connect.stage {
                         ConnectStage::Waiting(at) => at,
                         _ => now,
                     };
-                    self.cut("the WebSocket is reopened with new credentials", true, now);
+                    self.cut(WHY, true, now);
                     let pause = self.core.pause_after_relapses();
                     self.core.connect.stage = ConnectStage::Waiting(planned.max(now + pause));
                 }

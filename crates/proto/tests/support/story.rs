@@ -52,10 +52,12 @@ impl Harness {
         panic!("nothing was sent on {name}");
     }
 
-    /// An extension of the user's refuses the one message of a batch, so that nothing of it is sent.
-    pub(crate) fn veto(&mut self, sent: &Sent, reason: &str) {
-        self.in_flight.retain(|other| other.exchange != sent.exchange);
-        let message = self.decode(&json!([sent.message()]).to_string()).remove(0);
+    /// An extension of the user's refuses the message at this place of a batch; if it is the only one, nothing is sent.
+    pub(crate) fn veto(&mut self, sent: &Sent, at: usize, reason: &str) {
+        if sent.messages.len() == 1 {
+            self.in_flight.retain(|other| other.exchange != sent.exchange);
+        }
+        let message = self.decode(&json!([sent.messages[at]]).to_string()).remove(0);
         self.input(Input::Vetoed { message: Box::new(message), reason: reason.to_owned() });
     }
 }
