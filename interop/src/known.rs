@@ -15,14 +15,32 @@ pub(crate) struct Limit {
     pub(crate) reason: &'static str,
 }
 
-const LIMITS: &[Limit] = &[Limit {
-    client: "aiocometd",
-    server: "bayeux",
-    transport: None,
-    scenarios: &["dismissal"],
-    reason: "aiocometd passes over a `/meta/disconnect` of the server's, and over the advice `none` in a successful \
-             reply: it connects again, is told 402, and opens a new session.",
-}];
+const LIMITS: &[Limit] = &[
+    Limit {
+        client: "aiocometd",
+        server: "bayeux",
+        transport: None,
+        scenarios: &["dismissal"],
+        reason: "aiocometd passes over a `/meta/disconnect` of the server's, and over the advice `none` in a \
+                 successful reply: it connects again, is told 402, and opens a new session.",
+    },
+    Limit {
+        client: "cometd-js-chromium",
+        server: "bayeux",
+        transport: Some(ConnectionType::CallbackPolling),
+        scenarios: &["1 MiB"],
+        reason: "Over callback-polling a message is part of a URL, of which cometd.js makes none longer than 2,000 \
+                 characters.",
+    },
+    Limit {
+        client: "cometd-js-chromium",
+        server: "bayeux",
+        transport: Some(ConnectionType::CallbackPolling),
+        scenarios: &["cuts"],
+        reason: "Chromium takes a response that breaks off within its head for an empty script that has loaded. cometd.js \
+                 listens for scripts that do not load, and waits for this one for so long that the session has ended.",
+    },
+];
 
 /// The limit that this cell runs into, if one is known.
 pub(crate) fn limit(

@@ -174,7 +174,7 @@ pub(crate) const SERVERS: &[Peer] = &[
         install: Install::Ours,
         version: Version::Ours,
         command: &["{self}", "serve"],
-        transports: &[WebSocket, LongPolling],
+        transports: &[WebSocket, LongPolling, CallbackPolling],
         has: &[
             Publish,
             Batch,

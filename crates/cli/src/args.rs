@@ -77,6 +77,9 @@ pub(crate) struct Serve {
     /// How long a session is kept that does not connect.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub(crate) max_interval: Duration,
+    /// Offer callback-polling (JSONP) as well; pages of every site can then read what is published.
+    #[arg(long)]
+    pub(crate) callback_polling: bool,
     /// Log what happens to standard error; twice for more.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use bayeux_server::Server;
+use bayeux_server::{ConnectionType, Server};
 
 use crate::args::Serve;
 use crate::demo::Demo;
@@ -17,7 +17,11 @@ pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
         _ => session::log("bayeux_server=trace,hyper=debug"),
     }
     let demo = Demo::default();
-    let builder = Server::builder().timeout(options.timeout).max_interval(options.max_interval);
+    let mut builder = Server::builder().timeout(options.timeout).max_interval(options.max_interval);
+    if options.callback_polling {
+        let all = [ConnectionType::WebSocket, ConnectionType::LongPolling, ConnectionType::CallbackPolling];
+        builder = builder.transports(all);
+    }
     let server = demo.install(builder).build();
     tokio::spawn(demo.watch(&server));
     let running = server
@@ -26,7 +30,9 @@ pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
         .map_err(|error| cannot_listen(options, &error))?;
     let mut interruptions = Interruptions::new();
     output::print(running.url())?;
-    output::note("CometD over WebSocket and long-polling, with the chat demo; ^C ends it.");
+    let more =
+        if options.callback_polling { ", long-polling and callback-polling" } else { " and long-polling" };
+    output::note(&format!("CometD over WebSocket{more}, with the chat demo; ^C ends it."));
     interruptions.next().await;
     tokio::select! {
         () = running.shutdown() => Ok(()),

@@ -1,7 +1,7 @@
 //! The driver: the one task of a client. It owns the session and the transports, hands inputs to the session and
 //! does what the session says. It decides nothing about the protocol.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use bayeux_proto::{Channel, ConnectionType, Message, Time};
 use futures_util::FutureExt;
 use http::HeaderMap;
 use tokio::sync::futures::OwnedNotified;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use url::Url;
 
@@ -29,6 +29,7 @@ use crate::queue::Queue;
 use crate::shared::{Command, Shared};
 use crate::telemetry::Telemetry;
 use crate::transport::{HttpStack, LongPolling, LongPollingEvent, WebSocket, WebSocketEvent, display_url};
+use crate::waiting::Waiting;
 use crate::wire_log;
 
 /// How much of one kind is taken in before the session's wishes are carried out.
@@ -67,7 +68,7 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     burst: Vec<Command>,
     shared: Arc<Shared>,
-    calls: HashMap<CallId, oneshot::Sender<CallResult>, foldhash::fast::RandomState>,
+    waiting: Waiting,
     sinks: BTreeMap<SinkId, Sink>,
     /// The receivers that messages of this round are for.
     served: Vec<SinkId>,
@@ -112,7 +113,7 @@ impl Driver {
             origin: Instant::now(),
             commands,
             burst: Vec::new(),
-            calls: HashMap::default(),
+            waiting: Waiting::default(),
             sinks: BTreeMap::from([(SinkId::INBOX, inbox)]),
             served: Vec::new(),
             filled: Vec::new(),
@@ -273,14 +274,18 @@ impl Driver {
                     self.shared.inbox.reopen();
                     self.opened = Some(call);
                 }
-                self.calls.insert(call, reply);
+                self.waiting.add(call, reply);
                 self.handle(Input::Call(call, operation));
+            }
+            Command::PublishAndForget { call, channel, data, taken } => {
+                self.waiting.add_forgetful(call, channel.clone(), taken);
+                self.handle(Input::Call(call, Operation::Publish { channel, data }));
             }
             Command::Batch(calls) => {
                 let operations = calls
                     .into_iter()
                     .map(|(call, operation, reply)| {
-                        self.calls.insert(call, reply);
+                        self.waiting.add(call, reply);
                         (call, operation)
                     })
                     .collect();
@@ -310,7 +315,7 @@ impl Driver {
                 }
             }
             Command::Forget(call) => {
-                let answered = self.calls.remove(&call).is_none();
+                let answered = self.waiting.forget(call);
                 self.handle(Input::Forget(call));
                 if answered && self.opened == Some(call) {
                     // It was given up in the moment in which it succeeded.
@@ -396,6 +401,7 @@ impl Driver {
                 other => tracing::warn!(?other, "an output that this client does not know"),
             }
         }
+        self.waiting.taken();
     }
 
     /// Tells the session how much fits into the queues that must not lose anything.
@@ -526,7 +532,7 @@ impl Driver {
         if result.is_err() {
             self.telemetry.failed_calls.increment(1);
         }
-        if let Some(reply) = self.calls.remove(&call) {
+        if self.waiting.is_awaited(call) {
             if let Ok(message) = &result
                 && message.channel() == Channel::HANDSHAKE
             {
@@ -540,8 +546,9 @@ impl Driver {
                     status.closed.get_or_insert_with(|| reason.clone());
                 });
             }
-            // A caller that went away meanwhile needs no outcome.
-            let _ = reply.send(result);
+            if let Some(event) = self.waiting.resolve(call, result) {
+                self.event(event);
+            }
         }
     }
 

@@ -65,6 +65,7 @@ mod telemetry;
 mod timestamp;
 mod timesync;
 mod transport;
+mod waiting;
 mod wire_log;
 
 pub use auth::{Auth, AuthFuture, AuthReason, Credentials};

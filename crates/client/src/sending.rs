@@ -1,6 +1,6 @@
 //! The verbs that send: publishes, requests and batches.
 
-use bayeux_proto::client::Operation;
+use bayeux_proto::client::{CallError, CloseReason, Operation};
 use bayeux_proto::ext::binary::Binary;
 use bayeux_proto::{Channel, InvalidChannel, Message};
 use serde::Serialize;
@@ -35,6 +35,45 @@ impl Client {
         let data = encode(data, "publish")?;
         let operation = Operation::Publish { channel: channel.clone(), data };
         self.call(operation).await.map_err(|cause| Error::new(format!("publish to {channel}"), cause))
+    }
+
+    /// Publishes without waiting for the server's reply: returns when the client has taken the message, which then goes
+    /// out in the order of the calls, or waits for the connection as [`publish`](Client::publish) does. It counts among the
+    /// [`max_pending_calls`](crate::Builder::max_pending_calls) until the server has answered.
+    ///
+    /// What becomes of it later is told only if it fails: as [`Event::PublishFailed`](crate::Event::PublishFailed), and in
+    /// the count of failed calls.
+    ///
+    /// ```no_run
+    /// # async fn example(client: bayeux::Client) -> Result<(), bayeux::Error> {
+    /// for reading in 0..1000 {
+    ///     client.publish_and_forget("/readings", &reading).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When the message is refused before it is sent: the channel cannot be published to, `data` is no JSON or too large,
+    /// the client is closed, too many calls wait ([`ErrorKind::Busy`](crate::ErrorKind::Busy)), there is no connection and
+    /// [`Builder::offline`](crate::Builder::offline) refuses, or an extension does.
+    ///
+    /// # Cancel safety
+    /// A message of which the future was polled once may go out when it is dropped, and fails as any that was taken.
+    pub async fn publish_and_forget<C, T>(&self, channel: C, data: &T) -> Result<(), Error>
+    where
+        C: TryInto<Channel, Error: Into<InvalidChannel>>,
+        T: Serialize + ?Sized,
+    {
+        let channel = parse(channel, "publish")?;
+        let data = encode(data, "publish")?;
+        let failed = |cause| Error::new(format!("publish to {channel}"), cause);
+        let driver = self.driver().ok_or_else(|| failed(not_open()))?;
+        let (taken, wait) = oneshot::channel();
+        let command =
+            Command::PublishAndForget { call: self.new_call(), channel: channel.clone(), data, taken };
+        send(&driver, command).await.map_err(failed)?;
+        let outcome = wait.await.unwrap_or(Err(CallError::Closed(CloseReason::NotOpen)));
+        outcome.map_err(|error| failed(Cause::Call(error)))
     }
 
     /// Sends bytes to a broadcast or service channel, as CometD's binary extension does: in Z85, which takes a quarter

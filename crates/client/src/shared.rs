@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bayeux_proto::client::{
-    CallId, CallResult, CloseReason, Event, Operation, SessionSnapshot, SinkId, State,
+    CallError, CallId, CallResult, CloseReason, Event, Operation, SessionSnapshot, SinkId, State,
 };
-use bayeux_proto::{Channel, ConnectionType, Message};
+use bayeux_proto::{Channel, ConnectionType, Data, Message};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::Instant;
 
@@ -20,6 +20,13 @@ const EVENTS: usize = 256;
 pub(crate) enum Command {
     Call(CallId, Operation, oneshot::Sender<CallResult>),
     Batch(Vec<(CallId, Operation, oneshot::Sender<CallResult>)>),
+    /// A publish whose outcome nobody waits for, but for whether it is taken.
+    PublishAndForget {
+        call: CallId,
+        channel: Channel,
+        data: Data,
+        taken: oneshot::Sender<Result<(), CallError>>,
+    },
     /// Messages of a receiver go to that queue from now on.
     Attach(SinkId, Channel, Arc<Queue>),
     /// A receiver is gone.

@@ -41,6 +41,7 @@ async fn a_client_counts_what_it_does() -> Result<(), Error> {
     client.publish("/a", &1).await?;
     tokio::time::timeout(Duration::from_secs(20), client.receive()).await.expect("a message")?;
     client.request::<u32>("/service/nobody", &1).await.unwrap_err();
+    client.publish_and_forget("/a/*", &1).await.unwrap_err();
     client.close().await?;
 
     // Snapshots take what was counted since the last one; the gauge keeps its value.
@@ -55,7 +56,7 @@ async fn a_client_counts_what_it_does() -> Result<(), Error> {
         })
         .collect();
     assert_eq!(counted["bayeux_messages_received_total"], 1);
-    assert_eq!(counted["bayeux_calls_failed_total"], 1);
+    assert_eq!(counted["bayeux_calls_failed_total"], 2);
     assert_eq!(counted["bayeux_closed_total"], 1);
     assert_eq!(counted["bayeux_connected"], 0);
     assert!(counted["bayeux_messages_sent_total"] >= 4, "{counted:?}");

@@ -6,7 +6,7 @@ mod server_support;
 
 use std::time::Duration;
 
-use bayeux_proto::server::{Config, Denial, Input, Policy};
+use bayeux_proto::server::{Config, Denial, Input, LinkKind, Policy};
 use bayeux_proto::{BayeuxError, Channel, ClientId, Message};
 use serde_json::{Value, json};
 use server_support::*;
@@ -110,6 +110,31 @@ fn events_may_have_to_wait_for_a_connect() {
         (events(&messages), connect_reply(&messages)["successful"].clone()),
         (vec![json!(2)], json!(true))
     );
+}
+
+#[test]
+fn case_83_over_callback_polling_events_wait_for_a_connect() {
+    let mut server = Server::new();
+    server.requests = LinkKind::Callback;
+    let client = server.connected();
+    server.subscribe(&client, "/a");
+    assert_eq!(server.post(&client, json!([publish("/a", json!(1))])).len(), 1, "the reply alone");
+    assert_eq!(events(&server.connect_at_once(&client)), [json!(1)]);
+    let held = server.connect(&client, json!({}));
+    assert_eq!(server.post(&client, json!([publish("/a", json!(2))])).len(), 1);
+    assert_eq!(events(&server.messages(held)), [json!(2)]);
+
+    let held = server.connect(&client, json!({}));
+    let next = server.connect(&client, json!({}));
+    assert_eq!(server.status(held), 500, "another connect takes its place");
+    server.requests = LinkKind::Http;
+    let replies = server.post(&client, json!([publish("/a", json!(3))]));
+    assert_eq!(events(&replies), [json!(3)], "by long-polling they need not wait");
+    server.send_to(&client, "/a", json!(4));
+    assert!(connect_reply(&server.messages(next)).get("advice").is_none());
+    server.send_to(&client, "/a", json!(5));
+    let next = server.connect(&client, json!({}));
+    assert!(connect_reply(&server.messages(next)).get("advice").is_some(), "of the new transport");
 }
 
 #[test]

@@ -227,13 +227,20 @@ impl Builder {
         self
     }
 
-    /// The transports that are offered and taken, best first. Default: WebSocket and long-polling. Callback-polling is
-    /// not spoken and left out.
+    /// The transports that are offered and taken, best first. Default: WebSocket and long-polling.
+    ///
+    /// Callback-polling (JSONP) is for browsers that have nothing better, and to be had when it is named here. Its responses
+    /// are scripts, which the pages of every site may load and read, with the cookies that the browser sends along:
+    /// neither [`origins`](Self::origins) nor a CORS layer keeps them out. Offer it only where everybody may read what
+    /// is published, or where credentials come in messages and not in cookies.
+    ///
+    /// Its messages travel in URLs, which have 64 KiB at most. A page of another site whose cookies the browser keeps
+    /// back needs [`trust_client_session`](Self::trust_client_session).
     pub fn transports(mut self, transports: impl IntoIterator<Item = ConnectionType>) -> Self {
-        let spoken = [ConnectionType::WebSocket, ConnectionType::LongPolling];
-        let transports: Vec<_> = transports.into_iter().filter(|kind| spoken.contains(kind)).collect();
+        let transports: Vec<_> = transports.into_iter().collect();
         self.options.websocket = transports.contains(&ConnectionType::WebSocket);
         self.options.long_polling = transports.contains(&ConnectionType::LongPolling);
+        self.options.callback_polling = transports.contains(&ConnectionType::CallbackPolling);
         self.config.transports = transports;
         self
     }

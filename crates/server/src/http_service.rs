@@ -7,26 +7,28 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use base64::Engine as _;
+use bayeux_proto::Message;
 use bayeux_proto::codec::Decoder;
 use bayeux_proto::server::{Input, LinkId, LinkKind};
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use tower::Service;
 
+use crate::callback_polling;
 use crate::hub::{self, Hub};
 use crate::socket;
 
 /// The body of every response: it is there as a whole.
 pub type ResponseBody = Full<Bytes>;
 
-/// A tower service that answers what is POSTed to it, and takes WebSocket upgrades over. It looks at no path: put it
-/// where clients look for it.
+/// A tower service that answers what is POSTed to it, and takes WebSocket upgrades over; with callback-polling, it answers
+/// what is asked with GET as well. It looks at no path: put it where clients look for it.
 #[derive(Clone, Debug)]
 pub struct HttpService {
     hub: Arc<Hub>,
@@ -64,7 +66,10 @@ where
         return upgrade(hub, request);
     }
     match *request.method() {
-        Method::POST if hub.options.long_polling => long_polling(hub, request).await,
+        Method::POST if hub.options.long_polling => long_polling(&hub, request).await,
+        Method::GET if hub.options.callback_polling => {
+            call_back(&hub, &Asked::of(&request), request.uri()).await
+        }
         Method::OPTIONS => plain(StatusCode::OK, ""),
         _ => plain(
             StatusCode::BAD_REQUEST,
@@ -73,12 +78,11 @@ where
     }
 }
 
-async fn long_polling<B>(hub: Arc<Hub>, request: Request<B>) -> Response<ResponseBody>
+async fn long_polling<B>(hub: &Arc<Hub>, request: Request<B>) -> Response<ResponseBody>
 where
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
-    let browser = browser_cookie(request.headers());
-    let multiplexed = request.version() == Version::HTTP_2;
+    let asked = Asked::of(&request);
     if request.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         // A small body that grows when it is unpacked is a way to fill the memory.
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not taken");
@@ -99,17 +103,58 @@ where
         Ok(_) => return plain(StatusCode::BAD_REQUEST, "an element of the array is no message"),
         Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    let json = HeaderValue::from_static("application/json;charset=UTF-8");
+    answer(hub, LinkKind::Http, &asked, batch.messages, |body| (body, json)).await
+}
+
+async fn call_back(hub: &Arc<Hub>, asked: &Asked, uri: &Uri) -> Response<ResponseBody> {
+    let mut response =
+        match callback_polling::read(uri.query().unwrap_or_default(), hub.options.max_message_size) {
+            Ok((function, messages)) => {
+                let javascript = HeaderValue::from_static("text/javascript;charset=UTF-8");
+                let script = |body: Bytes| (function.call_with(&body), javascript);
+                answer(hub, LinkKind::Callback, asked, messages, script).await
+            }
+            Err(refusal) => plain(refusal.status(), &refusal.to_string()),
+        };
+    let headers = response.headers_mut();
+    // It is that script for that page and that moment, and nothing else for nobody else.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What the head of a request tells of who asks.
+#[derive(Debug)]
+struct Asked {
+    browser: Option<Arc<str>>,
+    multiplexed: bool,
+}
+
+impl Asked {
+    fn of<B>(request: &Request<B>) -> Self {
+        Self { browser: browser_cookie(request.headers()), multiplexed: request.version() == Version::HTTP_2 }
+    }
+}
+
+/// Hands a request in and waits for its response, which `dress` gives its form and its type.
+async fn answer(
+    hub: &Arc<Hub>,
+    kind: LinkKind,
+    asked: &Asked,
+    messages: Vec<Message>,
+    dress: impl FnOnce(Bytes) -> (Bytes, HeaderValue),
+) -> Response<ResponseBody> {
     let link = hub.new_link();
-    let waiting = Waiting { hub: &hub, link };
-    let input = Input::Received { link, kind: LinkKind::Http, messages: batch.messages };
-    let opened = Input::LinkOpened { link, browser, multiplexed };
-    let response = hub.request(link, opened, input).await;
+    let waiting = Waiting { hub, link };
+    let opened = Input::LinkOpened { link, browser: asked.browser.clone(), multiplexed: asked.multiplexed };
+    let response = hub.request(link, opened, Input::Received { link, kind, messages }).await;
     std::mem::drop(waiting);
     match response {
         Ok(hub::Response::Messages { body, cookie }) => {
+            let (body, content_type) = dress(body);
             let mut response = Response::new(Full::new(body));
-            let json = HeaderValue::from_static("application/json;charset=UTF-8");
-            response.headers_mut().insert(CONTENT_TYPE, json);
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
             if let Some(cookie) = cookie.and_then(|id| set_browser_cookie(&id)) {
                 response.headers_mut().insert(SET_COOKIE, cookie);
             }

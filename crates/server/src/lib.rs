@@ -1,4 +1,5 @@
-//! A CometD server to embed: a tower service that speaks Bayeux over long-polling and WebSocket on one path.
+//! A CometD server to embed: a tower service that speaks Bayeux over long-polling and WebSocket on one path, and over
+//! callback-polling where [that is asked for](Builder::transports).
 //!
 //! ```
 //! use bayeux_server::{Request, Server, ServiceError};
@@ -19,6 +20,7 @@
 //! because clients add the name of a meta message to the URL).
 
 mod builder;
+mod callback_polling;
 mod error;
 mod handlers;
 mod http_service;

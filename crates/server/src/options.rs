@@ -14,6 +14,7 @@ pub(crate) struct Options {
     pub(crate) origins: Option<Vec<String>>,
     pub(crate) websocket: bool,
     pub(crate) long_polling: bool,
+    pub(crate) callback_polling: bool,
     pub(crate) timesync: bool,
 }
 
@@ -28,6 +29,7 @@ impl Default for Options {
             origins: None,
             websocket: true,
             long_polling: true,
+            callback_polling: false,
             timesync: true,
         }
     }

@@ -113,8 +113,10 @@ pub(super) async fn expiry(cell: &Cell<'_>) -> Outcome {
 
 /// How many handshakes were sent.
 fn handshakes(seat: &Seat) -> usize {
+    // The second is how it stands in a URL.
+    const NAMES: [&str; 2] = ["\"/meta/handshake\"", "%22%2Fmeta%2Fhandshake%22"];
     let log = seat.tap.log();
-    let sent = |line: &&str| line.contains(" > ") && line.contains("\"/meta/handshake\"");
+    let sent = |line: &&str| line.contains(" > ") && NAMES.iter().any(|name| line.contains(name));
     log.lines().filter(sent).count()
 }
 

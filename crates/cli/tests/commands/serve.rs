@@ -1,5 +1,8 @@
 //! `bayeux serve`
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use crate::running::{Running, Server, bayeux};
 
 #[test]
@@ -11,6 +14,21 @@ fn it_prints_a_url_that_works_over_both_transports() {
             .assert()
             .success()
             .stdout_eq("{\"ping\": 1}\n");
+    }
+}
+
+#[test]
+fn callback_polling_is_to_be_asked_for() {
+    const QUERY: &str = "jsonp=f&message=%5B%7B%22channel%22%3A%22%2Fmeta%2Fhandshake%22%7D%5D";
+    for (more, beginning) in [(None, "HTTP/1.1 400"), (Some("--callback-polling"), "HTTP/1.1 200")] {
+        let options: Vec<&str> = ["--port", "0"].into_iter().chain(more).collect();
+        let server = Server::with(&options);
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port().parse().unwrap())).unwrap();
+        write!(stream, "GET /cometd?{QUERY} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with(beginning), "{response}");
+        assert_eq!(response.contains("/**/f([{"), more.is_some(), "{response}");
     }
 }
 

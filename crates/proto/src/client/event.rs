@@ -87,6 +87,14 @@ pub enum Event {
         /// How many messages were dropped.
         dropped: u64,
     },
+    /// A message that was published without waiting for its outcome did not get to the server, or may not have. Told
+    /// by the shell.
+    PublishFailed {
+        /// The channel.
+        channel: Channel,
+        /// Why; whether the server may have it all the same, among it.
+        error: CallError,
+    },
     /// Whoever listens to events does not keep up: this many were dropped. Told by the shell.
     EventsMissed(u64),
     /// The session has ended.

@@ -19,7 +19,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 impl Core {
     pub(super) fn connect(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {
         self.drop_held(key);
-        if turn.kind == LinkKind::Http {
+        if turn.kind.is_request() {
             // The client went over to HTTP: nothing is pushed to its socket any more.
             self.unbind(key);
         }
@@ -44,7 +44,7 @@ impl Core {
         };
         let may_hold = match turn.kind {
             LinkKind::WebSocket => !session.connect_only || !session.queue.has_urgent(),
-            LinkKind::Http => turn.alone && !session.queue.has_urgent(),
+            LinkKind::Http | LinkKind::Callback => turn.alone && !session.queue.has_urgent(),
         };
         let hold = may_hold && session.connected && !timeout.is_zero();
         session.connected = true;
@@ -77,7 +77,7 @@ impl Core {
 
     fn hold(&mut self, turn: &mut Turn, key: SessionKey, held: Held, until: Time) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        if held.kind == LinkKind::Http {
+        if held.kind.is_request() {
             self.holding.insert(held.link, key);
             turn.held = true;
         }
@@ -91,7 +91,7 @@ impl Core {
     /// A second connect takes the place of one that is held: over HTTP the first is refused.
     fn drop_held(&mut self, key: SessionKey) {
         if let Some(held) = self.take_held(key)
-            && held.kind == LinkKind::Http
+            && held.kind.is_request()
         {
             let status = self.config.duplicate_connect_status;
             self.reject(held.link, status, "another connect took the place of this one");
@@ -100,7 +100,7 @@ impl Core {
 
     /// How many connects may be held for the browser that this request is from; `None` is no limit.
     fn limit_for(&self, turn: &Turn) -> Option<usize> {
-        let facts = self.links.get(&turn.link).filter(|_| turn.kind == LinkKind::Http)?;
+        let facts = self.links.get(&turn.link).filter(|_| turn.kind.is_request())?;
         if facts.multiplexed {
             self.config.http2_max_sessions_per_browser
         } else {

@@ -20,8 +20,17 @@ pub struct LinkId(pub u64);
 pub enum LinkKind {
     /// A request that takes one response.
     Http,
+    /// The same, but the response is a script that a browser runs. What is queued goes with the replies to connects only:
+    /// scripts run in any order.
+    Callback,
     /// A socket that takes frames at any time.
     WebSocket,
+}
+
+impl LinkKind {
+    pub(super) const fn is_request(self) -> bool {
+        matches!(self, Self::Http | Self::Callback)
+    }
 }
 
 /// What happens to a server.

@@ -20,8 +20,12 @@ impl Core {
             && let Some(session) = self.sessions.get_mut(&key)
         {
             session.in_request = false;
-            // Whoever has a socket gets its events in order only if they all go there.
-            let is_way = kind == LinkKind::WebSocket || session.socket.is_none();
+            // Whoever has a socket gets its events in order only if they all go there; and scripts run in any order.
+            let is_way = match kind {
+                LinkKind::WebSocket => true,
+                LinkKind::Http => session.socket.is_none(),
+                LinkKind::Callback => false,
+            };
             if !turn.handshaken && (connects || (is_way && !session.connect_only && !held)) {
                 taken = self.take_events(key);
             }
@@ -35,8 +39,8 @@ impl Core {
         match kind {
             LinkKind::WebSocket if messages.is_empty() => {}
             LinkKind::WebSocket => self.emit(Output::Push { link, messages: Encoded::join(&messages) }),
-            LinkKind::Http if held => {}
-            LinkKind::Http => {
+            LinkKind::Http | LinkKind::Callback if held => {}
+            LinkKind::Http | LinkKind::Callback => {
                 self.emit(Output::Respond { link, messages: Encoded::join(&messages), browser: cookie });
             }
         }
@@ -87,7 +91,7 @@ impl Core {
     pub(super) fn release(&mut self, held: &Held, messages: &[Encoded]) {
         let (link, messages) = (held.link, Encoded::join(messages));
         self.emit(match held.kind {
-            LinkKind::Http => Output::Respond { link, messages, browser: None },
+            LinkKind::Http | LinkKind::Callback => Output::Respond { link, messages, browser: None },
             LinkKind::WebSocket => Output::Push { link, messages },
         });
     }

@@ -159,7 +159,7 @@ impl Core {
                 None if self.config.require_handshake_per_connection => return None,
                 None => self.bind(key, turn.link),
             },
-            LinkKind::Http => {
+            LinkKind::Http | LinkKind::Callback => {
                 let facts = self.links.get(&turn.link).filter(|_| !self.config.trust_client_session);
                 if facts.is_some_and(|facts| session.browser.is_some() && session.browser != facts.browser) {
                     self.emit(Output::WrongBrowser(turn.link));

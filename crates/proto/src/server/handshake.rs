@@ -72,7 +72,7 @@ impl Core {
         session.connect_only |= self.config.connect_delivery_only;
         session.in_request = true;
         session.browser = self.links.get(&turn.link).and_then(|facts| facts.browser.clone());
-        if turn.kind == LinkKind::Http && session.browser.is_none() && self.links.contains_key(&turn.link) {
+        if turn.kind.is_request() && session.browser.is_none() && self.links.contains_key(&turn.link) {
             let cookie = self.new_browser_id();
             session.browser = Some(cookie.clone());
             turn.cookie = Some(cookie);

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 pub(crate) struct Server {
     engine: Engine,
     now: Time,
+    /// What requests are.
+    pub(crate) requests: LinkKind,
     last_link: u64,
     open: HashSet<LinkId>,
     /// The responses of requests, by their link.
@@ -59,6 +61,7 @@ impl Server {
         Self {
             engine: Engine::new(config, Box::new(policy)),
             now: Time::from_origin(Duration::from_secs(1000)),
+            requests: LinkKind::Http,
             last_link: 0,
             open: HashSet::new(),
             responses: HashMap::new(),
@@ -143,7 +146,7 @@ impl Server {
         let link = self.link();
         self.handle(Input::LinkOpened { link, browser: cookie.cloned(), multiplexed });
         let messages = decode(&messages);
-        self.handle(Input::Received { link, kind: LinkKind::Http, messages });
+        self.handle(Input::Received { link, kind: self.requests, messages });
         link
     }
 

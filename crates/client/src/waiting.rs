@@ -1,0 +1,77 @@
+//! Who waits for the outcome of which call.
+
+use std::collections::HashMap;
+
+use bayeux_proto::Channel;
+use bayeux_proto::client::{CallError, CallId, CallResult, Event};
+use tokio::sync::oneshot;
+
+/// The calls that have no outcome yet.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    calls: HashMap<CallId, Waiter, foldhash::fast::RandomState>,
+    /// Publishes to be forgotten that the session was handed since it was last asked what to do.
+    handed: Vec<CallId>,
+}
+
+#[derive(Debug)]
+enum Waiter {
+    /// Its caller.
+    Caller(oneshot::Sender<CallResult>),
+    /// Nobody, once the session has taken the message; until then the caller.
+    Forgetful(Channel, Option<oneshot::Sender<Result<(), CallError>>>),
+}
+
+impl Waiting {
+    pub(crate) fn add(&mut self, call: CallId, caller: oneshot::Sender<CallResult>) {
+        self.calls.insert(call, Waiter::Caller(caller));
+    }
+
+    /// Adds a publish whose caller waits only until its message is taken.
+    pub(crate) fn add_forgetful(
+        &mut self,
+        call: CallId,
+        channel: Channel,
+        caller: oneshot::Sender<Result<(), CallError>>,
+    ) {
+        self.calls.insert(call, Waiter::Forgetful(channel, Some(caller)));
+        self.handed.push(call);
+    }
+
+    /// The caller has gone away. Whether the call had its outcome before.
+    pub(crate) fn forget(&mut self, call: CallId) -> bool {
+        self.calls.remove(&call).is_none()
+    }
+
+    pub(crate) fn is_awaited(&self, call: CallId) -> bool {
+        self.calls.contains_key(&call)
+    }
+
+    /// The session has done all that it was handed messages for: what it has not refused by now, it has taken.
+    pub(crate) fn taken(&mut self) {
+        for call in self.handed.drain(..) {
+            if let Some(Waiter::Forgetful(_, caller)) = self.calls.get_mut(&call)
+                && let Some(caller) = caller.take()
+            {
+                // A caller that went away meanwhile need not know.
+                let _ = caller.send(Ok(()));
+            }
+        }
+    }
+
+    /// Hands an outcome to whoever waits for it. What is to be told to all, when nobody does who should know.
+    pub(crate) fn resolve(&mut self, call: CallId, result: CallResult) -> Option<Event> {
+        match self.calls.remove(&call)? {
+            Waiter::Caller(caller) => {
+                // A caller that went away meanwhile needs no outcome.
+                let _ = caller.send(result);
+                None
+            }
+            Waiter::Forgetful(channel, caller) => {
+                let outcome = result.map(drop);
+                let told = caller.is_some_and(|caller| caller.send(outcome.clone()).is_ok());
+                outcome.err().filter(|_| !told).map(|error| Event::PublishFailed { channel, error })
+            }
+        }
+    }
+}
