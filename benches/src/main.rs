@@ -1,6 +1,7 @@
 //! Measures the client beside the floor, which is a bare loop that reads the same frames, and beside the clients of
 //! others, on the same work in the same run.
 
+mod descriptors;
 mod feed;
 mod floor;
 mod job;
@@ -8,7 +9,9 @@ mod meter;
 mod ours;
 mod page;
 mod plot;
+mod process;
 mod race;
+mod racers;
 mod report;
 mod works;
 

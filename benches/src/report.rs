@@ -101,6 +101,13 @@ impl Report {
                 rows.for_each(|row| lines(&mut text, row));
             }
         }
+        for row in &self.rows {
+            for entry in &row.entries {
+                if let Some(failure) = &entry.failure {
+                    let _ = write!(text, "\n{}, {}, {}: {failure}.\n", row.group, row.name, entry.racer);
+                }
+            }
+        }
         text
     }
 }
@@ -134,6 +141,10 @@ fn lines(text: &mut String, row: &Row) {
 
 fn idle_lines(text: &mut String, row: &Row) {
     for entry in &row.entries {
+        if entry.failure.is_some() || entry.runs.is_empty() {
+            let _ = writeln!(text, "| {} | {} | failed | |", row.name, entry.racer);
+            continue;
+        }
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} |",
