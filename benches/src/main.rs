@@ -13,6 +13,7 @@ mod process;
 mod race;
 mod racers;
 mod report;
+mod servers;
 mod works;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ struct Args {
 enum Command {
     /// Run the works and print the table.
     Race(race::Race),
+    /// Load our server and CometD's Java server with `bayeux bench`, in turn, and print the table.
+    Servers(servers::Servers),
     /// Serve feeds, as the works ask for them in their URL; prints the port.
     Feed {
         /// Over TLS, with a certificate that is written to this file.
@@ -54,6 +57,7 @@ enum Command {
 fn main() -> Fallible {
     match Args::parse().command {
         Command::Race(race) => race.run(),
+        Command::Servers(servers) => servers.run(),
         Command::Feed { tls } => feed::run(tls.as_deref()),
         Command::Ours(job) => ours::run(&job),
         Command::Floor(job) => floor::run(&job),

@@ -98,7 +98,12 @@ pub(crate) fn cpu_time() -> Duration {
 
 /// A line of `/proc/self/status`, such as `VmRSS`; 0 where there is no such file.
 pub(crate) fn status_kib(line: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    kib_of("/proc/self/status", line)
+}
+
+/// The same of another file.
+pub(crate) fn kib_of(file: &str, line: &str) -> f64 {
+    let status = std::fs::read_to_string(file).unwrap_or_default();
     let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
     value.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0.0)
 }

@@ -128,6 +128,8 @@ impl Race {
         let longest = Duration::from_millis(20_000 + 2 * (racer.warm_ms + time_ms)) + count;
         let output = output(&mut command, longest)?;
         let line = output.lines().last().ok_or("it printed nothing")?;
-        Ok(serde_json::from_str(line)?)
+        let measured: Measured = serde_json::from_str(line)?;
+        // Of many calls at once each waits for the others, which says nothing of a call.
+        Ok(if work.task == Task::Pipelined { Measured { p50_us: 0.0, ..measured } } else { measured })
     }
 }

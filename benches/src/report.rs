@@ -6,6 +6,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::job::Measured;
+use crate::servers::Load;
 use crate::works::IDLE;
 
 /// All that was measured in a run, and where.
@@ -13,7 +14,11 @@ use crate::works::IDLE;
 pub(crate) struct Report {
     pub(crate) machine: String,
     pub(crate) versions: Vec<String>,
+    #[serde(default)]
     pub(crate) rows: Vec<Row>,
+    /// What servers did under load.
+    #[serde(default)]
+    pub(crate) servers: Vec<Load>,
 }
 
 /// One work.
@@ -34,9 +39,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     fn median(&self, of: impl Fn(&Measured) -> f64) -> Option<f64> {
-        let mut values: Vec<f64> = self.runs.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().filter(|value| value.is_finite())
+        median(self.runs.iter().map(of))
     }
 
     /// Messages a second.
@@ -79,7 +82,7 @@ impl Row {
 
 impl Report {
     pub(crate) fn new(rows: Vec<Row>) -> Self {
-        Self { machine: machine(), versions: versions(), rows }
+        Self { machine: machine(), versions: versions(), rows, servers: Vec::new() }
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -173,13 +176,20 @@ pub(crate) fn line(row: &Row) -> String {
     text
 }
 
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().filter(|value| value.is_finite())
+}
+
 fn shown(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), number)
 }
 
 /// Three digits, with commas between thousands.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
+        unknown if unknown.is_nan() => "-".to_owned(),
         small if small < 10.0 => format!("{value:.2}"),
         middle if middle < 100.0 => format!("{value:.1}"),
         large => {
@@ -260,7 +270,8 @@ mod tests {
         assert_eq!(row.floor_rate(), Some(1000.0));
         assert!((row.floor_cpu().unwrap() - 625.0).abs() < 1e-9);
         assert_eq!(row.peer_rate(), Some(90.0));
-        let report = Report { machine: String::new(), versions: Vec::new(), rows: vec![row] };
+        let report =
+            Report { machine: String::new(), versions: Vec::new(), rows: vec![row], servers: Vec::new() };
         assert!(report.markdown().contains("| some | bayeux | 900 | 0.90 | 10.0 |"), "{}", report.markdown());
     }
 }
