@@ -4,6 +4,7 @@
 mod descriptors;
 mod feed;
 mod floor;
+mod goals;
 mod job;
 mod meter;
 mod ours;

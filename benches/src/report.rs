@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use crate::goals;
 use crate::job::Measured;
 use crate::servers::Load;
 use crate::works::IDLE;
@@ -38,7 +39,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn median(&self, of: impl Fn(&Measured) -> f64) -> Option<f64> {
+    pub(crate) fn median(&self, of: impl Fn(&Measured) -> f64) -> Option<f64> {
         median(self.runs.iter().map(of))
     }
 
@@ -56,14 +57,18 @@ impl Entry {
         self.racer.starts_with("floor")
     }
 
-    fn is_peer(&self) -> bool {
+    pub(crate) fn is_peer(&self) -> bool {
         !self.is_floor() && self.racer != "bayeux"
     }
 }
 
 impl Row {
     /// The best of those, by what is better the more there is of it.
-    fn best(&self, whose: impl Fn(&Entry) -> bool, of: impl Fn(&Entry) -> Option<f64>) -> Option<f64> {
+    pub(crate) fn best(
+        &self,
+        whose: impl Fn(&Entry) -> bool,
+        of: impl Fn(&Entry) -> Option<f64>,
+    ) -> Option<f64> {
         self.entries.iter().filter(|entry| whose(entry)).filter_map(of).max_by(f64::total_cmp)
     }
 
@@ -71,7 +76,7 @@ impl Row {
         self.best(Entry::is_floor, Entry::rate)
     }
 
-    fn floor_cpu(&self) -> Option<f64> {
+    pub(crate) fn floor_cpu(&self) -> Option<f64> {
         self.best(Entry::is_floor, |entry| entry.cpu().map(|cpu| -cpu)).map(|cpu| -cpu)
     }
 
@@ -87,6 +92,11 @@ impl Report {
 
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("Machine: {}. Versions: {}.\n", self.machine, self.versions.join(", "));
+        let goals = goals::markdown(self);
+        if !goals.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n### Goals\n\n{goals}");
+        }
         let mut groups: Vec<&str> = self.rows.iter().map(|row| row.group.as_str()).collect();
         groups.dedup();
         for group in groups {
@@ -207,15 +217,18 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-pub(crate) fn machine() -> String {
+fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let model = model.map_or("unknown processor", |(_, name)| name.trim());
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{cores} cores of {model}, {}", std::env::consts::OS)
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    // How busy it is with other things matters.
+    let load = load.split_whitespace().next().unwrap_or("unknown");
+    format!("{cores} cores of {model}, {}, with a load of {load} before the run", std::env::consts::OS)
 }
 
-pub(crate) fn versions() -> Vec<String> {
+fn versions() -> Vec<String> {
     let mut versions = vec![format!("bayeux {}", env!("CARGO_PKG_VERSION"))];
     for (name, command, flag) in [
         ("", "rustc", "--version"),
