@@ -157,9 +157,9 @@ fn blocking_websocket(job: &Job, place: &Place) -> Fallible<Measured> {
     socket.send(Message::text(handshake(ack)))?;
     let client = client_id(&next(&mut socket)?)?;
     let mut id = 10;
-    let mut meter = Meter::new(job.warm(), job.time());
+    let mut meter = Meter::of(job);
     match job.task {
-        Task::Receive | Task::Typed => {
+        Task::Receive | Task::Typed | Task::Long => {
             socket.send(Message::text(publish(&client, 2, crate::feed::GO, "1")))?;
             let mut batch = ack.then_some(0);
             socket.send(Message::text(connect_message(&client, 3, job.transport, batch)))?;
@@ -220,10 +220,10 @@ async fn tokio_websocket(job: &Job, place: &Place) -> Fallible<Measured> {
     socket.send(TokioMessage::text(handshake(job.ack > 0))).await?;
     let reply = socket.next().await.ok_or("closed")??;
     let client = client_id(reply.as_text().ok_or("no text")?)?;
-    let mut meter = Meter::new(job.warm(), job.time());
+    let mut meter = Meter::of(job);
     let mut id = 10;
     match job.task {
-        Task::Receive | Task::Typed => {
+        Task::Receive | Task::Typed | Task::Long => {
             socket.send(TokioMessage::text(publish(&client, 2, crate::feed::GO, "1"))).await?;
             let mut batch = (job.ack > 0).then_some(0);
             socket.send(TokioMessage::text(connect_message(&client, 3, job.transport, batch))).await?;
@@ -347,10 +347,10 @@ impl Http<'_> {
 fn long_polling(job: &Job, place: &Place) -> Fallible<Measured> {
     let mut http = Http { stream: connect(job, place)?, place, input: Vec::new() };
     let client = http.post(&handshake(job.ack > 0), client_id)?;
-    let mut meter = Meter::new(job.warm(), job.time());
+    let mut meter = Meter::of(job);
     let mut id = 10;
     match job.task {
-        Task::Receive | Task::Typed => {
+        Task::Receive | Task::Typed | Task::Long => {
             http.post(&publish(&client, 2, crate::feed::GO, "1"), |_| Ok(()))?;
             let mut batch = (job.ack > 0).then_some(0);
             loop {
@@ -381,7 +381,6 @@ fn long_polling(job: &Job, place: &Place) -> Fallible<Measured> {
 
 /// Sockets that a task reads from, and no more.
 async fn idle(job: &Job, place: &Place) -> Fallible<Measured> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let before = status_kib("VmRSS");
     for _ in 0..job.count {
         match job.transport {
@@ -394,26 +393,12 @@ async fn idle(job: &Job, place: &Place) -> Fallible<Measured> {
                 tokio::spawn(async move { while socket.next().await.is_some_and(|next| next.is_ok()) {} });
             }
             Transport::LongPolling => {
-                let mut stream = tokio::net::TcpStream::connect(&place.address).await?;
-                let body = handshake(false);
-                let Place { address, path } = place;
-                let request = |body: &str| {
-                    format!(
-                        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n{body}",
-                        body.len()
-                    )
-                };
-                stream.write_all(request(&body).as_bytes()).await?;
-                let mut input = vec![0; 8192];
-                let count = stream.read(&mut input).await?;
-                let reply = String::from_utf8_lossy(&input[..count]).into_owned();
-                let at = reply.find('[').ok_or("no reply")?;
-                let client = client_id(&reply[at..])?;
-                let connect = connect_message(&client, 3, job.transport, None);
-                stream.write_all(request(&connect).as_bytes()).await?;
-                tokio::spawn(
-                    async move { while stream.read(&mut input).await.is_ok_and(|count| count > 0) {} },
-                );
+                let mut poll = Poll::open(place).await?;
+                let client = client_id(&poll.post(&handshake(false)).await?)?;
+                // The first is answered at once.
+                poll.post(&connect_message(&client, 3, job.transport, None)).await?;
+                let connect = connect_message(&client, 4, job.transport, None);
+                tokio::spawn(async move { poll.post(&connect).await.is_ok() });
             }
         }
     }
@@ -425,4 +410,30 @@ async fn idle(job: &Job, place: &Place) -> Fallible<Measured> {
         client_kib: (status_kib("VmRSS") - before) / job.count as f64,
         ..Measured::default()
     })
+}
+
+/// A connection for small replies, on tokio.
+struct Poll {
+    stream: tokio::net::TcpStream,
+    head: String,
+    input: Vec<u8>,
+}
+
+impl Poll {
+    async fn open(place: &Place) -> Fallible<Self> {
+        let stream = tokio::net::TcpStream::connect(&place.address).await?;
+        stream.set_nodelay(true)?;
+        let Place { address, path } = place;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: ");
+        Ok(Self { stream, head, input: vec![0; 8192] })
+    }
+
+    async fn post(&mut self, body: &str) -> Fallible<String> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let request = format!("{}{}\r\n\r\n{body}", self.head, body.len());
+        self.stream.write_all(request.as_bytes()).await?;
+        let count = self.stream.read(&mut self.input).await?;
+        let response = std::str::from_utf8(&self.input[..count])?;
+        Ok(response.split_once("\r\n\r\n").ok_or("no response")?.1.to_owned())
+    }
 }

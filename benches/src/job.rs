@@ -20,7 +20,7 @@ pub(crate) struct Job {
     pub(crate) warm_ms: u64,
     /// For how long, in milliseconds.
     pub(crate) time_ms: u64,
-    /// How many: subscriptions to receive with, calls that wait at once, idle clients.
+    /// How many: subscriptions to receive with, messages that come first, calls that wait at once, idle clients.
     pub(crate) count: usize,
     /// The size of a published message, in bytes.
     pub(crate) size: usize,
@@ -53,6 +53,8 @@ pub(crate) enum Task {
     Receive,
     /// The same, and decode each payload.
     Typed,
+    /// The same as receive, but measured when many have come already.
+    Long,
     /// One publish after the other's reply.
     Publish,
     /// Many publishes at once.
@@ -68,6 +70,7 @@ impl Task {
         match self {
             Self::Receive => "receive",
             Self::Typed => "typed",
+            Self::Long => "long",
             Self::Publish => "publish",
             Self::Pipelined => "pipelined",
             Self::Request => "request",

@@ -1,15 +1,20 @@
 //! Measures the client beside the floor, which is a bare loop that reads the same frames, and beside the clients of
 //! others, on the same work in the same run.
 
+mod descriptors;
 mod feed;
 mod floor;
+mod goals;
 mod job;
 mod meter;
 mod ours;
 mod page;
 mod plot;
+mod process;
 mod race;
+mod racers;
 mod report;
+mod servers;
 mod works;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +32,8 @@ struct Args {
 enum Command {
     /// Run the works and print the table.
     Race(race::Race),
+    /// Load our server and CometD's Java server with `bayeux bench`, in turn, and print the table.
+    Servers(servers::Servers),
     /// Serve feeds, as the works ask for them in their URL; prints the port.
     Feed {
         /// Over TLS, with a certificate that is written to this file.
@@ -51,6 +58,7 @@ enum Command {
 fn main() -> Fallible {
     match Args::parse().command {
         Command::Race(race) => race.run(),
+        Command::Servers(servers) => servers.run(),
         Command::Feed { tls } => feed::run(tls.as_deref()),
         Command::Ours(job) => ours::run(&job),
         Command::Floor(job) => floor::run(&job),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::job::Measured;
+use crate::job::{Job, Measured, Task};
 
 /// How often the clock is looked at: reading it for each message would be measured, too.
 const STRIDE: u64 = 64;
@@ -13,6 +13,8 @@ const STRIDE: u64 = 64;
 #[derive(Debug)]
 pub(crate) struct Meter {
     warm: Duration,
+    /// How many messages come first, in any case.
+    after: u64,
     time: Duration,
     seen: u64,
     next: u64,
@@ -28,8 +30,13 @@ enum Stage {
 }
 
 impl Meter {
-    pub(crate) fn new(warm: Duration, time: Duration) -> Self {
-        Self { warm, time, seen: 0, next: 1, stage: Stage::Ready, calls: Vec::new() }
+    pub(crate) fn of(job: &Job) -> Self {
+        // A long run is warmed up by what comes first, so that it can be short, too.
+        let (warm, after) = match job.task {
+            Task::Long => (Duration::ZERO, job.count as u64),
+            _ => (job.warm(), 0),
+        };
+        Self { warm, after, time: job.time(), seen: 0, next: 1, stage: Stage::Ready, calls: Vec::new() }
     }
 
     /// One message came. The measurement, when it is over.
@@ -59,7 +66,7 @@ impl Meter {
         let now = Instant::now();
         match self.stage {
             Stage::Ready => self.stage = Stage::Warming(now),
-            Stage::Warming(since) if now - since >= self.warm => {
+            Stage::Warming(since) if now - since >= self.warm && self.seen >= self.after => {
                 self.stage = Stage::Measuring { since: now, cpu: cpu_time(), from: self.seen };
             }
             Stage::Measuring { since, cpu, from } if now - since >= self.time => {
@@ -91,7 +98,12 @@ pub(crate) fn cpu_time() -> Duration {
 
 /// A line of `/proc/self/status`, such as `VmRSS`; 0 where there is no such file.
 pub(crate) fn status_kib(line: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    kib_of("/proc/self/status", line)
+}
+
+/// The same of another file.
+pub(crate) fn kib_of(file: &str, line: &str) -> f64 {
+    let status = std::fs::read_to_string(file).unwrap_or_default();
     let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
     value.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0.0)
 }

@@ -16,7 +16,7 @@ pub(crate) fn run(job: &Job) -> Fallible {
     // In a task, as in most programs: what the runtime itself waits for is looked after in another way.
     let work = async move {
         match job.task {
-            Task::Receive => receive(&job).await,
+            Task::Receive | Task::Long => receive(&job).await,
             Task::Typed => typed(&job).await,
             Task::Publish => publish(&job).await,
             Task::Pipelined => pipelined(&job).await,
@@ -43,7 +43,8 @@ fn client(job: &Job) -> Fallible<Client> {
 async fn listener(job: &Job) -> Fallible<Client> {
     let client = client(job)?;
     client.open().await?;
-    for n in 0..job.count {
+    let subscriptions = if job.task == Task::Receive { job.count } else { 1 };
+    for n in 0..subscriptions {
         client.subscribe(format!("/feed/{n}/{}", crate::feed::last_segment(n))).await?;
     }
     client.publish(crate::feed::GO, &1).await?;
@@ -53,7 +54,7 @@ async fn listener(job: &Job) -> Fallible<Client> {
 async fn receive(job: &Job) -> Fallible<Measured> {
     let client = listener(job).await?;
     let mut events = client.events();
-    let mut meter = Meter::new(job.warm(), job.time());
+    let mut meter = Meter::of(job);
     loop {
         client.receive().await?;
         if let Some(measured) = meter.message() {
@@ -73,7 +74,7 @@ async fn typed(job: &Job) -> Fallible<Measured> {
     client.open().await?;
     let mut ticks = client.stream::<Tick>("/feed/**").await?;
     client.publish(crate::feed::GO, &1).await?;
-    let mut meter = Meter::new(job.warm(), job.time());
+    let mut meter = Meter::of(job);
     while let Some(tick) = ticks.next().await {
         let tick = tick?;
         std::hint::black_box((tick.n, tick.text));
@@ -88,7 +89,7 @@ async fn publish(job: &Job) -> Fallible<Measured> {
     let client = client(job)?;
     client.open().await?;
     let payload = job.payload();
-    let mut meter = Meter::new(job.warm(), job.time());
+    let mut meter = Meter::of(job);
     loop {
         let began = Instant::now();
         client.publish("/bench/publish", &payload).await?;
@@ -102,7 +103,7 @@ async fn pipelined(job: &Job) -> Fallible<Measured> {
     let client = client(job)?;
     client.open().await?;
     let payload = job.payload();
-    let mut meter = Meter::new(job.warm(), job.time());
+    let mut meter = Meter::of(job);
     let publish = || client.publish("/bench/publish", &payload);
     let mut calls: FuturesUnordered<_> = (0..job.count).map(|_| publish()).collect();
     while let Some(reply) = calls.next().await {
@@ -119,7 +120,7 @@ async fn request(job: &Job) -> Fallible<Measured> {
     let client = client(job)?;
     client.open().await?;
     let payload = job.payload();
-    let mut meter = Meter::new(job.warm(), job.time());
+    let mut meter = Meter::of(job);
     loop {
         let began = Instant::now();
         let answer: serde_json::Value = client.request("/service/echo", &payload).await?;

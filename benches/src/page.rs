@@ -3,21 +3,21 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::report::{Report, machine, versions};
-use crate::{Fallible, plot, works};
-
-const BEGIN: &str = "<!-- measured: begin -->";
-const END: &str = "<!-- measured: end -->";
+use crate::report::Report;
+use crate::{Fallible, plot, servers, works};
 
 /// Prints a report again, and puts it into a page.
 pub(crate) fn show(files: &[PathBuf], page: Option<&Path>) -> Fallible {
-    let mut report = Report { machine: machine(), versions: versions(), rows: Vec::new() };
+    let mut report = Report::new(Vec::new());
     for file in files {
         let more: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
         for row in more.rows {
             if !report.rows.iter().any(|known| (&known.group, &known.name) == (&row.group, &row.name)) {
                 report.rows.push(row);
             }
+        }
+        if report.servers.is_empty() {
+            report.servers = more.servers;
         }
         (report.machine, report.versions) = (more.machine, more.versions);
     }
@@ -26,19 +26,45 @@ pub(crate) fn show(files: &[PathBuf], page: Option<&Path>) -> Fallible {
     report.rows.sort_by_key(|row| {
         order.iter().position(|(group, name)| (group, name) == (&row.group, &row.name)).unwrap_or(order.len())
     });
-    let tables = report.markdown();
+    let (tables, loads) = (report.markdown(), servers::markdown(&report));
     let Some(page) = page else {
-        println!("{tables}");
+        println!("{tables}\n{loads}");
         return Ok(());
     };
-    let text = std::fs::read_to_string(page)?;
-    let (before, rest) = text.split_once(BEGIN).ok_or("the page has no marker for the begin")?;
-    let (_, after) = rest.split_once(END).ok_or("the page has no marker for the end")?;
-    let mut shown = String::new();
-    for plot in plot::all(&report) {
-        std::fs::write(page.with_file_name(&plot.file), plot.svg)?;
-        let _ = write!(shown, "![{}]({})\n\n", plot.title, plot.file);
+    let mut text = std::fs::read_to_string(page)?;
+    if !report.rows.is_empty() {
+        let mut shown = String::new();
+        for plot in plot::all(&report) {
+            std::fs::write(page.with_file_name(&plot.file), plot.svg)?;
+            let _ = write!(shown, "![{}]({})\n\n", plot.title, plot.file);
+        }
+        text = put(&text, "measured", &(shown + &tables))?;
     }
-    std::fs::write(page, format!("{before}{BEGIN}\n\n{shown}{tables}\n{END}{after}"))?;
+    if !loads.is_empty() {
+        text = put(&text, "servers", &loads)?;
+    }
+    std::fs::write(page, text)?;
     Ok(())
+}
+
+/// Puts something between two markers of a page, in the place of what is there.
+fn put(page: &str, name: &str, what: &str) -> Fallible<String> {
+    let (begin, end) = (format!("<!-- {name}: begin -->"), format!("<!-- {name}: end -->"));
+    let (before, rest) = page.split_once(&begin).ok_or_else(|| format!("the page lacks {begin}"))?;
+    let (_, after) = rest.split_once(&end).ok_or_else(|| format!("the page lacks {end}"))?;
+    Ok(format!("{before}{begin}\n\n{what}\n{end}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_between_the_markers_goes() {
+        let page = "a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n";
+        let put_in = put(page, "x", "new\n").unwrap();
+        assert_eq!(put_in, "a\n<!-- x: begin -->\n\nnew\n\n<!-- x: end -->\nb\n");
+        assert_eq!(put(&put_in, "x", "new\n").unwrap(), put_in);
+        assert!(put(page, "y", "").is_err());
+    }
 }

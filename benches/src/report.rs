@@ -5,7 +5,9 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use crate::goals;
 use crate::job::Measured;
+use crate::servers::Load;
 use crate::works::IDLE;
 
 /// All that was measured in a run, and where.
@@ -13,7 +15,11 @@ use crate::works::IDLE;
 pub(crate) struct Report {
     pub(crate) machine: String,
     pub(crate) versions: Vec<String>,
+    #[serde(default)]
     pub(crate) rows: Vec<Row>,
+    /// What servers did under load.
+    #[serde(default)]
+    pub(crate) servers: Vec<Load>,
 }
 
 /// One work.
@@ -33,10 +39,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn median(&self, of: impl Fn(&Measured) -> f64) -> Option<f64> {
-        let mut values: Vec<f64> = self.runs.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().filter(|value| value.is_finite())
+    pub(crate) fn median(&self, of: impl Fn(&Measured) -> f64) -> Option<f64> {
+        median(self.runs.iter().map(of))
     }
 
     /// Messages a second.
@@ -53,14 +57,18 @@ impl Entry {
         self.racer.starts_with("floor")
     }
 
-    fn is_peer(&self) -> bool {
+    pub(crate) fn is_peer(&self) -> bool {
         !self.is_floor() && self.racer != "bayeux"
     }
 }
 
 impl Row {
     /// The best of those, by what is better the more there is of it.
-    fn best(&self, whose: impl Fn(&Entry) -> bool, of: impl Fn(&Entry) -> Option<f64>) -> Option<f64> {
+    pub(crate) fn best(
+        &self,
+        whose: impl Fn(&Entry) -> bool,
+        of: impl Fn(&Entry) -> Option<f64>,
+    ) -> Option<f64> {
         self.entries.iter().filter(|entry| whose(entry)).filter_map(of).max_by(f64::total_cmp)
     }
 
@@ -68,7 +76,7 @@ impl Row {
         self.best(Entry::is_floor, Entry::rate)
     }
 
-    fn floor_cpu(&self) -> Option<f64> {
+    pub(crate) fn floor_cpu(&self) -> Option<f64> {
         self.best(Entry::is_floor, |entry| entry.cpu().map(|cpu| -cpu)).map(|cpu| -cpu)
     }
 
@@ -79,11 +87,16 @@ impl Row {
 
 impl Report {
     pub(crate) fn new(rows: Vec<Row>) -> Self {
-        Self { machine: machine(), versions: versions(), rows }
+        Self { machine: machine(), versions: versions(), rows, servers: Vec::new() }
     }
 
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("Machine: {}. Versions: {}.\n", self.machine, self.versions.join(", "));
+        let goals = goals::markdown(self);
+        if !goals.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n### Goals\n\n{goals}");
+        }
         let mut groups: Vec<&str> = self.rows.iter().map(|row| row.group.as_str()).collect();
         groups.dedup();
         for group in groups {
@@ -99,6 +112,13 @@ impl Report {
                      |---|---|--:|--:|--:|--:|--:|--:|--:|\n",
                 );
                 rows.for_each(|row| lines(&mut text, row));
+            }
+        }
+        for row in &self.rows {
+            for entry in &row.entries {
+                if let Some(failure) = &entry.failure {
+                    let _ = write!(text, "\n{}, {}, {}: {failure}.\n", row.group, row.name, entry.racer);
+                }
             }
         }
         text
@@ -134,6 +154,10 @@ fn lines(text: &mut String, row: &Row) {
 
 fn idle_lines(text: &mut String, row: &Row) {
     for entry in &row.entries {
+        if entry.failure.is_some() || entry.runs.is_empty() {
+            let _ = writeln!(text, "| {} | {} | failed | |", row.name, entry.racer);
+            continue;
+        }
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} |",
@@ -162,13 +186,20 @@ pub(crate) fn line(row: &Row) -> String {
     text
 }
 
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().filter(|value| value.is_finite())
+}
+
 fn shown(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), number)
 }
 
 /// Three digits, with commas between thousands.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
+        unknown if unknown.is_nan() => "-".to_owned(),
         small if small < 10.0 => format!("{value:.2}"),
         middle if middle < 100.0 => format!("{value:.1}"),
         large => {
@@ -186,15 +217,18 @@ fn number(value: f64) -> String {
     }
 }
 
-pub(crate) fn machine() -> String {
+fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let model = model.map_or("unknown processor", |(_, name)| name.trim());
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{cores} cores of {model}, {}", std::env::consts::OS)
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    // How busy it is with other things matters.
+    let load = load.split_whitespace().next().unwrap_or("unknown");
+    format!("{cores} cores of {model}, {}, with a load of {load} before the run", std::env::consts::OS)
 }
 
-pub(crate) fn versions() -> Vec<String> {
+fn versions() -> Vec<String> {
     let mut versions = vec![format!("bayeux {}", env!("CARGO_PKG_VERSION"))];
     for (name, command, flag) in [
         ("", "rustc", "--version"),
@@ -249,7 +283,8 @@ mod tests {
         assert_eq!(row.floor_rate(), Some(1000.0));
         assert!((row.floor_cpu().unwrap() - 625.0).abs() < 1e-9);
         assert_eq!(row.peer_rate(), Some(90.0));
-        let report = Report { machine: String::new(), versions: Vec::new(), rows: vec![row] };
+        let report =
+            Report { machine: String::new(), versions: Vec::new(), rows: vec![row], servers: Vec::new() };
         assert!(report.markdown().contains("| some | bayeux | 900 | 0.90 | 10.0 |"), "{}", report.markdown());
     }
 }

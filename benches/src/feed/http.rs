@@ -16,7 +16,8 @@ use crate::Fallible;
 struct Head {
     size: usize,
     path: String,
-    body: usize,
+    /// How long the body is, unless it comes in chunks.
+    length: Option<usize>,
     websocket_key: Option<String>,
 }
 
@@ -27,25 +28,28 @@ where
 {
     let mut input = BytesMut::new();
     let mut stock: Option<(Spec, Vec<u8>)> = None;
+    let mut keep = 0;
     loop {
         let head = loop {
             match head(&input)? {
                 Some(head) => break head,
-                None if stream.read_buf(&mut input).await? == 0 => return Ok(()),
+                None if read(&mut stream, &mut input, keep).await? == 0 => return Ok(()),
                 None => {}
             }
         };
         input.advance(head.size);
         let spec = Spec::of(&head.path);
+        keep = spec.keep;
         if let Some(key) = head.websocket_key {
             return websocket::serve(stream, input, &key, spec, shared).await;
         }
-        while input.len() < head.body {
-            if stream.read_buf(&mut input).await? == 0 {
-                return Ok(());
+        let request = loop {
+            match take_body(&mut input, head.length)? {
+                Some(body) => break body,
+                None if stream.read_buf(&mut input).await? == 0 => return Ok(()),
+                None => {}
             }
-        }
-        let request = input.split_to(head.body);
+        };
         let mut body = Vec::new();
         let held = shared.answer(&spec, &request, &mut body)?;
         drop(request);
@@ -81,11 +85,26 @@ where
     }
 }
 
+/// Reads some more, for at most so many seconds if there is a limit. 0 is the end.
+async fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut BytesMut,
+    keep: u64,
+) -> std::io::Result<usize> {
+    if keep == 0 {
+        return stream.read_buf(input).await;
+    }
+    let read = tokio::time::timeout(Duration::from_secs(keep), stream.read_buf(input));
+    read.await.unwrap_or(Ok(0))
+}
+
 /// Holds a connect until there is something for it, or for long enough. Whether there is something.
 async fn wait(held: &Held) -> bool {
+    // From here on it is waited for; a client may have given up another connect, which waits as well.
+    let went = held.session.went.notified();
     if !held.is_going() && !held.at_once {
-        let hold = Duration::from_millis(HOLD_MS);
-        let _ = tokio::time::timeout(hold, held.session.went.notified()).await;
+        // Whether it is over is seen below.
+        let _ = tokio::time::timeout(Duration::from_millis(HOLD_MS), went).await;
     }
     held.is_going()
 }
@@ -98,10 +117,59 @@ fn head(input: &[u8]) -> Fallible<Option<Head>> {
         let found = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
         found.and_then(|header| std::str::from_utf8(header.value).ok())
     };
+    let length = header("Content-Length").and_then(|length| length.parse().ok());
+    let chunked = header("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
     Ok(Some(Head {
         size,
         path: request.path.unwrap_or_default().to_owned(),
-        body: header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0),
+        length: if chunked { None } else { length.or(Some(0)) },
         websocket_key: header("Sec-WebSocket-Key").map(str::to_owned),
     }))
+}
+
+/// A body, if it is all there, from the begin of the input.
+fn take_body(input: &mut BytesMut, length: Option<usize>) -> Fallible<Option<BytesMut>> {
+    if let Some(length) = length {
+        return Ok((input.len() >= length).then(|| input.split_to(length)));
+    }
+    let mut body = BytesMut::new();
+    let mut at = 0;
+    loop {
+        let size = httparse::parse_chunk_size(&input[at..]).map_err(|_| "a chunk without a size")?;
+        let httparse::Status::Complete((line, size)) = size else { return Ok(None) };
+        let (from, to) = (at + line, at + line + size as usize);
+        at = to + "\r\n".len();
+        if input.len() < at {
+            return Ok(None);
+        }
+        if size == 0 {
+            input.advance(at);
+            return Ok(Some(body));
+        }
+        body.extend_from_slice(&input[from..to]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_may_come_in_chunks() {
+        let whole = b"3\r\n[{}\r\n1\r\n]\r\n0\r\n\r\nPOST";
+        let end = whole.len() - "POST".len();
+        for some in 0..end {
+            assert_eq!(take_body(&mut BytesMut::from(&whole[..some]), None).unwrap(), None, "{some}");
+        }
+        let mut input = BytesMut::from(&whole[..]);
+        assert_eq!(take_body(&mut input, None).unwrap().as_deref(), Some(&b"[{}]"[..]));
+        assert_eq!(&input[..], b"POST");
+    }
+
+    #[test]
+    fn a_body_may_have_a_length() {
+        let mut input = BytesMut::from(&b"[{}]POST"[..]);
+        assert_eq!(take_body(&mut input, Some(4)).unwrap().as_deref(), Some(&b"[{}]"[..]));
+        assert_eq!(take_body(&mut input, Some(5)).unwrap(), None);
+    }
 }

@@ -2,7 +2,8 @@
 //! long before, so that it is faster than any client.
 //!
 //! The first segment of the path says what the feed is: `n10-s200-c1-a0` are 10 messages a frame or reply, 200 bytes a
-//! message, over 1 channel, without the acknowledge extension. It begins when a session publishes to [`GO`].
+//! message, over 1 channel, without the acknowledge extension. It begins when a session publishes to [`GO`], or with
+//! `-g1` when it subscribes; with `-k2` a connection without a request is closed after 2 seconds, as servers do.
 
 mod http;
 mod protocol;

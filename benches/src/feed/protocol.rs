@@ -70,10 +70,17 @@ impl Shared {
         id
     }
 
+    fn go(&self, id: Option<&str>) {
+        if let Some(session) = self.session(id) {
+            session.going.store(true, Ordering::Relaxed);
+            session.went.notify_waiters();
+        }
+    }
+
     fn forget(&self, id: Option<&str>) {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = id.and_then(|id| sessions.remove(id)) {
-            session.went.notify_one();
+            session.went.notify_waiters();
         }
     }
 
@@ -130,6 +137,9 @@ impl Shared {
                     out,
                     r#"{{"channel":"{channel}","id":{id},"subscription":{names},"successful":true}}"#
                 )?;
+                if spec.at_once {
+                    self.go(request.client_id);
+                }
             }
             _ => {
                 write!(out, r#"{{"channel":"{channel}","id":{id},"successful":true}}"#)?;
@@ -137,11 +147,8 @@ impl Shared {
                     let data = request.data.map_or("null", RawValue::get);
                     write!(out, r#",{{"channel":"{channel}","id":{id},"data":{data}}}"#)?;
                 }
-                if channel == GO
-                    && let Some(session) = self.session(request.client_id)
-                {
-                    session.going.store(true, Ordering::Relaxed);
-                    session.went.notify_one();
+                if channel == GO {
+                    self.go(request.client_id);
                 }
                 if channel == "/meta/disconnect" {
                     self.forget(request.client_id);

@@ -7,12 +7,17 @@ pub(super) struct Spec {
     pub(super) size: usize,
     pub(super) channels: usize,
     pub(super) ack: bool,
+    /// It begins with the first subscription, for clients that cannot publish.
+    pub(super) at_once: bool,
+    /// After how many seconds without a request an HTTP connection is closed; 0 for never.
+    pub(super) keep: u64,
 }
 
 impl Spec {
-    /// Reads `/n10-s200-c1-a0/…`; what is missing is 1 message of 200 bytes on 1 channel, without acknowledgement.
+    /// Reads `/n10-s200-c1-a0/…`; what is missing is 1 message of 200 bytes on 1 channel, without acknowledgement, begun
+    /// when it is asked for, on connections that are kept.
     pub(super) fn of(path: &str) -> Self {
-        let mut spec = Self { per_frame: 1, size: 200, channels: 1, ack: false };
+        let mut spec = Self { per_frame: 1, size: 200, channels: 1, ack: false, at_once: false, keep: 0 };
         let segment = path.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
         for part in segment.split('-').filter(|part| part.is_char_boundary(1)) {
             let (key, value) = part.split_at(1);
@@ -22,6 +27,8 @@ impl Spec {
                 "s" => spec.size = number,
                 "c" => spec.channels = number.max(1),
                 "a" => spec.ack = number > 0,
+                "g" => spec.at_once = number > 0,
+                "k" => spec.keep = number as u64,
                 _ => {}
             }
         }
