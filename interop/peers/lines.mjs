@@ -4,8 +4,9 @@
 import readline from 'node:readline';
 
 /**
- * Carries out commands until the input ends. `newUser(deliver)` makes a user, whose methods are the verbs: each takes
- * the command and returns a promise, which is rejected with `{code, text}` or an error. `close` ends it all.
+ * Carries out commands until the input ends. `newUser(deliver, tell)` makes a user, whose methods are the verbs: each
+ * takes the command and returns a promise, which is rejected with `{code, text}` or an error. `close` ends it all.
+ * `tell` passes on what the client tells of a failure that no verb asked about.
  */
 export function drive(newUser, close = async () => {}) {
   const users = new Map();
@@ -16,7 +17,8 @@ export function drive(newUser, close = async () => {}) {
     const { id, user: number } = command;
     try {
       if (!users.has(number)) {
-        users.set(number, newUser((channel, data) => write({ user: number, channel, data })));
+        const deliver = (channel, data) => write({ user: number, channel, data });
+        users.set(number, newUser(deliver, (told) => write({ user: number, told })));
       }
       const user = await users.get(number);
       const value = await user[command.do](command);

@@ -124,7 +124,8 @@ impl<'a> Cell<'a> {
     pub(crate) async fn logs(&self) -> String {
         let mut text = String::new();
         for seat in self.seats.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let (name, wire, told) = (seat.name, seat.tap.log(), seat.user.told());
+            let (name, wire) = (seat.name, seat.tap.log());
+            let told: String = seat.user.told().iter().map(|line| format!("    {line}\n")).collect();
             text += &format!("  --- wire of {name} (> to the server, < from it)\n{wire}");
             if !told.is_empty() {
                 text += &format!("  --- {name}'s client told\n{told}");

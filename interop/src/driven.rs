@@ -1,7 +1,8 @@
 //! A client that others wrote, driven over JSON lines: one process, any number of users in it.
 //!
 //! A line to it is `{"id": N, "user": N, "do": VERB, …}`, a line from it `{"id": N, "ok": …}`, or
-//! `{"id": N, "error": {"code": …, "text": …}}`, or a message `{"user": N, "channel": …, "data": …}`.
+//! `{"id": N, "error": {"code": …, "text": …}}`, or a message `{"user": N, "channel": …, "data": …}`,
+//! or what the client tells of a failure that no verb asked about, `{"user": N, "told": …}`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,8 @@ use crate::process::{Lines, Process};
 
 /// How long a verb may take: more than any of the clients' own deadlines.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// How much of what a client tells of failures is kept.
+const TOLD: usize = 1000;
 
 /// The process of a driven client.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub(crate) struct Driver {
 struct Routes {
     replies: HashMap<u64, oneshot::Sender<Result<Value, Failed>>>,
     users: HashMap<u64, mpsc::UnboundedSender<(String, Value)>>,
+    told: HashMap<u64, Vec<String>>,
 }
 
 /// One user in it.
@@ -109,6 +113,13 @@ async fn route(mut lines: Lines, routes: Arc<Mutex<Routes>>) {
                 // A caller that gave up needs no answer.
                 let _ = reply.send(outcome);
             }
+        } else if let (Some(user), Some(told)) = (line["user"].as_u64(), line["told"].as_str())
+            && routes.users.contains_key(&user)
+        {
+            let all = routes.told.entry(user).or_default();
+            if all.len() < TOLD {
+                all.push(told.to_owned());
+            }
         } else if let Some(user) = line["user"].as_u64()
             && let Some(sender) = routes.users.get(&user)
         {
@@ -135,10 +146,17 @@ impl Driven {
     pub(crate) async fn receive(&self) -> Option<(String, Value)> {
         self.messages.lock().await.recv().await
     }
+
+    /// What the client told of failures that no verb asked about.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.driver.routes().told.get(&self.user).cloned().unwrap_or_default()
+    }
 }
 
 impl Drop for Driven {
     fn drop(&mut self) {
-        self.driver.routes().users.remove(&self.user);
+        let mut routes = self.driver.routes();
+        routes.users.remove(&self.user);
+        routes.told.remove(&self.user);
     }
 }

@@ -6,6 +6,7 @@ mod driven;
 mod guard;
 mod install;
 mod known;
+mod misbehaviour;
 mod networks;
 mod options;
 mod ours;

@@ -1,5 +1,6 @@
 //! The command line of `interop/run`.
 
+use crate::misbehaviour::{self, scenario};
 use crate::outcome::Outcome;
 use crate::peers;
 use crate::scenarios;
@@ -9,9 +10,10 @@ Tries our client with servers that others wrote, and our server with their clien
 
 Usage: interop/run [OPTIONS] [PEER]...
 
-  PEER            only these; all without any
+  PEER            only these, or `misbehaviour`, which is the table of what clients do when a server misbehaves;
+                  all without any
   --without PEER  all but this one; may be given several times
-  --only NAME     only this scenario (a column of the table); may be given several times
+  --only NAME     only this scenario (a column of the table, or a row of that of misbehaviour); may be given several times
   --all-pairs     each client with each server instead, to see whose a failure is
   --jobs N        how many rows are played at once; 3 without it
   --write         writes the tables into the documents; without it they are only compared, when all were played
@@ -50,12 +52,13 @@ impl Options {
                 }
                 "--list" => {
                     peers::names().iter().for_each(|name| println!("{name}"));
+                    println!("{}", misbehaviour::NAME);
                     return Ok(None);
                 }
                 "--without" => options.without.push(peer(value()?)?),
                 "--only" => {
                     let name = value()?;
-                    if !scenarios::ALL.iter().any(|scenario| scenario.name == name) {
+                    if !is_of_pairs(&name) && !is_of_misbehaviour(&name) {
                         return Err(format!("no scenario is called {name}").into());
                     }
                     options.only.push(name);
@@ -78,14 +81,45 @@ impl Options {
         (self.peers.is_empty() || named(&self.peers)) && !named(&self.without)
     }
 
+    /// Whether a scenario is to be played.
+    pub(crate) fn wants_scenario(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|one| one == name)
+    }
+
+    /// Whether our client is to be tried with servers, and our server with clients.
+    pub(crate) fn wants_pairs(&self) -> bool {
+        let named = self.peers.is_empty() || self.peers.iter().any(|name| name != misbehaviour::NAME);
+        named && (self.only.is_empty() || self.only.iter().any(|name| is_of_pairs(name)))
+    }
+
+    /// Whether clients are to be tried with a server that misbehaves.
+    pub(crate) fn wants_misbehaviour(&self) -> bool {
+        let named = self.wants(misbehaviour::NAME) && !self.all_pairs;
+        named && (self.only.is_empty() || self.only.iter().any(|name| is_of_misbehaviour(name)))
+    }
+
+    /// Whether a client is wanted for that.
+    pub(crate) fn wants_column(&self, name: &str) -> bool {
+        let without = self.without.iter().any(|one| one == name);
+        self.wants_misbehaviour() && misbehaviour::COLUMNS.contains(&name) && !without
+    }
+
     /// Whether everything is to be tried, so that the tables are whole.
     pub(crate) fn is_all(&self) -> bool {
         self.peers.is_empty() && self.without.is_empty() && self.only.is_empty() && !self.all_pairs
     }
 }
 
+fn is_of_pairs(name: &str) -> bool {
+    scenarios::ALL.iter().any(|scenario| scenario.name == name)
+}
+
+fn is_of_misbehaviour(name: &str) -> bool {
+    scenario::ALL.iter().any(|scenario| scenario.name == name)
+}
+
 fn peer(name: String) -> Outcome<String> {
-    if peers::is_known(&name) {
+    if peers::is_known(&name) || name == misbehaviour::NAME {
         return Ok(name);
     }
     Err(format!("no peer is called {name}; --list names them").into())

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::install;
+use crate::misbehaviour;
 use crate::networks::{self, Setup};
 use crate::options::Options;
 use crate::outcome::Outcome;
@@ -18,10 +19,21 @@ use crate::table::Row;
 /// Whether all went well.
 pub(crate) async fn run(options: &Options) -> Outcome<bool> {
     let (versions, missing) = install_all(options).await;
-    let pairs = pairs(options, &versions);
-    let setups = setups(options, &versions);
+    let mut well = missing.is_empty();
+    if options.wants_pairs() {
+        well &= try_pairs(options, &versions, missing).await?;
+    }
+    if options.wants_misbehaviour() {
+        well &= misbehaviour::run(options, &versions).await?;
+    }
+    Ok(well)
+}
+
+async fn try_pairs(options: &Options, versions: &Versions, missing: Vec<&'static str>) -> Outcome<bool> {
+    let pairs = pairs(options, versions);
+    let setups = setups(options, versions);
     let (rows, networks) = play(pairs, setups, options).await;
-    let report = Report { rows, networks, versions, missing };
+    let report = Report { rows, networks, versions: versions.clone(), missing };
     println!("{}", report.text());
     let mut well = report.is_well();
     if options.is_all() || options.write {
@@ -43,7 +55,9 @@ type Versions = BTreeMap<&'static str, String>;
 async fn install_all(options: &Options) -> (Versions, Vec<&'static str>) {
     let (mut versions, mut missing) = (Versions::new(), Vec::new());
     let wanted = |name: &str| name == OURS || options.wants(name);
-    for peer in SERVERS.iter().chain(CLIENTS).filter(|peer| wanted(peer.name)) {
+    let servers = SERVERS.iter().filter(|peer| wanted(peer.name));
+    let clients = CLIENTS.iter().filter(|peer| wanted(peer.name) || options.wants_column(peer.name));
+    for peer in servers.chain(clients) {
         println!("{}: installing", peer.name);
         let version = match install::install(peer).await {
             Ok(()) => install::version(peer).await,

@@ -25,12 +25,31 @@ pub(crate) struct Open {
     /// For our client alone: a proxy and TLS.
     pub(crate) proxy: Proxy,
     pub(crate) tls: TlsOptions,
+    /// As the client comes, without the options that the scenarios of the other tables need.
+    pub(crate) plain: Option<Plain>,
+}
+
+/// A client with its defaults.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub(crate) struct Plain {
+    /// Whether it has both transports, to fall back from one to the other.
+    pub(crate) fallback: bool,
+    /// Whether it has the acknowledge extension, if that must be asked for.
+    pub(crate) ack: bool,
 }
 
 impl Open {
     pub(crate) fn new(address: SocketAddr, path: &str, transport: ConnectionType) -> Self {
         let url = format!("http://{address}{path}");
-        Self { url, transport, deny: false, browser: None, proxy: Proxy::none(), tls: TlsOptions::new() }
+        Self {
+            url,
+            transport,
+            deny: false,
+            browser: None,
+            proxy: Proxy::none(),
+            tls: TlsOptions::new(),
+            plain: None,
+        }
     }
 }
 
@@ -44,16 +63,19 @@ pub(crate) enum User {
 impl User {
     /// Our client, not yet open.
     pub(crate) fn ours(options: &Open) -> Outcome<Self> {
-        let mut builder = Client::builder(&options.url)
-            .connection_types([options.transport])
-            .proxy(options.proxy.clone())
-            .tls(options.tls.clone())
-            .extension(TimeSync::new())
-            .max_send_size(4 * 1024 * 1024)
-            // The sessions of these servers do not live as long as pauses may become.
-            .retry(Backoff::exponential(Duration::from_millis(200)..=Duration::from_secs(2)).jittered())
-            // Some servers ask for it, and the others pass it over.
-            .handshake_field("minimumVersion", "1.0");
+        let mut builder = Client::builder(&options.url).proxy(options.proxy.clone()).tls(options.tls.clone());
+        if !options.plain.is_some_and(|plain| plain.fallback) {
+            builder = builder.connection_types([options.transport]);
+        }
+        if options.plain.is_none() {
+            builder = builder
+                .extension(TimeSync::new())
+                .max_send_size(4 * 1024 * 1024)
+                // The sessions of these servers do not live as long as pauses may become.
+                .retry(Backoff::exponential(Duration::from_millis(200)..=Duration::from_secs(2)).jittered())
+                // Some servers ask for it, and the others pass it over.
+                .handshake_field("minimumVersion", "1.0");
+        }
         if options.deny {
             builder = builder.handshake_ext("interop", "deny");
         }
@@ -69,7 +91,10 @@ impl User {
             Self::Driven(driven) => {
                 let ext = if options.deny { json!({"interop": "deny"}) } else { json!({}) };
                 let transport = options.transport.as_str();
-                let line = json!({"url": options.url, "transport": transport, "ext": ext, "browser": options.browser});
+                let mut line = json!({"url": options.url, "transport": transport, "ext": ext, "browser": options.browser});
+                if let Some(plain) = options.plain {
+                    line["plain"] = json!(plain);
+                }
                 driven.call("open", line).await.map(drop)
             }
         }
@@ -121,26 +146,28 @@ impl User {
         }
     }
 
-    /// The next message.
+    /// The next message, within a time that suffices for one that must come.
     pub(crate) async fn receive(&self) -> Outcome<(String, Value)> {
-        let next = async {
-            match self {
-                Self::Ours(client, _) => loop {
-                    match client.receive().await {
-                        Ok(message) => {
-                            let channel = message.channel().as_str().to_owned();
-                            break Ok((channel, message.data().decode()?));
-                        }
-                        // It goes on trying, and so do we.
-                        Err(error) if error.is_timeout() => {}
-                        Err(error) => break Err(error.into()),
-                    }
-                },
-                Self::Driven(driven) => driven.receive().await.ok_or_else(|| "the client is gone".into()),
-            }
-        };
-        let patience = tokio::time::timeout(PATIENCE, next).await;
+        let patience = tokio::time::timeout(PATIENCE, self.next()).await;
         patience.unwrap_or_else(|_| Err(format!("no message came within {PATIENCE:?}").into()))
+    }
+
+    /// The next message, whenever it comes.
+    pub(crate) async fn next(&self) -> Outcome<(String, Value)> {
+        match self {
+            Self::Ours(client, _) => loop {
+                match client.receive().await {
+                    Ok(message) => {
+                        let channel = message.channel().as_str().to_owned();
+                        break Ok((channel, message.data().decode()?));
+                    }
+                    // It goes on trying, and so do we.
+                    Err(error) if error.is_timeout() => {}
+                    Err(error) => break Err(error.into()),
+                }
+            },
+            Self::Driven(driven) => driven.receive().await.ok_or_else(|| "the client is gone".into()),
+        }
     }
 
     /// The next message must be this one.
@@ -175,14 +202,14 @@ impl User {
         }
     }
 
-    /// What our client told of its connection.
-    pub(crate) fn told(&self) -> String {
+    /// What the client told of its connection: ours all, others of failures that no verb asked about.
+    pub(crate) fn told(&self) -> Vec<String> {
         match self {
             Self::Ours(_, events) => {
                 let events = events.lock().unwrap_or_else(PoisonError::into_inner);
-                events.iter().map(|event| format!("    {event:?}\n")).collect()
+                events.iter().map(|event| format!("{event:?}")).collect()
             }
-            Self::Driven(_) => String::new(),
+            Self::Driven(driven) => driven.told(),
         }
     }
 }

@@ -38,7 +38,11 @@ class User:
         # aiohttp keeps no cookies of hosts that are numbers.
         url = command["url"].replace("127.0.0.1", "localhost")
         transport = aiocometd.ConnectionType(command["transport"])
-        self.client = aiocometd.Client(url, transport, extensions=[Ext(command["ext"])])
+        if command.get("plain"):
+            types = [transport] if not command["plain"]["fallback"] else list(aiocometd.ConnectionType)
+            self.client = aiocometd.Client(url, types)
+        else:
+            self.client = aiocometd.Client(url, transport, extensions=[Ext(command["ext"])])
         await self.client.open()
         self.receiving = asyncio.create_task(self.receive())
 
@@ -47,11 +51,15 @@ class User:
             try:
                 message = await self.client.receive()
                 write({"user": self.number, "channel": message["channel"], "data": message.get("data")})
-            except TransportTimeoutError:
+            except TransportTimeoutError as error:
                 # It goes on trying.
-                pass
-            except AiocometdException:
+                self.tell(error)
+            except AiocometdException as error:
+                self.tell(error)
                 return
+
+    def tell(self, error):
+        write({"user": self.number, "told": repr(error)})
 
     async def subscribe(self, command):
         await self.client.subscribe(command["channel"])

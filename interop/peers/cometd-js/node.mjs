@@ -7,4 +7,4 @@ import { drive } from '../lines.mjs';
 import { newUser } from './user.mjs';
 
 adapt();
-drive((deliver) => newUser(cometd, deliver));
+drive((deliver, tell) => newUser(cometd, deliver, tell));

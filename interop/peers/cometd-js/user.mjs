@@ -9,7 +9,7 @@ function failed(reply) {
 
 const LIMIT = 16 * 1024 * 1024;
 
-export function newUser(cometd, deliver) {
+export function newUser(cometd, deliver, tell = () => {}) {
   const client = new cometd.CometD();
   const subscriptions = new Map();
   const listen = (message) => deliver(message.channel, message.data);
@@ -20,16 +20,25 @@ export function newUser(cometd, deliver) {
       client.publish(message.channel, message.data, confirmed(resolve, reject)));
 
   return {
-    open: ({ url, transport, ext }) =>
+    open: ({ url, transport, ext, plain }) =>
       new Promise((resolve, reject) => {
         for (const type of client.getTransportTypes().slice()) {
-          if (type !== transport) {
+          if (type !== transport && !(plain && plain.fallback)) {
             client.unregisterTransport(type);
           }
         }
-        client.registerExtension('ack', new cometd.AckExtension());
-        client.registerExtension('timesync', new cometd.TimeSyncExtension());
-        client.configure({ url, logLevel: 'warn', maxSendBayeuxMessageSize: LIMIT });
+        if (!plain || plain.ack) {
+          client.registerExtension('ack', new cometd.AckExtension());
+        }
+        if (plain) {
+          client.configure({ url, logLevel: 'warn' });
+        } else {
+          client.registerExtension('timesync', new cometd.TimeSyncExtension());
+          client.configure({ url, logLevel: 'warn', maxSendBayeuxMessageSize: LIMIT });
+        }
+        for (const channel of ['/meta/unsuccessful', '/meta/disconnect']) {
+          client.addListener(channel, (message) => tell(JSON.stringify(message)));
+        }
         // As the documentation has it: whoever was subscribed subscribes again with each new session.
         client.addListener('/meta/handshake', (reply) => {
           if (reply.successful) {

@@ -119,7 +119,7 @@ pub(super) async fn failover(peer: &'static Peer, transport: ConnectionType) -> 
         };
         let limit = Duration::from_secs(30);
         let back = tokio::time::timeout(limit, back).await;
-        back.map_err(|_| format!("client {number} is not back in {limit:?}:\n{}", user.told()))?;
+        back.map_err(|_| format!("client {number} is not back in {limit:?}:\n{}", user.told().join("\n")))?;
     }
     for user in &users {
         user.close().await?;

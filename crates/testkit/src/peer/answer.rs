@@ -75,7 +75,7 @@ impl Answer {
         Self::new(Says::Body { status, body: Bytes::new() })
     }
 
-    /// This text as it is: the body of a response with status 200, or a text frame.
+    /// This text as it is: the body of a response with status 200, said to be JSON, or a text frame.
     pub fn body(body: impl Into<Bytes>) -> Self {
         Self::new(Says::Body { status: 200, body: body.into() })
     }

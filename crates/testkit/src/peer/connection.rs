@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::{broadcast, watch};
 
@@ -155,6 +155,7 @@ async fn read_request(client: &mut BufReader<TcpStream>, connection: usize) -> R
         .collect();
     let header = |name| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let length = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let chunked = header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
     let kind = match method {
         "POST" => RequestKind::Post,
         "GET" if header("upgrade").is_some() => RequestKind::Upgrade,
@@ -162,8 +163,37 @@ async fn read_request(client: &mut BufReader<TcpStream>, connection: usize) -> R
     };
     let mut body = vec![0; length];
     client.read_exact(&mut body).await?;
+    if chunked {
+        read_chunks(client, &mut body).await?;
+    }
     let (path, body, messages) = (path.to_owned(), body.into(), Vec::new());
     Ok(Some(Request { kind, path, headers, body, messages, connection, nth: 0 }))
+}
+
+async fn read_chunks(client: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> Result<()> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        client.read_line(&mut line).await?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        match usize::from_str_radix(size, 16) {
+            Ok(0) => break,
+            Ok(size) => {
+                let start = body.len();
+                body.resize(start + size, 0);
+                client.read_exact(&mut body[start..]).await?;
+                client.read_line(&mut line).await?;
+            }
+            Err(_) => return Err(Error::other("a chunk without a size")),
+        }
+    }
+    // What may follow ends with an empty line.
+    loop {
+        line.clear();
+        if client.read_line(&mut line).await? <= "\r\n".len() {
+            return Ok(());
+        }
+    }
 }
 
 async fn respond(client: &mut BufReader<TcpStream>, answer: &Answer, words: &mut Words) -> Result<()> {
@@ -227,6 +257,9 @@ async fn until_reason(client: &mut BufReader<TcpStream>, words: &mut Words) -> R
 
 fn head(status: u16, headers: &[(String, String)], length: usize) -> String {
     let mut head = format!("HTTP/1.1 {status} {}\r\ncontent-length: {length}\r\n", phrase(status));
+    if length > 0 && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+        head.push_str("content-type: application/json\r\n");
+    }
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -2,6 +2,7 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -30,6 +31,8 @@ import org.eclipse.jetty.util.ajax.JSON;
 /** CometD's Java client, driven over JSON lines; each user is a client of its own. */
 public class CometdClient {
     private static final long LIMIT = 16 * 1024 * 1024;
+    private static final List<String> TELLING =
+        List.of(Channel.META_HANDSHAKE, Channel.META_CONNECT, Channel.META_SUBSCRIBE, Channel.META_DISCONNECT);
     private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
     private static final Map<Long, User> USERS = new ConcurrentHashMap<>();
     private static HttpClient http;
@@ -106,14 +109,35 @@ public class CometdClient {
         }
 
         private void open(Long id, Map<String, Object> command) {
+            Map<?, ?> plain = (Map<?, ?>)command.get("plain");
             Map<String, Object> options = new HashMap<>();
-            options.put(ClientTransport.MAX_MESSAGE_SIZE_OPTION, LIMIT);
-            options.put(ClientTransport.MAX_SEND_BAYEUX_MESSAGE_SIZE_OPTION, LIMIT);
-            ClientTransport transport = "websocket".equals(command.get("transport"))
-                ? new WebSocketTransport(options, null, sockets) : new JettyHttpClientTransport(options, http);
-            client = new BayeuxClient((String)command.get("url"), transport);
-            client.addExtension(new AckExtension());
-            client.addExtension(new TimesyncClientExtension());
+            if (plain == null) {
+                options.put(ClientTransport.MAX_MESSAGE_SIZE_OPTION, LIMIT);
+                options.put(ClientTransport.MAX_SEND_BAYEUX_MESSAGE_SIZE_OPTION, LIMIT);
+            }
+            List<ClientTransport> transports = new ArrayList<>();
+            boolean fallback = plain != null && (Boolean)plain.get("fallback");
+            if (fallback || "websocket".equals(command.get("transport"))) {
+                transports.add(new WebSocketTransport(options, null, sockets));
+            }
+            if (fallback || "long-polling".equals(command.get("transport"))) {
+                transports.add(new JettyHttpClientTransport(options, http));
+            }
+            client = new BayeuxClient((String)command.get("url"), transports.remove(0),
+                transports.toArray(new ClientTransport[0]));
+            if (plain == null || (Boolean)plain.get("ack")) {
+                client.addExtension(new AckExtension());
+            }
+            if (plain == null) {
+                client.addExtension(new TimesyncClientExtension());
+            }
+            for (String channel : TELLING) {
+                client.getChannel(channel).addListener((ClientSessionChannel.MessageListener)(from, message) -> {
+                    if (!message.isSuccessful()) {
+                        tell(message);
+                    }
+                });
+            }
             // As the documentation has it: whoever was subscribed subscribes again with each new session.
             client.getChannel(Channel.META_HANDSHAKE).addListener((ClientSessionChannel.MessageListener)(from, reply) -> {
                 if (reply.isSuccessful()) {
@@ -158,6 +182,13 @@ public class CometdClient {
             line.put("user", number);
             line.put("channel", message.getChannel());
             line.put("data", message.getData());
+            write(line);
+        }
+
+        private void tell(Message message) {
+            Map<String, Object> line = new LinkedHashMap<>();
+            line.put("user", number);
+            line.put("told", String.valueOf(message));
             write(line);
         }
 

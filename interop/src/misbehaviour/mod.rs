@@ -1,0 +1,156 @@
+//! A server that does something wrong, and what our client and three others make of it: the second table.
+//!
+//! Each cell has a scripted server of its own. The clients are used with their defaults, as their documentation has
+//! it. What is judged is what was seen on the wire, and what the user saw.
+
+mod decent;
+mod outages;
+mod page;
+mod reasons;
+pub(crate) mod scenario;
+mod sessions;
+mod stage;
+mod trace;
+mod verdict;
+mod way;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use self::page::{Cell, Page};
+use self::scenario::{ALL, Scenario};
+use self::stage::Stage;
+use self::verdict::Verdict;
+use crate::driven::Driver;
+use crate::options::Options;
+use crate::outcome::Outcome;
+use crate::peers::{CLIENTS, Need, OURS, Peer};
+
+/// What `interop/run` knows the table by.
+pub(crate) const NAME: &str = "misbehaviour";
+/// The columns.
+pub(crate) const COLUMNS: [&str; 4] = [OURS, "cometd-java", "cometd-js", "aiocometd"];
+/// How many cells of one client are played at once; most of their time they wait.
+const AT_ONCE: usize = 8;
+
+/// Plays all cells, tells them, and compares the page with them, or writes it. Whether all went well.
+pub(crate) async fn run(options: &Options, versions: &BTreeMap<&'static str, String>) -> Outcome<bool> {
+    let clients: Vec<&'static Peer> =
+        COLUMNS.iter().filter_map(|name| CLIENTS.iter().find(|peer| peer.name == *name)).collect();
+    let there: Vec<&'static Peer> =
+        clients.iter().copied().filter(|client| versions.contains_key(client.name)).collect();
+    let mut cells = Vec::new();
+    let mut quiet = JoinSet::new();
+    for client in there.iter().copied() {
+        let only = options.only.clone();
+        quiet.spawn(async move { play_quiet(client, &only).await });
+    }
+    for played in quiet.join_all().await {
+        cells.extend(played);
+    }
+    for scenario in ALL.iter().filter(|scenario| scenario.alone && options.wants_scenario(scenario.name)) {
+        for client in there.iter().copied() {
+            cells.push(play_alone(scenario, client).await);
+        }
+    }
+    let page = Page { cells, versions };
+    println!("\n{}", page.table());
+    let complaints = page.complaints();
+    for complaint in &complaints {
+        println!("{complaint}");
+    }
+    let mut well = complaints.is_empty();
+    if options.only.is_empty() && there.len() == COLUMNS.len() && page.put(options.write)? {
+        let outcome = if options.write { "is written" } else { "is another than this: --write mends it" };
+        println!("{} {outcome}", page::DOCUMENT);
+        well &= options.write;
+    }
+    Ok(well)
+}
+
+/// Plays what may be played at once, with one process.
+async fn play_quiet(client: &'static Peer, only: &[String]) -> Vec<Cell> {
+    let wanted = |scenario: &&Scenario| {
+        !scenario.alone && (only.is_empty() || only.iter().any(|name| name == scenario.name))
+    };
+    let scenarios: Vec<&'static Scenario> = ALL.iter().filter(wanted).collect();
+    if scenarios.is_empty() {
+        return Vec::new();
+    }
+    let driver = match start(client).await {
+        Ok(driver) => driver,
+        Err(error) => {
+            println!("{}: {error}", client.name);
+            return scenarios.iter().map(|scenario| Cell::broken(scenario, client)).collect();
+        }
+    };
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut playing = JoinSet::new();
+    for scenario in scenarios {
+        let (driver, slots) = (driver.clone(), Arc::clone(&slots));
+        playing.spawn(async move {
+            let _slot = slots.acquire_owned().await;
+            play(scenario, client, driver.as_ref()).await
+        });
+    }
+    let cells = playing.join_all().await;
+    stop(driver).await;
+    cells
+}
+
+/// Plays one cell with a process of its own and nothing beside it.
+async fn play_alone(scenario: &'static Scenario, client: &'static Peer) -> Cell {
+    match start(client).await {
+        Ok(driver) => {
+            let cell = play(scenario, client, driver.as_ref()).await;
+            stop(driver).await;
+            cell
+        }
+        Err(error) => {
+            println!("{}: {error}", client.name);
+            Cell::broken(scenario, client)
+        }
+    }
+}
+
+async fn start(client: &Peer) -> Outcome<Option<Arc<Driver>>> {
+    Ok(if client.name == OURS { None } else { Some(Driver::start(client).await?) })
+}
+
+async fn stop(driver: Option<Arc<Driver>>) {
+    if let Some(driver) = driver
+        && let Err(error) = driver.stop().await
+    {
+        println!("{error}");
+    }
+}
+
+async fn play(scenario: &'static Scenario, client: &'static Peer, driver: Option<&Arc<Driver>>) -> Cell {
+    if scenario.ack && !client.has.contains(&Need::Ack) {
+        return Cell { scenario, client, verdict: Some(Verdict::NotPlayed) };
+    }
+    let began = std::time::Instant::now();
+    let stage = match Stage::start(scenario.way, scenario.ack, driver).await {
+        Ok(stage) => stage,
+        Err(error) => {
+            println!("{}, {}: {error}", client.name, scenario.name);
+            return Cell::broken(scenario, client);
+        }
+    };
+    let outcome = scenario.play(&stage).await;
+    let took = began.elapsed().as_secs_f64();
+    let (what, verdict) = match outcome {
+        Ok(verdict) => (verdict.text().to_owned(), Some(verdict)),
+        Err(error) => (format!("FAIL: {error}"), None),
+    };
+    println!("{}, {}: {what} ({took:.1} s)", client.name, scenario.name);
+    if verdict != Some(Verdict::Right) {
+        let (wire, told) = stage.log();
+        println!("{}", trace::last(&wire, &told));
+    }
+    stage.end().await;
+    Cell { scenario, client, verdict }
+}

@@ -1,0 +1,123 @@
+//! The page that shows the table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::COLUMNS;
+use super::reasons::{self, Reason};
+use super::scenario::{ALL, Scenario};
+use super::verdict::Verdict;
+use crate::outcome::Outcome;
+use crate::peers::{self, CLIENTS, Peer};
+use crate::table;
+
+/// The page.
+pub(super) const DOCUMENT: &str = "docs/misbehaviour.md";
+
+/// One cell.
+#[derive(Clone, Copy)]
+pub(super) struct Cell {
+    pub(super) scenario: &'static Scenario,
+    pub(super) client: &'static Peer,
+    /// `None` when it could not be played to its end.
+    pub(super) verdict: Option<Verdict>,
+}
+
+impl Cell {
+    pub(super) fn broken(scenario: &'static Scenario, client: &'static Peer) -> Self {
+        Self { scenario, client, verdict: None }
+    }
+
+    fn seen(&self) -> &'static str {
+        self.verdict.map_or("FAIL", Verdict::text)
+    }
+
+    fn reason(&self) -> Option<&'static Reason> {
+        reasons::find(self.client.name, self.scenario.name, self.seen())
+    }
+}
+
+/// All that was seen.
+pub(super) struct Page<'a> {
+    pub(super) cells: Vec<Cell>,
+    pub(super) versions: &'a BTreeMap<&'static str, String>,
+}
+
+impl Page<'_> {
+    /// The table, with its notes.
+    pub(super) fn table(&self) -> String {
+        let mut text = format!("| scenario | transport | {} |\n", COLUMNS.join(" | "));
+        let _ = writeln!(text, "|---|---|{}", ":-:|".repeat(COLUMNS.len()));
+        let mut notes: Vec<&str> = Vec::new();
+        for scenario in ALL {
+            let cells: Vec<String> =
+                COLUMNS.iter().map(|client| self.entry(scenario, client, &mut notes)).collect();
+            let _ = writeln!(text, "| {} | {} | {} |", scenario.name, scenario.way.text(), cells.join(" | "));
+        }
+        for (number, note) in notes.iter().enumerate() {
+            let _ = write!(text, "\n{}. {note}", number + 1);
+        }
+        text
+    }
+
+    fn entry(&self, scenario: &Scenario, client: &str, notes: &mut Vec<&'static str>) -> String {
+        let Some(cell) =
+            self.cells.iter().find(|cell| cell.scenario.name == scenario.name && cell.client.name == client)
+        else {
+            return String::new();
+        };
+        match cell.reason() {
+            None => cell.seen().to_owned(),
+            Some(reason) => {
+                let at = notes.iter().position(|note| *note == reason.why).unwrap_or_else(|| {
+                    notes.push(reason.why);
+                    notes.len() - 1
+                });
+                format!("{} ({})", cell.seen(), at + 1)
+            }
+        }
+    }
+
+    /// What keeps the run from being good, whatever the page says.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for cell in &self.cells {
+            let name = format!("{}, {}", cell.client.name, cell.scenario.name);
+            match cell.verdict {
+                None => complaints.push(format!("{name}: could not be played to its end")),
+                Some(Verdict::Wrong(seen)) if cell.reason().is_none() => {
+                    complaints.push(format!("{name}: no reason is known for: {seen}"));
+                }
+                _ => {}
+            }
+        }
+        complaints
+    }
+
+    /// Puts it into the document; whether that had another.
+    pub(super) fn put(&self, write: bool) -> Outcome<bool> {
+        let mut changed = false;
+        let parts = [("table", self.table()), ("scenarios", legend()), ("versions", self.who())];
+        for (name, text) in parts {
+            changed |= table::put(&peers::root().join(DOCUMENT), name, &text, write)?;
+        }
+        Ok(changed)
+    }
+
+    fn who(&self) -> String {
+        let mut text = "| name | what it is | version |\n|---|---|---|\n".to_owned();
+        for peer in COLUMNS.iter().filter_map(|name| CLIENTS.iter().find(|peer| peer.name == *name)) {
+            let version = self.versions.get(peer.name).map_or("", String::as_str);
+            let _ = writeln!(text, "| {} | {} | {version} |", peer.name, peer.what);
+        }
+        text
+    }
+}
+
+fn legend() -> String {
+    let mut text = "| scenario | what the server does | what is right |\n|---|---|---|\n".to_owned();
+    for scenario in ALL {
+        let _ = writeln!(text, "| {} | {} | {} |", scenario.name, scenario.does, scenario.right);
+    }
+    text
+}

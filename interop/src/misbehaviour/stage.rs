@@ -1,0 +1,221 @@
+//! A client, a scripted server, and the line between them, on which everything is written down.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bayeux::ConnectionType;
+use bayeux_testkit::{Answer, FaultProxy, Peer, Request};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::decent::Decent;
+use super::way::Way;
+use crate::driven::Driver;
+use crate::outcome::{Failed, Outcome};
+use crate::tap::Tap;
+use crate::user::{Open, Plain, User};
+
+/// The channel that the user is subscribed to.
+pub(super) const NEWS: &str = "/news";
+/// How long a client may take to open or to subscribe with a server that does nothing wrong.
+const SETTLED: Duration = Duration::from_secs(30);
+/// How often it is looked whether something has come.
+const LOOK: Duration = Duration::from_millis(20);
+/// How often something new is published while a client is expected back.
+const BEACON: Duration = Duration::from_millis(250);
+/// How often a held connect is answered, less than the advised timeout.
+const ANSWERED: Duration = Duration::from_millis(1500);
+/// How many errors of one user are kept.
+const ERRORS: usize = 100;
+
+/// One cell: a user of one client, and a server of its own.
+pub(super) struct Stage {
+    pub(super) peer: Arc<Peer>,
+    /// Between the user and the peer.
+    pub(super) network: FaultProxy,
+    pub(super) decent: Decent,
+    pub(super) user: Arc<User>,
+    tap: Tap,
+    options: Open,
+    heard: Arc<Mutex<Heard>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    messages: Vec<(String, Value)>,
+    errors: Vec<String>,
+}
+
+impl Stage {
+    pub(super) async fn start(way: Way, ack: bool, driver: Option<&Arc<Driver>>) -> Outcome<Self> {
+        let decent = Decent::new(way);
+        let script = decent.clone();
+        let peer = Arc::new(Peer::start(move |request| script.answer(request)).await);
+        let network = FaultProxy::to(peer.address()).await;
+        let tap = Tap::start(network.address()).await?;
+        let transport = match way {
+            Way::LongPolling => ConnectionType::LongPolling,
+            Way::WebSocket | Way::Fallback => ConnectionType::WebSocket,
+        };
+        let mut options = Open::new(tap.address, "/cometd", transport);
+        options.plain = Some(Plain { fallback: way == Way::Fallback, ack });
+        let user = Arc::new(match driver {
+            Some(driver) => User::Driven(driver.user()),
+            None => User::ours(&options)?,
+        });
+        let mut tasks = JoinSet::new();
+        if way != Way::WebSocket {
+            tasks.spawn(answer_held(Arc::clone(&peer)));
+        }
+        let (tasks, heard) = (Mutex::new(tasks), Arc::default());
+        Ok(Self { peer, network, decent, user, tap, options, heard, tasks })
+    }
+
+    /// Opens the client, and listens to it from then on.
+    pub(super) async fn open(&self) -> Result<(), Failed> {
+        let opened = self.user.open(&self.options).await;
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(listen(Arc::clone(&self.user), Arc::clone(&self.heard)));
+        opened
+    }
+
+    /// Opens the client, subscribes to [`NEWS`], and waits until a connect is held.
+    pub(super) async fn settle(&self) -> Outcome {
+        let settled = async {
+            self.open().await?;
+            self.user.subscribe(NEWS).await?;
+            if !self.until(SETTLED, || self.peer.received("/meta/connect").len() >= 2).await {
+                return Err("the client does not connect a second time".into());
+            }
+            Ok(())
+        };
+        let settled = tokio::time::timeout(SETTLED, settled).await;
+        settled.unwrap_or_else(|_| Err(format!("not open and subscribed within {SETTLED:?}").into()))
+    }
+
+    /// Answers by this from now on, where it has an answer, and decently where it has none.
+    pub(super) fn lie(&self, mut lie: impl FnMut(&Request) -> Option<Answer> + Send + 'static) {
+        let decent = self.decent.clone();
+        self.peer.follow(move |request| lie(request).unwrap_or_else(|| decent.answer(request)));
+    }
+
+    /// Answers decently from now on.
+    pub(super) fn behave(&self) {
+        self.lie(|_| None);
+    }
+
+    /// Answers a connect that is held over HTTP.
+    pub(super) fn release(&self) {
+        self.peer.push([]);
+    }
+
+    /// Publishes.
+    pub(super) fn publish(&self, data: &Value) {
+        self.peer.push([event(data)]);
+    }
+
+    /// How many requests came so far.
+    pub(super) fn mark(&self) -> usize {
+        self.peer.requests().len()
+    }
+
+    /// The messages on this channel that came after a mark.
+    pub(super) fn since(&self, mark: usize, channel: &str) -> Vec<Value> {
+        let requests = self.peer.requests();
+        let messages = requests.iter().skip(mark).flat_map(|request| &request.messages);
+        messages.filter(|message| message["channel"] == channel).cloned().collect()
+    }
+
+    /// How often it was tried to connect or to handshake after a mark.
+    pub(super) fn attempts(&self, mark: usize) -> usize {
+        self.since(mark, "/meta/connect").len() + self.since(mark, "/meta/handshake").len()
+    }
+
+    /// Whether something becomes true in time.
+    pub(super) async fn until(&self, limit: Duration, mut is: impl FnMut() -> bool) -> bool {
+        let come = async {
+            while !is() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(limit, come).await.is_ok()
+    }
+
+    /// What the user has heard.
+    pub(super) fn heard(&self) -> Vec<Value> {
+        self.heard_all().messages.iter().map(|(_, data)| data.clone()).collect()
+    }
+
+    fn heard_all(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the user hears of what is published from now on.
+    pub(super) async fn hears_again(&self, limit: Duration) -> bool {
+        let again = async {
+            while !self.heard().contains(&json!("again")) {
+                self.publish(&json!("again"));
+                tokio::time::sleep(BEACON).await;
+            }
+        };
+        tokio::time::timeout(limit, again).await.is_ok()
+    }
+
+    /// How much was told to the user of failures: events, errors.
+    pub(super) fn told(&self) -> usize {
+        self.user.told().len() + self.heard_all().errors.len()
+    }
+
+    /// Whether the user was told since, or can see that the client is not connected.
+    pub(super) async fn says_so(&self, told: usize) -> bool {
+        self.told() > told || matches!(self.user.is_connected().await, Ok(false))
+    }
+
+    /// What passed, and what the user was told.
+    pub(super) fn log(&self) -> (String, Vec<String>) {
+        let mut told = self.user.told();
+        told.extend(self.heard_all().errors.iter().cloned());
+        (self.tap.log(), told)
+    }
+
+    /// Sends the user away.
+    pub(super) async fn end(self) {
+        // A scenario may have left the peer or the network in a state in which nothing ends.
+        self.behave();
+        let _ = tokio::time::timeout(Duration::from_secs(4), self.user.close()).await;
+        let mut tasks = self.tasks.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tasks.shutdown().await;
+    }
+}
+
+/// An event on [`NEWS`].
+pub(super) fn event(data: &Value) -> Value {
+    json!({"channel": NEWS, "data": data})
+}
+
+async fn listen(user: Arc<User>, heard: Arc<Mutex<Heard>>) {
+    loop {
+        let next = user.next().await;
+        let failed = next.is_err();
+        {
+            let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+            match next {
+                Ok(message) => heard.messages.push(message),
+                Err(_) if heard.errors.len() == ERRORS => return,
+                Err(error) => heard.errors.push(error.to_string()),
+            }
+        }
+        if failed {
+            tokio::time::sleep(BEACON).await;
+        }
+    }
+}
+
+/// Answers what is held over HTTP before the client must think that it never will be.
+async fn answer_held(peer: Arc<Peer>) {
+    loop {
+        tokio::time::sleep(ANSWERED).await;
+        peer.push([]);
+    }
+}
