@@ -203,19 +203,26 @@ fn a_trial_that_the_server_answered_into_a_broken_socket_may_have_cost_messages(
 
 #[test]
 fn a_better_transport_that_is_no_websocket_takes_over_and_the_socket_is_closed() {
-    let mut it = Harness::new(config(&[LongPolling, WebSocket]));
-    it.open();
-    let failed = it.take();
-    it.fail(&failed, FailureKind::Http { status: 503 });
-    it.serve();
-    assert_eq!(it.session.transport(), WebSocket);
-    idle(&mut it, 300);
-    let trial = it.take_held();
-    assert_eq!(trial.transport, LongPolling);
-    it.closed.clear();
-    it.serve_one(&trial);
-    assert_eq!(it.session.transport(), LongPolling);
-    assert_eq!(it.closed, [true]);
+    for (ack, gaps) in [(false, 1), (true, 0)] {
+        let mut it = Harness::new(config(&[LongPolling, WebSocket]));
+        it.handshake_extra = json!({"ext": {"ack": ack}});
+        it.open();
+        let failed = it.take();
+        it.fail(&failed, FailureKind::Http { status: 503 });
+        it.serve();
+        assert_eq!(it.session.transport(), WebSocket);
+        it.subscribe("/a");
+        it.serve();
+        idle(&mut it, 300);
+        let trial = it.take_held();
+        assert_eq!(trial.transport, LongPolling);
+        it.closed.clear();
+        it.serve_one(&trial);
+        assert_eq!(it.session.transport(), LongPolling);
+        assert_eq!(it.closed, [true]);
+        // What the server had just sent over the socket is not read any more; with acknowledgements it sends it again.
+        assert_eq!(it.count(|event| matches!(event, Event::GapPossible { .. })), gaps, "with ack: {ack}");
+    }
 }
 
 #[test]

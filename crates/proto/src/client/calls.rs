@@ -539,13 +539,13 @@ impl Core {
         if self.lane.busy == Some(exchange) && self.requests.of_exchange(exchange).is_empty() {
             self.lane.busy = None;
             self.emit(Output::Cancel(exchange));
-            self.response_missed();
+            self.unread();
         }
     }
 
-    /// A response will not be read. Unless the server keeps them until they are acknowledged, events may have been in
-    /// it: they ride on any reply.
-    pub(super) fn response_missed(&mut self) {
+    /// A response, or the rest of a socket, will not be read. Unless the server keeps them until they are acknowledged,
+    /// events may have been in it: they ride on any reply.
+    pub(super) fn unread(&mut self) {
         if self.window.batch().is_none() {
             self.connect.gap = true;
             if self.state == State::Connected {

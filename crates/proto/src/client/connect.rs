@@ -90,7 +90,7 @@ impl Core {
             return Next::Nothing;
         }
         if self.cancel_overtaken(sent, by) {
-            self.response_missed();
+            self.unread();
         }
         self.connect.stage = ConnectStage::Idle;
         if self.state == State::Disconnecting {
@@ -118,7 +118,9 @@ impl Core {
         self.connect.strikes = 0;
         if let Some(from) = self.connect.trial.take() {
             if from.is_duplex() {
+                // What the server sent over it before it saw the change may still be on its way.
                 self.emit(Output::CloseWebSocket { graceful: true });
+                self.unread();
             }
             self.event(Event::TransportChanged { from, to: self.transport(), cause: None });
         }
@@ -244,7 +246,7 @@ impl Core {
         }
         if self.connect.trial.is_some() {
             if !failure.is_before_sending() {
-                self.response_missed();
+                self.unread();
             }
             return self.end_trial(now);
         }

@@ -530,7 +530,7 @@ impl Session {
             return core.connect_failed(failure, now);
         }
         if !failure.is_before_sending() {
-            core.response_missed();
+            core.unread();
         }
         let ids = core.requests.of_exchange(exchange);
         core.fail_requests(&ids, &failure, now);
