@@ -1,5 +1,5 @@
 //! An hour of virtual time with a thousand clients that come and go over a network that fails, and how much memory that
-//! takes.
+//! takes: what is allocated beside the proof's own books must not grow.
 //!
 //! ```text
 //! cargo run --release -p bayeux-testkit --example soak
@@ -10,7 +10,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bayeux_proto::{Channel, ConnectionType, client};
-use bayeux_testkit::sim::{Actor, Fault, Scenario, Step};
+use bayeux_testkit::sim::{Actor, Fault, Scenario, Snapshot, Step};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// In the last quarter there may be that much more than in the first: queues keep the room that they needed once.
+const GROWTH: f64 = 1.1;
 
 fn main() -> ExitCode {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|number| number.parse().ok()).collect();
@@ -18,11 +25,12 @@ fn main() -> ExitCode {
     let length = Duration::from_secs(numbers.get(1).copied().unwrap_or(3600));
     let started = Instant::now();
     println!(
-        "  minute  connected  sessions  calls  waiting  exchanges  sockets  planned  delivered  books MiB    RSS MiB"
+        "  minute  connected  sessions  calls  waiting  exchanges  sockets  planned  delivered  books MiB   heap MiB   rest MiB    RSS MiB"
     );
+    let (mut first, mut last) = (0.0_f64, 0.0_f64);
     let lived = scenario(clients, length).run_watched(length / 20, |now| {
         println!(
-            "{:>8.1}  {:>9}  {:>8}  {:>5}  {:>7}  {:>9}  {:>7}  {:>7}  {:>9}  {:>9.1}  {:>9.1}",
+            "{:>8.1}  {:>9}  {:>8}  {:>5}  {:>7}  {:>9}  {:>7}  {:>7}  {:>9}  {:>9.1}  {:>9.1}  {:>9.1}  {:>9.1}",
             now.at.as_secs_f64() / 60.0,
             now.connected,
             now.sessions,
@@ -32,14 +40,28 @@ fn main() -> ExitCode {
             now.sockets,
             now.planned,
             now.delivered,
-            now.books as f64 / 1_048_576.0,
+            mebibytes(now.books),
+            mebibytes(HEAP.current_usage()),
+            rest(now),
             resident().unwrap_or(f64::NAN),
         );
+        match now.at {
+            at if at <= length / 4 => first = first.max(rest(now)),
+            at if at > length * 3 / 4 => last = last.max(rest(now)),
+            _ => {}
+        }
     });
     match lived {
         Ok(report) => {
             print!("{report}");
             println!("{:.1} s", started.elapsed().as_secs_f64());
+            println!(
+                "beside the books at most {first:.1} MiB in the first quarter, {last:.1} MiB in the last"
+            );
+            if last > first * GROWTH {
+                println!("the memory does not stay flat");
+                return ExitCode::FAILURE;
+            }
             ExitCode::SUCCESS
         }
         Err(broken) => {
@@ -83,6 +105,15 @@ fn scenario(clients: u64, length: Duration) -> Scenario {
         scenario = scenario.fault(length * quarter / 4, Fault::Restart { down: second * 5 });
     }
     scenario
+}
+
+/// What is allocated now, less the books, in MiB.
+fn rest(now: Snapshot) -> f64 {
+    mebibytes(HEAP.current_usage()) - mebibytes(now.books)
+}
+
+fn mebibytes(bytes: usize) -> f64 {
+    bytes as f64 / 1_048_576.0
 }
 
 /// How much memory this process has, in MiB, where the system tells.

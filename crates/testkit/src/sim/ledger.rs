@@ -96,6 +96,7 @@ impl Ledger {
         // A map's nodes are half empty at worst.
         self.owed.capacity() * std::mem::size_of::<Owed>()
             + self.delivered.len() * 2 * std::mem::size_of::<((u32, SinkId), u32)>()
+            + (self.attempts.capacity() + self.events_in_window.capacity()) * std::mem::size_of::<Time>()
     }
 
     pub(super) fn waiting(&self) -> usize {
