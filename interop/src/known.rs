@@ -33,6 +33,13 @@ const LIMITS: &[Limit] = &[
                  characters.",
     },
     Limit {
+        client: "faye-chromium",
+        server: "bayeux",
+        transport: Some(ConnectionType::CallbackPolling),
+        scenarios: &["1 MiB"],
+        reason: "Over callback-polling a message is part of a URL, and no server takes one of 1 MiB.",
+    },
+    Limit {
         client: "cometd-js-chromium",
         server: "bayeux",
         transport: Some(ConnectionType::CallbackPolling),

@@ -274,6 +274,9 @@ pub(crate) struct Bench {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
+    /// Another server of the same cluster, tried when the one before cannot be reached; repeat it in the order to try.
+    #[arg(long, value_name = "URL")]
+    pub(crate) fallback_url: Vec<String>,
     /// A transport to use; repeat it in the order of preference. Default: websocket, then long-polling.
     #[arg(long, value_name = "NAME", value_parser = transports())]
     pub(crate) transport: Vec<ConnectionType>,

@@ -27,6 +27,11 @@ impl Narrator {
                 format!("connected again over {transport}")
             }
             Event::TransportChanged { to, cause: Some(cause), .. } => format!("going on over {to}: {cause}"),
+            Event::ServerChanged { to, cause, .. } => {
+                // That says as much as a loss.
+                self.lost = true;
+                format!("going on with {to}: {cause}")
+            }
             Event::Resubscribed { channel, outcome: Err(error) } => {
                 format!("{channel} could not be restored: {error}")
             }

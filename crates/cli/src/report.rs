@@ -109,6 +109,11 @@ pub(crate) fn event(event: &Event) -> Object {
             .with("to", to.as_str())
             .with_some("cause", cause.as_ref().map(failure))
             .with_some("text", cause.as_ref().map(ToString::to_string)),
+        Event::ServerChanged { from, to, cause } => named("server_changed")
+            .with("from", from)
+            .with("to", to)
+            .with("cause", failure(cause))
+            .with("text", cause.to_string()),
         Event::AdviceChanged(known) => named("advice_changed").with_object("advice", &advice(known)),
         Event::Ignored { what } => named("ignored").with("text", what),
         Event::SlowConsumer { dropped, .. } => named("slow_consumer").with("dropped", dropped),
@@ -217,6 +222,14 @@ mod tests {
                     "text": text}),
             ),
             (changed(None), json!({"event": "transport_changed", "from": "websocket", "to": "long-polling"})),
+            (
+                Event::ServerChanged {
+                    from: "a".to_owned(),
+                    to: "b".to_owned(),
+                    cause: Failure::new(FailureKind::Unreachable, "refused"),
+                },
+                json!({"event": "server_changed", "from": "a", "to": "b", "cause": "unreachable", "text": "refused"}),
+            ),
             (
                 Event::AdviceChanged(known),
                 json!({"event": "advice_changed",

@@ -99,6 +99,7 @@ pub(crate) fn builder(url: &str, options: &Connection) -> Result<Builder, Failur
         ));
     }
     let mut builder = Client::builder(url)
+        .fallback_urls(&options.fallback_url)
         .connection_timeout(options.connection_timeout.0)
         .connect_timeout(options.connect_timeout)
         .tls(tls(options)?);

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::auth::Auth;
 use crate::client::Client;
-use crate::driver::Parts;
+use crate::driver::{Parts, Urls};
 use crate::error::Error;
 use crate::extension::Extension;
 use crate::queue::{Capacity, Overflow};
@@ -21,6 +21,7 @@ use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, display_url};
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
     url: String,
+    fallback_urls: Vec<String>,
     polling_url: Option<String>,
     websocket_url: Option<String>,
     suffix: bool,
@@ -74,6 +75,7 @@ impl Builder {
         let capacity = |messages| Capacity { messages, bytes: BYTES, overflow: Overflow::default() };
         Self {
             url,
+            fallback_urls: Vec::new(),
             polling_url: None,
             websocket_url: None,
             suffix: true,
@@ -93,6 +95,20 @@ impl Builder {
     /// one is refused or does not answer.
     pub fn connection_types(mut self, order: impl IntoIterator<Item = ConnectionType>) -> Self {
         self.session.transports = order.into_iter().collect();
+        self
+    }
+
+    /// Further URLs of the same cluster, in the order in which they are tried. When a server cannot be reached, or the
+    /// connection to it broke and could not be made again, the next is tried at once, and after the last the first; a pause
+    /// comes when all have failed, and grows from round to round as [`retry`](Builder::retry) says. The one that works is
+    /// kept. Opening a closed client begins with the first again. Default: none.
+    ///
+    /// A server that is new to the session is asked for it, and if it does not know it, a new one takes its place:
+    /// [`Event::ServerChanged`](crate::Event::ServerChanged), [`Event::Rehandshaken`](crate::Event::Rehandshaken) and
+    /// [`Event::GapPossible`](crate::Event::GapPossible) tell. All of them get the same headers, cookies of
+    /// [`cookie`](Builder::cookie) and credentials, so name only those that may have them.
+    pub fn fallback_urls<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
+        self.fallback_urls.extend(urls.into_iter().map(Into::into));
         self
     }
 
@@ -319,27 +335,39 @@ impl Builder {
             self.polling_url.as_deref().map(parse_url).transpose()?.unwrap_or_else(|| url.clone());
         let websocket_url =
             self.websocket_url.as_deref().map(parse_url).transpose()?.unwrap_or_else(|| url.clone());
+        let mut urls = vec![url];
+        let mut servers = vec![Urls { polling: polling_url, websocket: websocket_url }];
+        for text in &self.fallback_urls {
+            let url = parse_url(text)?;
+            if url.scheme() != urls[0].scheme() {
+                return Err(Error::config("all URLs of a cluster must be with TLS, or all without"));
+            }
+            servers.push(Urls { polling: url.clone(), websocket: url.clone() });
+            urls.push(url);
+        }
         let mut session = self.session;
         session.transports = checked_transports(&session.transports)?;
-        session.same_endpoint = polling_url.origin() == websocket_url.origin();
-        session.endpoint = display_url(&url);
+        session.same_endpoint = servers[0].polling.origin() == servers[0].websocket.origin();
+        session.endpoint = display_url(&urls[0]);
+        session.fallbacks = urls[1..].iter().map(display_url).collect();
         session.has_auth = self.auth.0.is_some();
         session.seed = fastrand::u64(..);
         let mut http = self.http;
         http.headers = headers(&self.headers)?;
         http.cookies.iter().try_for_each(|(name, value)| check_cookie(name, value))?;
+        let all =
+            servers.iter().flat_map(|server| [server.polling.clone(), server.websocket.clone()]).collect();
         let parts = Parts {
-            http: Arc::new(HttpStack::new(http, vec![polling_url.clone(), websocket_url.clone()])),
+            http: Arc::new(HttpStack::new(http, all)),
             session,
-            polling_url,
-            websocket_url,
+            servers,
             suffix: self.suffix,
             extensions: self.extensions.0,
             auth: self.auth.0,
             auth_timeout: self.auth_timeout,
             patience: self.patience,
         };
-        Ok(Client::new(parts, url, self.inbox, self.stream))
+        Ok(Client::new(parts, urls, self.inbox, self.stream))
     }
 }
 
@@ -428,6 +456,7 @@ impl std::fmt::Debug for Builder {
         let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("Builder")
             .field("url", &shown(&self.url))
+            .field("fallback_urls", &self.fallback_urls.iter().map(|url| shown(url)).collect::<Vec<_>>())
             .field("connection_types", &self.session.transports)
             .field("headers", &headers)
             .field("tls", &self.http.tls)

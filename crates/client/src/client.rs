@@ -38,7 +38,8 @@ pub struct Client {
 
 pub(crate) struct Inner {
     pub(crate) parts: Parts,
-    url: Url,
+    /// The URLs that were given.
+    urls: Vec<Url>,
     pub(crate) shared: Arc<Shared>,
     /// The way to the driver; there is none before the first `open`.
     driver: Mutex<Option<mpsc::Sender<Command>>>,
@@ -47,14 +48,14 @@ pub(crate) struct Inner {
 }
 
 impl Client {
-    pub(crate) fn new(parts: Parts, url: Url, inbox: Capacity, stream: Capacity) -> Self {
+    pub(crate) fn new(parts: Parts, urls: Vec<Url>, inbox: Capacity, stream: Capacity) -> Self {
         let patience = parts.patience;
         let shared = Arc::new(Shared::new(inbox));
         let endpoint: Arc<str> = parts.session.endpoint.as_str().into();
         let receiver = Receiver::new(Arc::clone(&shared.inbox), patience, endpoint);
         let inner = Inner {
             parts,
-            url,
+            urls,
             shared,
             driver: Mutex::new(None),
             last_call: AtomicU64::new(0),
@@ -93,7 +94,7 @@ impl Client {
     /// # Cancel safety
     /// As [`open`](Client::open).
     pub async fn resume(&self, snapshot: &SessionSnapshot) -> Result<(), Error> {
-        let (session, cookies) = snapshot.parts(&self.inner.url)?;
+        let (session, cookies) = snapshot.parts(&self.inner.urls)?;
         let failed = |cause| Error::new("resume", cause);
         send(&self.start(), Command::RestoreCookies(cookies)).await.map_err(failed)?;
         self.call(Operation::Resume(Box::new(session))).await.map(drop).map_err(failed)
@@ -130,7 +131,7 @@ impl Client {
         let (reply, wait) = oneshot::channel();
         send(&driver, Command::Snapshot { leave, reply }).await.map_err(failed)?;
         let (session, cookies) = wait.await.ok().flatten().ok_or_else(|| failed(not_open()))?;
-        Ok(SessionSnapshot::new(&self.inner.url, session, cookies))
+        Ok(SessionSnapshot::new(&self.inner.urls, session, cookies))
     }
 
     /// Closes the connection in good order: publishes that wait are sent, the server is told, sockets are closed.
@@ -225,9 +226,9 @@ impl Client {
         self.inner.shared.handshake()
     }
 
-    /// The URL that was given.
+    /// The URL that was given; of several, that of the server in use.
     pub fn url(&self) -> &Url {
-        &self.inner.url
+        &self.inner.urls[self.inner.shared.status.borrow().server]
     }
 
     pub(crate) fn new_call(&self) -> CallId {

@@ -50,14 +50,21 @@ const NOBODY: CallId = CallId(u64::MAX);
 pub(crate) struct Parts {
     pub(crate) session: bayeux_proto::client::Config,
     pub(crate) http: Arc<HttpStack>,
-    pub(crate) polling_url: Url,
-    pub(crate) websocket_url: Url,
+    /// The servers of the cluster, the preferred one first.
+    pub(crate) servers: Vec<Urls>,
     /// Whether a single meta message adds its name to the URL.
     pub(crate) suffix: bool,
     pub(crate) extensions: Vec<Arc<dyn Extension>>,
     pub(crate) auth: Option<Arc<dyn Auth>>,
     pub(crate) auth_timeout: Duration,
     pub(crate) patience: Option<Duration>,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug)]
+pub(crate) struct Urls {
+    pub(crate) polling: Url,
+    pub(crate) websocket: Url,
 }
 
 pub(crate) struct Driver {
@@ -120,7 +127,7 @@ impl Driver {
             delivered: 0,
             lost: None,
             long_polling: LongPolling::new(Arc::clone(&parts.http)),
-            websocket: WebSocket::new(Arc::clone(&parts.http), parts.websocket_url.clone()),
+            websocket: WebSocket::new(Arc::clone(&parts.http), parts.servers[0].websocket.clone()),
             credentials: HeaderMap::new(),
             asking: None,
             roomy: Box::pin(Arc::clone(&shared.roomy).notified_owned()),
@@ -220,7 +227,7 @@ impl Driver {
                     continue;
                 };
                 self.websocket.abort();
-                let text = format!("a frame of {}: {error}", display_url(&self.parts.websocket_url));
+                let text = format!("a frame of {}: {error}", display_url(&self.urls().websocket));
                 self.received_frames(&mut frames);
                 self.handle(Input::TransportLost(Failure::new(FailureKind::Malformed, text)));
                 continue;
@@ -339,8 +346,7 @@ impl Driver {
                 match self.decoder.decode(&body) {
                     Ok(batch) => self.received(Some(exchange), batch),
                     Err(error) => {
-                        let text =
-                            format!("the response of {}: {error}", display_url(&self.parts.polling_url));
+                        let text = format!("the response of {}: {error}", display_url(&self.urls().polling));
                         self.handle(Input::ExchangeFailed(
                             exchange,
                             Failure::new(FailureKind::Malformed, text),
@@ -421,7 +427,7 @@ impl Driver {
     }
 
     fn send(&mut self, transmit: Transmit) {
-        let Transmit { exchange, transport, mut messages, .. } = transmit;
+        let Transmit { exchange, server, transport, mut messages, .. } = transmit;
         let vetoed = self.pass_outgoing(&mut messages);
         for (message, reason) in vetoed {
             self.handle(Input::Vetoed { message: Box::new(message), reason });
@@ -437,16 +443,21 @@ impl Driver {
             ConnectionType::WebSocket => {
                 if self.websocket.is_closed() {
                     self.pass_headers(&mut headers);
-                    self.websocket.open(headers);
+                    self.websocket.open(self.parts.servers[server].websocket.clone(), headers);
                 }
                 self.websocket.send(body);
             }
             _ => {
                 self.pass_headers(&mut headers);
-                let url = self.request_url(&messages);
+                let url = self.request_url(server, &messages);
                 self.long_polling.send(exchange, url, headers, body);
             }
         }
+    }
+
+    /// Where the server in use is.
+    fn urls(&self) -> &Urls {
+        &self.parts.servers[self.session.server()]
     }
 
     fn pass_headers(&self, headers: &mut HeaderMap) {
@@ -477,8 +488,8 @@ impl Driver {
 
     /// As CometD's clients do, a lone meta message adds its name to a URL that has no query: proxies and logs can
     /// then tell the long poll from the rest.
-    fn request_url(&self, messages: &[Message]) -> Url {
-        let mut url = self.parts.polling_url.clone();
+    fn request_url(&self, server: usize, messages: &[Message]) -> Url {
+        let mut url = self.parts.servers[server].polling.clone();
         let name = match messages {
             [message] => message.channel().as_str().strip_prefix("/meta/"),
             _ => None,
@@ -587,15 +598,18 @@ impl Driver {
         }
         let state = self.session.state();
         let transport = self.session.transport();
+        let server = self.session.server();
         let pending = self.session.pending();
         let heard = self.session.last_received().map(|at| self.origin + at.since_origin());
         self.shared.status.send_if_modified(|status| {
-            let changed = status.state != state || status.transport != Some(transport);
+            let changed =
+                status.state != state || status.transport != Some(transport) || status.server != server;
             status.pending_calls = pending;
             status.heard = heard;
             if changed {
                 status.state = state;
                 status.transport = Some(transport);
+                status.server = server;
                 if state != State::Disconnected {
                     status.closed = None;
                 }

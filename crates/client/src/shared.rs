@@ -50,6 +50,8 @@ pub(crate) struct Status {
     pub(crate) state: State,
     /// The transport in use; `None` before the first handshake.
     pub(crate) transport: Option<ConnectionType>,
+    /// The place of the server in use among those that were given.
+    pub(crate) server: usize,
     /// Why the client is closed, when it is.
     pub(crate) closed: Option<CloseReason>,
     /// Calls that wait for their reply.
@@ -76,8 +78,14 @@ impl Shared {
         let roomy = Arc::new(Notify::new());
         let inbox = Queue::new(inbox, Arc::clone(&roomy));
         let closed = Some(CloseReason::NotOpen);
-        let status =
-            Status { state: State::Disconnected, transport: None, closed, pending_calls: 0, heard: None };
+        let status = Status {
+            state: State::Disconnected,
+            transport: None,
+            server: 0,
+            closed,
+            pending_calls: 0,
+            heard: None,
+        };
         inbox.close(CloseReason::NotOpen);
         Self {
             status: watch::Sender::new(status),

@@ -25,8 +25,8 @@ pub struct SessionSnapshot {
 }
 
 impl SessionSnapshot {
-    pub(crate) fn new(url: &Url, session: client::SessionSnapshot, cookies: SavedCookies) -> Self {
-        Self { origin: url.origin().ascii_serialization(), session, cookies }
+    pub(crate) fn new(urls: &[Url], session: client::SessionSnapshot, cookies: SavedCookies) -> Self {
+        Self { origin: urls[session.server()].origin().ascii_serialization(), session, cookies }
     }
 
     /// The transport that was in use.
@@ -39,14 +39,15 @@ impl SessionSnapshot {
         self.session.subscriptions().collect()
     }
 
-    /// What it is made of, if it is for that server.
-    pub(crate) fn parts(&self, url: &Url) -> Result<(client::SessionSnapshot, SavedCookies), Error> {
-        let here = url.origin().ascii_serialization();
-        if here != self.origin {
+    /// What it is made of, if it is for one of those servers.
+    pub(crate) fn parts(&self, urls: &[Url]) -> Result<(client::SessionSnapshot, SavedCookies), Error> {
+        let origins: Vec<_> = urls.iter().map(|url| url.origin().ascii_serialization()).collect();
+        let Some(server) = origins.iter().position(|origin| *origin == self.origin) else {
+            let here = origins.join(" or ");
             let text = format!("the snapshot is of a session with {}, not with {here}", self.origin);
             return Err(Error::config(text));
-        }
-        Ok((self.session.clone(), self.cookies.clone()))
+        };
+        Ok((self.session.clone().at_server(server), self.cookies.clone()))
     }
 }
 

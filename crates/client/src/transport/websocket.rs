@@ -104,8 +104,9 @@ impl WebSocket {
         matches!(self.stage, Stage::Closed)
     }
 
-    /// Starts the upgrade.
-    pub(crate) fn open(&mut self, headers: HeaderMap) {
+    /// Starts an upgrade.
+    pub(crate) fn open(&mut self, url: Url, headers: HeaderMap) {
+        self.url = url;
         self.outgoing.clear();
         self.unflushed = false;
         self.pinging = false;

@@ -379,7 +379,7 @@ impl Core {
         if !request.maybe_seen {
             return error;
         }
-        let text = format!("{}: sent before without a reply, and then: {error}", self.config.endpoint);
+        let text = format!("{}: sent before without a reply, and then: {error}", self.servers.name());
         CallError::Transport { failure: Failure::new(FailureKind::Lost, text), fate_unknown: true }
     }
 
@@ -479,8 +479,7 @@ impl Core {
     pub(super) fn fail_accepted(&mut self, now: Time) {
         for id in self.requests.ids(|request| request.accepted) {
             let Some(request) = self.requests.remove(id) else { continue };
-            let text =
-                format!("{}: the session that the answer was to come in is gone", self.config.endpoint);
+            let text = format!("{}: the session that the answer was to come in is gone", self.servers.name());
             let failure = Failure::new(FailureKind::Lost, text);
             self.settle(id, request, Err(CallError::Transport { failure, fate_unknown: true }), now);
         }

@@ -13,6 +13,9 @@ use crate::connection_type::ConnectionType;
 pub struct Config {
     /// How texts name the server. Default: "the server".
     pub endpoint: String,
+    /// How texts name the other servers of the same cluster, in the order in which they are tried when one cannot be
+    /// reached. Default: none.
+    pub fallbacks: Vec<String>,
     /// The transports to use, the preferred one first. Default: WebSocket, then long-polling.
     pub transports: Vec<ConnectionType>,
     /// Whether all transports talk to the same host and port, so that one that cannot be reached says all about
@@ -88,6 +91,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             endpoint: "the server".to_owned(),
+            fallbacks: Vec::new(),
             transports: vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
             same_endpoint: true,
             request_timeout: Duration::from_secs(10),

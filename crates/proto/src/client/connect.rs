@@ -137,6 +137,7 @@ impl Core {
             Some(Reconnect::Retry) | None => {}
         }
         self.recovered();
+        self.servers.works();
         self.connect.proven.get_or_insert(now);
         self.connect.session_proven = true;
         self.lost_since = None;
@@ -235,7 +236,7 @@ impl Core {
     }
 
     /// The connect, or the transport under it, failed.
-    pub(super) fn connect_failed(&mut self, failure: Failure, now: Time) -> Next {
+    pub(super) fn connect_failed(&mut self, mut failure: Failure, now: Time) -> Next {
         let generation = match self.connect.stage {
             ConnectStage::Sent(sent) => sent.generation,
             _ => self.auth.generation,
@@ -256,14 +257,30 @@ impl Core {
             self.lost(now, &LostCause::Transport(failure));
             return self.wait_for_credentials(now);
         }
+        // What the server had sent when the connection broke is gone, unless it keeps it until we confirm.
+        self.connect.gap |= self.window.batch().is_none() && !failure.is_before_sending();
+        if self.is_out_of_order(&failure) {
+            match self.change_server(&failure, now) {
+                Ok(()) => return self.connect_elsewhere(failure, now),
+                Err(all) => failure = all,
+            }
+        }
         let resuming = self.opening.is_some() && self.handshake_reply.is_none();
         if resuming && !self.config.retry_open && failure.is_out_of_reach() {
             return Next::Terminate(CloseReason::Failed(failure));
         }
-        // What the server had sent when the connection broke is gone, unless it keeps it until we confirm.
-        self.connect.gap |= self.window.batch().is_none() && !failure.is_before_sending();
         let changed = self.change_transport(&failure, now);
         self.connect_again(LostCause::Transport(failure), changed, now)
+    }
+
+    /// Goes on with the same session at another server, without a pause: it may know it, and if it does not, it says
+    /// so. Loss and return in turn are slowed down as ever.
+    fn connect_elsewhere(&mut self, failure: Failure, now: Time) -> Next {
+        self.lost(now, &LostCause::Transport(failure));
+        self.state = State::Unconnected;
+        let pause = self.pause_after_relapses();
+        let pause = self.interval().map(|interval| interval.max(pause));
+        self.schedule_connect(pause, now)
     }
 
     /// Moves an established session to another transport, when the one in use has failed often enough. Whether it did.

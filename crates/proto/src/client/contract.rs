@@ -198,6 +198,9 @@ pub enum Lane {
 pub struct Transmit {
     /// The name of this sending, in failures and in the response.
     pub exchange: ExchangeId,
+    /// The server: 0 is the one that the session is configured with, others are its fallbacks. A WebSocket that may be open
+    /// is closed before one to another server is wanted.
+    pub server: usize,
     /// The transport.
     pub transport: ConnectionType,
     /// The lane.

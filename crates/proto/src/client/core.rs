@@ -15,6 +15,7 @@ use super::outcome::{CallError, CallResult, CloseReason};
 use super::requests::Requests;
 use super::retry::FailedAttempt;
 use super::rooms::Rooms;
+use super::servers::Servers;
 use super::subscriptions::Subscriptions;
 use super::transports::Transports;
 use crate::advice::{Advice, Interval};
@@ -28,12 +29,13 @@ use crate::time::Time;
 const LASTING: Duration = Duration::from_secs(10);
 
 /// The state of a session. Each part of its behaviour is an `impl` in a file of its own, which may use those below
-/// it: `calls`, then `connect`, then `handshake`, then `session`. What belongs above is returned as [`Next`].
+/// it: `calls`, then `failover`, then `connect`, then `handshake`, then `session`. What belongs above is returned as [`Next`].
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: Config,
     pub(super) state: State,
     pub(super) transports: Transports,
+    pub(super) servers: Servers,
     pub(super) advice: Advice,
     pub(super) client_id: Option<ClientId>,
     pub(super) requests: Requests,
@@ -181,6 +183,7 @@ impl Core {
     pub(super) fn new(config: Config) -> Self {
         Self {
             transports: Transports::new(&config.transports),
+            servers: Servers::new(&config.endpoint, &config.fallbacks),
             random: fastrand::Rng::with_seed(config.seed),
             state: State::Disconnected,
             advice: Advice::default(),
@@ -280,7 +283,8 @@ impl Core {
                 message.fields_mut().client_id = Some(client_id.clone());
             }
         }
-        self.emit(Output::Send(Transmit { exchange, transport, lane, messages }));
+        let server = self.servers.current();
+        self.emit(Output::Send(Transmit { exchange, server, transport, lane, messages }));
     }
 
     /// The pause that the server asks for between connects; `None` when it wants no more of them.
@@ -359,13 +363,13 @@ impl Core {
     pub(super) fn silence(&self, what: &str, waited: Duration) -> Failure {
         Failure::new(
             FailureKind::Timeout,
-            format!("{}: no reply to the {what} within {waited:.1?}", self.config.endpoint),
+            format!("{}: no reply to the {what} within {waited:.1?}", self.servers.name()),
         )
     }
 
     /// A failure that is a response without what was asked for.
     pub(super) fn no_reply(&self, what: &str) -> Failure {
-        let text = format!("{}: the response has no reply to the {what}", self.config.endpoint);
+        let text = format!("{}: the response has no reply to the {what}", self.servers.name());
         Failure::new(FailureKind::Malformed, text)
     }
 

@@ -73,6 +73,15 @@ pub enum Event {
         /// Why the one before was left.
         cause: Option<Failure>,
     },
+    /// Another server of the cluster is used from now on. If it does not know the session, a new one follows.
+    ServerChanged {
+        /// The one before.
+        from: String,
+        /// The one now.
+        to: String,
+        /// Why the one before was left.
+        cause: Failure,
+    },
     /// The server advises something else than before.
     AdviceChanged(Advice),
     /// Something came that makes no sense; it was passed over.

@@ -113,7 +113,7 @@ impl Core {
         let Some(client_id) = fields.client_id.clone() else {
             let text = format!(
                 "{}: the handshake reply grants a session but names no clientId",
-                self.config.endpoint
+                self.servers.name()
             );
             if self.transport().is_duplex() {
                 // It works, and would stay open beside the transport that is tried next.
@@ -195,7 +195,7 @@ impl Core {
         if matches!(failure.kind(), FailureKind::UpgradeRefused { status } if status < 500) {
             self.transports.avoid_current(now, self.config.transport_cooldown);
         }
-        let hopeless = self.config.same_endpoint && failure.is_out_of_reach();
+        let hopeless = (self.config.same_endpoint || self.servers.current() > 0) && failure.is_out_of_reach();
         let from = self.transport();
         match self.transports.next_in_round(failure.clone()) {
             Some(to) if !hopeless => {
@@ -205,6 +205,15 @@ impl Core {
             }
             _ => {
                 let failure = if hopeless { failure } else { self.transports.round_failure(&failure) };
+                let failure = match self.change_server(&failure, now) {
+                    Ok(()) => {
+                        // What one server refuses, another may take.
+                        self.transports.reset();
+                        self.start_handshake(Duration::ZERO, now);
+                        return Next::Nothing;
+                    }
+                    Err(all) => all,
+                };
                 self.last_cause = Some(LostCause::Transport(failure.clone()));
                 if self.opening.is_some() && !self.config.retry_open {
                     return Next::Terminate(CloseReason::Failed(failure));

@@ -27,6 +27,7 @@ impl Core {
         advice.reconnect = None;
         Some(SessionSnapshot {
             client_id,
+            server: self.servers.current(),
             // One that is only on trial may not work at all.
             transport: self.connect.trial.unwrap_or(self.transport()).as_str().to_owned(),
             ack: self.window.batch(),

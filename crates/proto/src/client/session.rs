@@ -42,6 +42,11 @@ impl Session {
         self.core.transport()
     }
 
+    /// The server in use, or to be used: 0 is the one that the session is configured with, others are its fallbacks.
+    pub fn server(&self) -> usize {
+        self.core.servers.current()
+    }
+
     /// Since when messages do not flow, if they should.
     pub fn lost_since(&self) -> Option<Time> {
         self.core.lost_since
@@ -227,6 +232,7 @@ impl Session {
         }
         core.had_session = false;
         core.transports.reset();
+        core.servers.begin_at(from.as_ref().map_or(0, SessionSnapshot::server));
         if let Some(snapshot) = from {
             return core.resume_session(&snapshot, now);
         }

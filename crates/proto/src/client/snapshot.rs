@@ -16,6 +16,9 @@ use crate::connection_type::ConnectionType;
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionSnapshot {
     pub(super) client_id: String,
+    /// The server that has it.
+    #[serde(default)]
+    pub(super) server: usize,
     pub(super) transport: String,
     /// The last batch acknowledged, when the server agreed to acknowledgements.
     pub(super) ack: Option<u64>,
@@ -29,6 +32,18 @@ pub struct SessionSnapshot {
 }
 
 impl SessionSnapshot {
+    /// The server that has the session: 0 is the one that it was configured with, others are its fallbacks.
+    pub fn server(&self) -> usize {
+        self.server
+    }
+
+    /// The same, for a session that is configured with that server in another place.
+    #[must_use]
+    pub fn at_server(mut self, server: usize) -> Self {
+        self.server = server;
+        self
+    }
+
     /// The transport that was in use.
     pub fn transport(&self) -> Option<ConnectionType> {
         ConnectionType::from_wire(&self.transport)

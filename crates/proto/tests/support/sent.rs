@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) exchange: ExchangeId,
+    pub(crate) server: usize,
     pub(crate) transport: ConnectionType,
     pub(crate) lane: Lane,
     pub(crate) at: Time,
@@ -23,8 +24,8 @@ impl Sent {
         let body = codec::encode(&transmit.messages);
         let messages: Vec<Value> = serde_json::from_slice(&body).unwrap();
         let open = messages.iter().map(|message| message["id"].as_str().unwrap().to_owned()).collect();
-        let Transmit { exchange, transport, lane, .. } = transmit;
-        Self { exchange, transport, lane, at, messages, open }
+        let Transmit { exchange, server, transport, lane, .. } = transmit;
+        Self { exchange, server, transport, lane, at, messages, open }
     }
 
     /// The one message that the batch consists of.
