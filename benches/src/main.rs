@@ -46,7 +46,7 @@ enum Command {
     Floor(job::Job),
     /// Print the table again from the files of earlier runs.
     Show {
-        /// The files. What several have is taken from the first.
+        /// The files. What several have is taken from the first, as the machine is.
         #[arg(required = true)]
         files: Vec<std::path::PathBuf>,
         /// Put the tables and plots between the markers of this page.

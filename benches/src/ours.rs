@@ -1,10 +1,10 @@
 //! Our client, used as its users do: a task that awaits each message or call.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bayeux::{Client, ConnectionType, Event, TlsOptions};
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 
 use crate::Fallible;
 use crate::job::{Job, Measured, Task, Tick, Transport};
@@ -59,7 +59,8 @@ async fn receive(job: &Job) -> Fallible<Measured> {
         client.receive().await?;
         if let Some(measured) = meter.message() {
             let mut dropped = 0;
-            while let Ok(Some(event)) = tokio::time::timeout(Duration::ZERO, events.next()).await {
+            // Those so far: while they are waited for nobody reads, and there would be more and more.
+            while let Some(Some(event)) = events.next().now_or_never() {
                 if let Event::SlowConsumer { dropped: more, .. } = event {
                     dropped += more;
                 }

@@ -8,9 +8,12 @@ use crate::{Fallible, plot, servers, works};
 
 /// Prints a report again, and puts it into a page.
 pub(crate) fn show(files: &[PathBuf], page: Option<&Path>) -> Fallible {
-    let mut report = Report::new(Vec::new());
-    for file in files {
-        let more: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+    let read =
+        |file: &PathBuf| -> Fallible<Report> { Ok(serde_json::from_str(&std::fs::read_to_string(file)?)?) };
+    let (first, others) = files.split_first().ok_or("no file")?;
+    let mut report = read(first)?;
+    for file in others {
+        let more = read(file)?;
         for row in more.rows {
             if !report.rows.iter().any(|known| (&known.group, &known.name) == (&row.group, &row.name)) {
                 report.rows.push(row);
@@ -19,7 +22,6 @@ pub(crate) fn show(files: &[PathBuf], page: Option<&Path>) -> Fallible {
         if report.servers.is_empty() {
             report.servers = more.servers;
         }
-        (report.machine, report.versions) = (more.machine, more.versions);
     }
     let order: Vec<(String, String)> =
         works::all().into_iter().map(|work| (work.group.to_owned(), work.name)).collect();
