@@ -229,7 +229,7 @@ fn a_late_reply_to_a_subscription_of_the_old_session_says_nothing_about_the_new_
 fn ask_while_it_is_restored_then_close_and_open(it: &mut Harness) {
     let held = it.take_held();
     it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
-    let handshake = it.take_on("/meta/handshake");
+    let (handshake, _) = it.wait_for("/meta/handshake");
     it.serve_one(&handshake);
     let call = it.subscribe("/a");
     it.cut(FailureKind::Unreachable);
@@ -255,6 +255,58 @@ fn a_subscription_that_the_inbox_had_survives_a_call_that_asks_for_it_again_and_
     let mut it = Harness::connected(LongPolling);
     it.subscribe("/a");
     it.serve();
+    ask_while_it_is_restored_then_close_and_open(&mut it);
+    assert_eq!(it.session.subscriptions().count(), 1);
+}
+
+#[test]
+fn a_subscription_of_a_stream_that_the_inbox_joined_is_one_that_the_inbox_had() {
+    let mut it = Harness::connected(LongPolling);
+    it.call(subscribe("/a", STREAM));
+    it.serve();
+    let joined = it.subscribe("/a");
+    it.ok(joined);
+    ask_while_it_is_restored_then_close_and_open(&mut it);
+    assert_eq!(it.session.subscriptions().count(), 1);
+}
+
+#[test]
+fn a_subscription_that_the_inbox_gave_up_is_not_restored_because_it_once_had_it() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.call(subscribe("/a", STREAM));
+    it.serve();
+    it.unsubscribe("/a", INBOX);
+    ask_while_it_is_restored_then_close_and_open(&mut it);
+    assert_eq!(it.session.subscriptions().count(), 0);
+}
+
+#[test]
+fn nor_is_one_that_the_inbox_lost_because_the_server_refused_it() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.call(subscribe("/a", STREAM));
+    it.serve();
+    let held = it.take_held();
+    it.refuse(&held, "402::session_unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let handshake = it.take_on("/meta/handshake");
+    it.serve_one(&handshake);
+    let call = it.subscribe("/a");
+    let restoring = it.take_on("/meta/subscribe");
+    it.refuse(&restoring, "403::denied", json!({}));
+    it.err(call);
+    it.serve();
+    ask_while_it_is_restored_then_close_and_open(&mut it);
+    assert_eq!(it.session.subscriptions().count(), 0);
+}
+
+#[test]
+fn a_stream_that_gives_a_subscription_up_takes_nothing_from_the_inbox() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.call(subscribe("/a", STREAM));
+    it.serve();
+    it.unsubscribe("/a", STREAM);
     ask_while_it_is_restored_then_close_and_open(&mut it);
     assert_eq!(it.session.subscriptions().count(), 1);
 }
@@ -351,8 +403,8 @@ fn a_request_whose_time_is_over_takes_no_other_of_the_same_exchange_with_it() {
     it.ok(calls[1]);
 }
 
-#[test]
-fn an_exchange_whose_answer_came_another_way_does_not_hold_its_lane_for_ever() {
+/// A request whose response is lost without a sound; the answer comes with the held connect.
+fn answered_another_way() -> (Harness, Sent) {
     let mut it = Harness::connected(LongPolling);
     it.subscribe("/a");
     it.serve();
@@ -360,12 +412,18 @@ fn an_exchange_whose_answer_came_another_way_does_not_hold_its_lane_for_ever() {
     let held = it.held();
     let call = it.request("/service/a", json!(1));
     let sent = it.take_on("/service/a");
-    // Its response is lost without a sound, and the answer comes with the held connect.
     let answer = json!({"channel": "/service/a", "id": sent["id"], "successful": true, "data": 1});
     it.respond(&held, json!([answer, {"channel": "/meta/connect", "id": held["id"], "successful": true}]));
     it.ok(call);
+    (it, sent)
+}
+
+#[test]
+fn an_exchange_whose_answer_came_another_way_does_not_hold_its_lane_for_ever() {
+    let (mut it, sent) = answered_another_way();
     it.elapse(secs(5));
     let publish = it.publish("/a", json!(1));
+    assert!(it.cancelled.is_empty(), "its response has its time");
     it.elapse(secs(5));
     assert_eq!(it.cancelled, [sent.exchange]);
     assert_eq!(
@@ -377,6 +435,17 @@ fn an_exchange_whose_answer_came_another_way_does_not_hold_its_lane_for_ever() {
     let sent = it.take_on("/a");
     it.grant(&sent, json!({}));
     it.ok(publish);
+}
+
+#[test]
+fn an_exchange_whose_answer_came_another_way_is_not_given_up_while_its_response_arrives() {
+    let (mut it, sent) = answered_another_way();
+    it.elapse(secs(8));
+    it.input(Input::Progress(sent.exchange));
+    it.elapse(secs(9));
+    assert!(it.cancelled.is_empty());
+    it.elapse(secs(1));
+    assert_eq!(it.cancelled, [sent.exchange]);
 }
 
 #[test]
