@@ -217,6 +217,20 @@ fn servers_that_take_a_session_and_drop_it_in_turn_are_slowed_down() {
 }
 
 #[test]
+fn what_failed_before_is_forgotten_when_one_works() {
+    let mut it = Harness::new(cluster(2, &[LongPolling]));
+    it.open();
+    let handshake = it.take();
+    it.fail(&handshake, DOWN);
+    it.serve();
+    it.elapse(secs(20));
+    let held = it.take_held();
+    it.fail(&held, DOWN);
+    let (connect, pause) = it.wait_for("/meta/connect");
+    assert_eq!((connect.server, pause), (0, secs(0)));
+}
+
+#[test]
 fn what_is_on_its_way_to_a_server_that_is_left_is_given_up() {
     let mut it = Harness::new(cluster(2, &[LongPolling])).opened();
     it.elapse(secs(20));

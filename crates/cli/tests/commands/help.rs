@@ -23,6 +23,7 @@ fn each_command_that_connects_has_the_options_of_a_connection() {
         let help = String::from_utf8(output.stdout).unwrap();
         for option in [
             "--transport",
+            "--fallback-url",
             "--header",
             "--cookie",
             "--ca",
