@@ -34,3 +34,19 @@ pub(crate) fn enough(descriptors: u64, work: &Work) -> Fallible {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::works;
+
+    #[test]
+    fn what_is_missing_for_ten_thousand_clients_is_said() {
+        let works = works::all();
+        let work =
+            works.iter().find(|work| work.id() == "Idle clients: long-polling, 10,000 clients").unwrap();
+        assert!(enough(15_200, work).is_ok());
+        let error = enough(15_199, work).unwrap_err().to_string();
+        assert_eq!(error, "it needs 15200 file descriptors, and 15199 are allowed (ulimit -Hn)");
+    }
+}

@@ -114,6 +114,10 @@ fn publish(client: &str, id: u64, channel: &str, data: &str) -> String {
     format!(r#"[{{"channel":"{channel}","id":"{id}","clientId":"{client}","data":{data}}}]"#)
 }
 
+fn typed(job: &Job) -> bool {
+    matches!(job.task, Task::Typed | Task::Stream)
+}
+
 /// What a loop does with the text of a frame or body. How many events were in it, and the number of the batch that it
 /// ends.
 fn parse(text: &str, typed: bool) -> Fallible<(u64, Option<u64>)> {
@@ -159,13 +163,13 @@ fn blocking_websocket(job: &Job, place: &Place) -> Fallible<Measured> {
     let mut id = 10;
     let mut meter = Meter::of(job);
     match job.task {
-        Task::Receive | Task::Typed | Task::Long => {
+        Task::Receive | Task::Typed | Task::Stream | Task::Long => {
             socket.send(Message::text(publish(&client, 2, crate::feed::GO, "1")))?;
             let mut batch = ack.then_some(0);
             socket.send(Message::text(connect_message(&client, 3, job.transport, batch)))?;
             loop {
                 let text = next(&mut socket)?;
-                let (events, ended) = parse(&text, job.task == Task::Typed)?;
+                let (events, ended) = parse(&text, typed(job))?;
                 if ack && ended.is_some() {
                     batch = ended;
                     id += 1;
@@ -223,14 +227,14 @@ async fn tokio_websocket(job: &Job, place: &Place) -> Fallible<Measured> {
     let mut meter = Meter::of(job);
     let mut id = 10;
     match job.task {
-        Task::Receive | Task::Typed | Task::Long => {
+        Task::Receive | Task::Typed | Task::Stream | Task::Long => {
             socket.send(TokioMessage::text(publish(&client, 2, crate::feed::GO, "1"))).await?;
             let mut batch = (job.ack > 0).then_some(0);
             socket.send(TokioMessage::text(connect_message(&client, 3, job.transport, batch))).await?;
             loop {
                 let message = socket.next().await.ok_or("closed")??;
                 let Some(text) = message.as_text() else { continue };
-                let (events, ended) = parse(text, job.task == Task::Typed)?;
+                let (events, ended) = parse(text, typed(job))?;
                 if batch.is_some() && ended.is_some() {
                     batch = ended;
                     id += 1;
@@ -350,13 +354,13 @@ fn long_polling(job: &Job, place: &Place) -> Fallible<Measured> {
     let mut meter = Meter::of(job);
     let mut id = 10;
     match job.task {
-        Task::Receive | Task::Typed | Task::Long => {
+        Task::Receive | Task::Typed | Task::Stream | Task::Long => {
             http.post(&publish(&client, 2, crate::feed::GO, "1"), |_| Ok(()))?;
             let mut batch = (job.ack > 0).then_some(0);
             loop {
                 id += 1;
                 let connect = connect_message(&client, id, job.transport, batch);
-                let (events, ended) = http.post(&connect, |text| parse(text, job.task == Task::Typed))?;
+                let (events, ended) = http.post(&connect, |text| parse(text, typed(job)))?;
                 batch = batch.and(ended);
                 if let Some(measured) = meter.messages(events) {
                     return Ok(measured);

@@ -53,6 +53,8 @@ pub(crate) enum Task {
     Receive,
     /// The same, and decode each payload.
     Typed,
+    /// The same, from a stream that decodes them.
+    Stream,
     /// The same as receive, but measured when many have come already.
     Long,
     /// One publish after the other's reply.
@@ -70,6 +72,7 @@ impl Task {
         match self {
             Self::Receive => "receive",
             Self::Typed => "typed",
+            Self::Stream => "stream",
             Self::Long => "long",
             Self::Publish => "publish",
             Self::Pipelined => "pipelined",

@@ -49,7 +49,8 @@ enum Command {
         /// The files. What several have is taken from the first, as the machine is.
         #[arg(required = true)]
         files: Vec<std::path::PathBuf>,
-        /// Put the tables and plots between the markers of this page.
+        /// Put the tables and plots between the markers of this page, and what they are made of into a file beside it
+        /// that ends in json.
         #[arg(long)]
         page: Option<std::path::PathBuf>,
     },

@@ -16,8 +16,8 @@ pub(crate) fn run(job: &Job) -> Fallible {
     // In a task, as in most programs: what the runtime itself waits for is looked after in another way.
     let work = async move {
         match job.task {
-            Task::Receive | Task::Long => receive(&job).await,
-            Task::Typed => typed(&job).await,
+            Task::Receive | Task::Typed | Task::Long => receive(&job).await,
+            Task::Stream => stream(&job).await,
             Task::Publish => publish(&job).await,
             Task::Pipelined => pipelined(&job).await,
             Task::Request => request(&job).await,
@@ -56,7 +56,11 @@ async fn receive(job: &Job) -> Fallible<Measured> {
     let mut events = client.events();
     let mut meter = Meter::of(job);
     loop {
-        client.receive().await?;
+        let message = client.receive().await?;
+        if job.task == Task::Typed {
+            let tick: Tick = message.data().decode()?;
+            std::hint::black_box((tick.n, tick.text));
+        }
         if let Some(measured) = meter.message() {
             let mut dropped = 0;
             // Those so far: while they are waited for nobody reads, and there would be more and more.
@@ -70,7 +74,7 @@ async fn receive(job: &Job) -> Fallible<Measured> {
     }
 }
 
-async fn typed(job: &Job) -> Fallible<Measured> {
+async fn stream(job: &Job) -> Fallible<Measured> {
     let client = client(job)?;
     client.open().await?;
     let mut ticks = client.stream::<Tick>("/feed/**").await?;

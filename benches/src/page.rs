@@ -46,6 +46,8 @@ pub(crate) fn show(files: &[PathBuf], page: Option<&Path>) -> Fallible {
         text = put(&text, "servers", &loads)?;
     }
     std::fs::write(page, text)?;
+    // Beside it, so that the next run can measure a part anew.
+    std::fs::write(page.with_extension("json"), serde_json::to_string(&report)? + "\n")?;
     Ok(())
 }
 

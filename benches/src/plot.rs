@@ -1,8 +1,9 @@
-//! Bars, as SVG: as long as the messages a second of each racer, in parts of the floor, on a logarithmic scale.
+//! Bars, as SVG: as long as the messages a second, or a CPU second, of each racer, in parts of the floor, on a
+//! logarithmic scale.
 
 use std::fmt::Write;
 
-use crate::report::{Report, Row};
+use crate::report::{Entry, Report, Row};
 use crate::works::{PUBLISH, RECEIVE};
 
 pub(crate) struct Plot {
@@ -13,22 +14,38 @@ pub(crate) struct Plot {
 
 /// The plots for the page.
 pub(crate) fn all(report: &Report) -> Vec<Plot> {
+    let rate: Measure = Entry::rate;
+    let per_cpu: Measure = |entry| entry.cpu().map(|cpu| 1e6 / cpu);
     let wanted = [
-        (RECEIVE, "200 B", "Messages received a second, of the floor", "performance-receive.svg"),
-        (PUBLISH, "", "Messages published a second, of the floor", "performance-publish.svg"),
+        (RECEIVE, "200 B", rate, "Messages received a second, of the floor", "performance-receive.svg"),
+        (
+            RECEIVE,
+            "200 B",
+            per_cpu,
+            "Messages received a CPU second, of the floor",
+            "performance-receive-cpu.svg",
+        ),
+        (PUBLISH, "", rate, "Messages published a second, of the floor", "performance-publish.svg"),
     ];
     let mut plots = Vec::new();
-    for (group, part, title, file) in wanted {
+    for (group, part, measure, title, file) in wanted {
         let rows: Vec<&Row> =
             report.rows.iter().filter(|row| row.group == group && row.name.contains(part)).collect();
         if !rows.is_empty() {
-            plots.push(Plot { file: file.to_owned(), title: title.to_owned(), svg: bars(title, &rows) });
+            plots.push(Plot {
+                file: file.to_owned(),
+                title: title.to_owned(),
+                svg: bars(title, &rows, measure),
+            });
         }
     }
     plots
 }
 
-fn bars(title: &str, rows: &[&Row]) -> String {
+/// What a bar is as long as.
+type Measure = fn(&Entry) -> Option<f64>;
+
+fn bars(title: &str, rows: &[&Row], measure: Measure) -> String {
     const LINE: f64 = 18.0;
     const LEFT: f64 = 130.0;
     const WIDTH: f64 = 460.0;
@@ -37,14 +54,14 @@ fn bars(title: &str, rows: &[&Row]) -> String {
     let mut body = String::new();
     let mut y = 40.0;
     for row in rows {
-        let Some(floor) = row.floor_rate() else { continue };
+        let Some(floor) = row.best(Entry::is_floor, measure) else { continue };
         y += 8.0;
         // Writing to a string cannot fail.
         let _ = writeln!(body, r#"<text x="8" y="{y}" class="work">{}</text>"#, row.name);
         y += 6.0;
         for entry in &row.entries {
-            let Some(rate) = entry.rate() else { continue };
-            let part = rate / floor;
+            let Some(value) = measure(entry) else { continue };
+            let part = value / floor;
             let length = ((part.log10() + DECADES) / DECADES).clamp(0.002, 1.3) * WIDTH;
             let kind = match entry.racer.as_str() {
                 "bayeux" => "ours",

@@ -53,7 +53,7 @@ impl Entry {
         self.median(|run| run.cpu_seconds / run.messages * 1e6)
     }
 
-    fn is_floor(&self) -> bool {
+    pub(crate) fn is_floor(&self) -> bool {
         self.racer.starts_with("floor")
     }
 

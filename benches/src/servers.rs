@@ -22,10 +22,10 @@ pub(crate) struct Servers {
     #[arg(long, default_value_t = 1000)]
     clients: usize,
     /// How many batches of 10 messages are published in each half of a run; the second half is measured.
-    #[arg(long, default_value_t = 250)]
+    #[arg(long, default_value_t = 100)]
     batches: usize,
     /// How long after one batch the next begins, in milliseconds.
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 100)]
     pause_ms: usize,
     /// Write the result as JSON into this file.
     #[arg(long, value_name = "FILE")]

@@ -133,6 +133,7 @@ fn variants(transport: Transport) -> Vec<Work> {
     let work = |task, name: &str| Work::new(VARIANTS, task, transport).named(&format!("{together}, {name}"));
     vec![
         work(Task::Typed, "decoded by the user"),
+        work(Task::Stream, "from a typed stream"),
         Work { tls: true, ..work(Task::Receive, "TLS") },
         // Each batch waits for the one before to be acknowledged, so there are more messages in each.
         Work { per_frame: 100, ack: true, ..Work::new(VARIANTS, Task::Receive, transport) }

@@ -1,6 +1,7 @@
 //! HTTP/1.1: long-polling, and the upgrade.
 
 use std::io::Write;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ where
             input = BytesMut::new();
         }
         if let Some(held) = held {
-            let going = wait(&held).await;
+            let Some(going) = wait(&held, &mut stream, &mut input).await? else { return Ok(()) };
             // The other replies stand before, if there are any.
             match body.pop() {
                 Some(_) => body.push(b','),
@@ -98,15 +99,27 @@ async fn read<S: AsyncRead + Unpin>(
     read.await.unwrap_or(Ok(0))
 }
 
-/// Holds a connect until there is something for it, or for long enough. Whether there is something.
-async fn wait(held: &Held) -> bool {
+/// Holds a connect until there is something for it, or for long enough. Whether there is something; nothing when the
+/// client has gone, whose connection would be kept for a while otherwise.
+async fn wait<S: AsyncRead + Unpin>(
+    held: &Held,
+    stream: &mut S,
+    input: &mut BytesMut,
+) -> Fallible<Option<bool>> {
     // From here on it is waited for; a client may have given up another connect, which waits as well.
-    let went = held.session.went.notified();
+    let went = pin!(held.session.went.notified());
     if !held.is_going() && !held.at_once {
-        // Whether it is over is seen below.
-        let _ = tokio::time::timeout(Duration::from_millis(HOLD_MS), went).await;
+        let mut over = pin!(tokio::time::timeout(Duration::from_millis(HOLD_MS), went));
+        loop {
+            tokio::select! {
+                _ = &mut over => break,
+                read = stream.read_buf(input) => if read? == 0 {
+                    return Ok(None);
+                },
+            }
+        }
     }
-    held.is_going()
+    Ok(Some(held.is_going()))
 }
 
 fn head(input: &[u8]) -> Fallible<Option<Head>> {
@@ -153,6 +166,15 @@ fn take_body(input: &mut BytesMut, length: Option<usize>) -> Fallible<Option<Byt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_held_connect_ends_with_its_client() {
+        let held = Held { id: "1".to_owned(), session: Arc::default(), at_once: false };
+        let (mut stream, client) = tokio::io::duplex(64);
+        let mut input = BytesMut::new();
+        drop(client);
+        assert_eq!(wait(&held, &mut stream, &mut input).await.unwrap(), None);
+    }
 
     #[test]
     fn a_body_may_come_in_chunks() {

@@ -77,3 +77,16 @@ pub(super) fn frame(out: &mut Vec<u8>, payload: &[u8]) {
     }
     out.extend_from_slice(payload);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_says_what_a_feed_is() {
+        let usual = Spec { per_frame: 1, size: 200, channels: 1, ack: false, at_once: false, keep: 0 };
+        assert_eq!(Spec::of("/cometd"), usual);
+        let spec = Spec { per_frame: 10, size: 50, channels: 3, ack: true, at_once: true, keep: 2 };
+        assert_eq!(Spec::of("/n10-s50-c3-a1-g1-k2/handshake"), spec);
+    }
+}
