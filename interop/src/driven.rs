@@ -5,7 +5,7 @@
 //! or what the client tells of a failure that no verb asked about, `{"user": N, "told": …}`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub(crate) struct Driver {
     process: tokio::sync::Mutex<Process>,
     routes: Arc<Mutex<Routes>>,
     last: AtomicU64,
+    ended: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -48,10 +49,14 @@ impl Driver {
     pub(crate) async fn start(peer: &Peer) -> Outcome<Arc<Self>> {
         let name = format!("{} (client)", peer.name);
         let (process, lines, _) = Process::start(&name, peer.command()).await?;
-        let routes = Arc::default();
-        tokio::spawn(route(lines, Arc::clone(&routes)));
-        let driver = Self { process: tokio::sync::Mutex::new(process), routes, last: AtomicU64::new(0) };
-        Ok(Arc::new(driver))
+        let (routes, ended): (_, Arc<AtomicBool>) = (Arc::default(), Arc::default());
+        let (listening, ending) = (Arc::clone(&routes), Arc::clone(&ended));
+        tokio::spawn(async move {
+            route(lines, listening).await;
+            ending.store(true, Ordering::SeqCst);
+        });
+        let process = tokio::sync::Mutex::new(process);
+        Ok(Arc::new(Self { process, routes, last: AtomicU64::new(0), ended }))
     }
 
     /// A new user, not yet open.
@@ -61,6 +66,11 @@ impl Driver {
         let (sender, messages) = mpsc::unbounded_channel();
         self.routes().users.insert(user, sender);
         Driven { driver: Arc::clone(self), user, messages: tokio::sync::Mutex::new(messages) }
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 
     pub(crate) async fn said(&self) -> String {
