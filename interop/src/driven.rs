@@ -85,6 +85,14 @@ impl Driver {
         }
     }
 
+    /// Ends the process at once, whatever it still does; all users must be gone.
+    pub(crate) async fn kill(self: Arc<Self>) -> Outcome {
+        match Arc::into_inner(self) {
+            Some(driver) => driver.process.into_inner().kill().await,
+            None => Err("a user of the driven client is still there".into()),
+        }
+    }
+
     fn routes(&self) -> std::sync::MutexGuard<'_, Routes> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }

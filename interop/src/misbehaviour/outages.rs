@@ -12,6 +12,8 @@ use crate::outcome::Outcome;
 
 /// How long a connect is held that is answered with another's reply.
 const HELD: Duration = Duration::from_millis(500);
+/// How long a client may take to send what follows a reply.
+const GOES_ON: Duration = Duration::from_secs(3);
 /// How long a client may take to notice that the network is gone: the advised timeout and more than all of them add.
 const NOTICED: Duration = Duration::from_secs(60);
 
@@ -58,8 +60,10 @@ pub(super) async fn another_id(stage: &Stage) -> Outcome<Verdict> {
 pub(super) async fn half_open(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
     let (mark, told) = (stage.mark(), stage.told());
-    let before = stage.network.accepted();
     stage.network.stall();
+    // What was just answered may go on over a new connection, which tells nothing.
+    tokio::time::sleep(GOES_ON).await;
+    let before = stage.network.accepted();
     let noticed =
         stage.until(NOTICED, || stage.network.accepted() > before).await || stage.says_so(told).await;
     stage.network.forward();
