@@ -125,15 +125,14 @@ const ALL: &[Reason] = &[
         clients: &[JAVA],
         scenarios: &["no channel"],
         seen: "stops, says so",
-        why: "The rest of the response is not processed, and nothing starts the next connect; `isConnected()` is false from then \
-              on, but no listener is called.",
+        why: "After a message without a channel nothing starts the next connect; `isConnected()` is false from then on, but no \
+              listener is called.",
     },
     Reason {
         clients: &[JAVA],
         scenarios: &["advice of wrong types"],
         seen: "stops in silence",
-        why: "The reply is taken, but the next connect would come after an interval that is no number, and never does; \
-              `isConnected()` stays true.",
+        why: "After an interval that is no number nothing starts the next connect; `isConnected()` stays true.",
     },
     Reason {
         clients: &[JS],
