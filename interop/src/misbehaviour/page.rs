@@ -126,7 +126,7 @@ fn legend() -> String {
 mod tests {
     use super::*;
 
-    fn page(verdict: Option<Verdict>, versions: &BTreeMap<&'static str, String>) -> Page<'_> {
+    fn page<'a>(verdict: Option<Verdict>, versions: &'a BTreeMap<&'static str, String>) -> Page<'a> {
         let client = CLIENTS.iter().find(|peer| peer.name == "cometd-js").unwrap_or(&CLIENTS[0]);
         let scenario = ALL.iter().find(|scenario| scenario.name == "no id").unwrap_or(&ALL[0]);
         Page { cells: vec![Cell { scenario, client, verdict }], versions }
