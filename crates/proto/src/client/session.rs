@@ -300,7 +300,7 @@ impl Session {
         self.core.heard(now);
         // The events behind the word that ends the session are the last that come.
         let mut end = None;
-        for message in messages {
+        for message in self.core.deliver_run(exchange, messages, now) {
             match self.message(exchange, message, now) {
                 last @ Next::Terminate(_) => drop(end.get_or_insert(last)),
                 next if end.is_none() => self.follow(next, now),
