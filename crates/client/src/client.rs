@@ -14,7 +14,7 @@ use crate::error::{Cause, Error};
 use crate::events::Events;
 use crate::queue::Capacity;
 use crate::receiver::Receiver;
-use crate::shared::{Command, Shared};
+use crate::shared::{Call, Command, Shared};
 use crate::snapshot::SessionSnapshot;
 
 /// How many wishes of handles may wait for the driver.
@@ -96,7 +96,7 @@ impl Client {
     pub async fn resume(&self, snapshot: &SessionSnapshot) -> Result<(), Error> {
         let (session, cookies) = snapshot.parts(&self.inner.urls)?;
         let failed = |cause| Error::new("resume", cause);
-        send(&self.start(), Command::RestoreCookies(cookies)).await.map_err(failed)?;
+        send(&self.start(), Command::RestoreCookies(Box::new(cookies))).await.map_err(failed)?;
         self.call(Operation::Resume(Box::new(session))).await.map(drop).map_err(failed)
     }
 
@@ -260,23 +260,29 @@ impl Client {
         };
         let (reply, wait) = oneshot::channel();
         let call = self.new_call();
-        let mut forget = Forget { driver: &driver, calls: vec![call] };
-        send(&driver, Command::Call(call, operation, reply)).await?;
+        let forget = Forget { driver: &driver, call: Some(call) };
+        send(&driver, Command::Call(Box::new(Call { id: call, operation, reply }))).await?;
         let outcome = answer(wait.await);
-        forget.calls.clear();
+        forget.answered();
         outcome
     }
 }
 
-/// Tells the driver of callers that wait no more.
+/// Tells the driver of a caller that waits no more, unless there was an answer.
 pub(crate) struct Forget<'a> {
     pub(crate) driver: &'a mpsc::Sender<Command>,
-    pub(crate) calls: Vec<CallId>,
+    pub(crate) call: Option<CallId>,
+}
+
+impl Forget<'_> {
+    pub(crate) fn answered(mut self) {
+        self.call = None;
+    }
 }
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        for call in self.calls.drain(..) {
+        if let Some(call) = self.call {
             // With a full channel the call runs to its end, which nobody waits for.
             let _ = self.driver.try_send(Command::Forget(call));
         }

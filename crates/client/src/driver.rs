@@ -1,7 +1,7 @@
 //! The driver: the one task of a client. It owns the session and the transports, hands inputs to the session and
 //! does what the session says. It decides nothing about the protocol.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -26,7 +26,7 @@ use crate::auth::{Auth, Credentials};
 use crate::error::Cause;
 use crate::extension::Extension;
 use crate::queue::Queue;
-use crate::shared::{Command, Shared};
+use crate::shared::{Call, Command, ForgottenPublish, Shared};
 use crate::telemetry::Telemetry;
 use crate::transport::{HttpStack, LongPolling, LongPollingEvent, WebSocket, WebSocketEvent, display_url};
 use crate::waiting::Waiting;
@@ -40,6 +40,8 @@ const ROUNDS: usize = 16;
 /// cache still when they are read, and far fewer than a queue holds.
 const PORTION: usize = 256;
 
+/// How long a WebSocket is quiet before it gives its buffer back.
+const QUIET: Duration = Duration::from_secs(1);
 /// As good as never, for waits that no clock can tell.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// A call whose outcome nobody waits for.
@@ -76,13 +78,15 @@ pub(crate) struct Driver {
     burst: Vec<Command>,
     shared: Arc<Shared>,
     waiting: Waiting,
-    sinks: BTreeMap<SinkId, Sink>,
+    sinks: HashMap<SinkId, Sink, foldhash::fast::RandomState>,
     /// The receivers that messages of this round are for.
     served: Vec<SinkId>,
     /// Those that got messages since the session was told how much fits into their queues.
     filled: Vec<SinkId>,
     /// How many messages went to receivers since other tasks had their turn.
     delivered: usize,
+    /// How many messages the last frames had in them that came together: those that follow are often as many.
+    expected: usize,
     /// Since when the connection is lost, as the receivers were told.
     lost: Option<Time>,
     long_polling: LongPolling,
@@ -92,7 +96,10 @@ pub(crate) struct Driver {
     /// Rings when a receiver has room again that had none.
     roomy: Pin<Box<OwnedNotified>>,
     timer: Pin<Box<Sleep>>,
+    /// When it rings: at what is due first, or before.
     timer_at: Option<Time>,
+    /// When it is looked whether the WebSocket is quiet.
+    look_at: Option<Time>,
     /// The call that opened the session, whose caller may not have heard of it yet.
     opened: Option<CallId>,
     subscriptions_version: u64,
@@ -121,10 +128,11 @@ impl Driver {
             commands,
             burst: Vec::new(),
             waiting: Waiting::default(),
-            sinks: BTreeMap::from([(SinkId::INBOX, inbox)]),
+            sinks: HashMap::from_iter([(SinkId::INBOX, inbox)]),
             served: Vec::new(),
             filled: Vec::new(),
             delivered: 0,
+            expected: 0,
             lost: None,
             long_polling: LongPolling::new(Arc::clone(&parts.http)),
             websocket: WebSocket::new(Arc::clone(&parts.http), parts.servers[0].websocket.clone()),
@@ -133,6 +141,7 @@ impl Driver {
             roomy: Box::pin(Arc::clone(&shared.roomy).notified_owned()),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
+            look_at: None,
             opened: None,
             subscriptions_version: 0,
             telemetry: Telemetry::new(&parts.session.endpoint),
@@ -142,18 +151,21 @@ impl Driver {
     }
 
     /// Runs until all handles are gone. What is open then is cut, not closed: that is what `close()` is for.
-    pub(crate) async fn run(mut self) {
-        self.tell_room();
-        std::future::poll_fn(|cx| self.poll(cx)).await;
-        self.end(&CloseReason::Requested);
-        // A goodbye that was begun is said to its end.
-        std::future::poll_fn(|cx| self.websocket.poll_goodbye(cx)).await;
+    // No `async fn`: its future would have room for the driver twice.
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            self.tell_room();
+            std::future::poll_fn(|cx| self.poll(cx)).await;
+            self.end(&CloseReason::Requested);
+            // A goodbye that was begun is said to its end.
+            std::future::poll_fn(|cx| self.websocket.poll_goodbye(cx)).await;
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.delivered = 0;
-        for _ in 0..ROUNDS {
-            let Poll::Ready(alive) = self.poll_inputs(cx) else { return Poll::Pending };
+        for round in 0..ROUNDS {
+            let Poll::Ready(alive) = self.poll_inputs(round == 0, cx) else { return Poll::Pending };
             if !alive {
                 return Poll::Ready(());
             }
@@ -166,8 +178,9 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Takes in all that is ready. Pending when nothing was; false when all handles are gone.
-    fn poll_inputs(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Takes in all that is ready. Pending when nothing was; false when all handles are gone. What can only have become
+    /// ready while the task slept is asked for when it is `woken`.
+    fn poll_inputs(&mut self, woken: bool, cx: &mut Context<'_>) -> Poll<bool> {
         let mut any = false;
         let mut burst = std::mem::take(&mut self.burst);
         let commands = self.commands.poll_recv_many(cx, &mut burst, BURST);
@@ -201,12 +214,12 @@ impl Driver {
             });
             self.handle(Input::Credentials(input));
         }
-        if self.roomy.as_mut().poll(cx).is_ready() {
+        while woken && self.roomy.as_mut().poll(cx).is_ready() {
             any = true;
             self.roomy.set(Arc::clone(&self.shared.roomy).notified_owned());
             self.tell_room();
         }
-        any |= self.poll_timer(cx);
+        any |= self.poll_timer(woken, cx);
         if any { Poll::Ready(true) } else { Poll::Pending }
     }
 
@@ -219,7 +232,9 @@ impl Driver {
             any = true;
             if let WebSocketEvent::Received(body) = &event {
                 wire_log::log("<", "websocket", body);
-                let batch = frames.get_or_insert_with(Batch::default);
+                let room = self.expected;
+                let batch =
+                    frames.get_or_insert_with(|| Batch { messages: Vec::with_capacity(room), skipped: 0 });
                 let Err(error) = self.decoder.decode_into(body, batch) else {
                     if batch.messages.len() >= PORTION {
                         break;
@@ -245,36 +260,53 @@ impl Driver {
 
     fn received_frames(&mut self, frames: &mut Option<Batch>) {
         if let Some(batch) = frames.take() {
+            self.expected = batch.messages.len();
             self.received(None, batch);
         }
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let wanted = self.session.poll_timeout();
-        if wanted != self.timer_at {
-            self.timer_at = wanted;
-            if let Some(at) = wanted {
-                let at = self.origin.checked_add(at.since_origin());
-                self.timer.as_mut().reset(at.unwrap_or_else(|| Instant::now() + NEVER));
-            }
+    fn poll_timer(&mut self, woken: bool, cx: &mut Context<'_>) -> bool {
+        if self.look_at.is_none() && self.websocket.is_awake() {
+            self.look_at = Some(self.now() + QUIET);
         }
-        if self.timer_at.is_none() || self.timer.as_mut().poll(cx).is_pending() {
+        let wanted = self.session.poll_timeout().into_iter().chain(self.look_at).min();
+        // It may ring too early: that is cheaper than to set it anew for each call and each reply.
+        let mut may_ring = woken && self.timer_at.is_some();
+        if let Some(at) = wanted
+            && self.timer_at.is_none_or(|armed| at < armed)
+        {
+            may_ring = true;
+            self.timer_at = wanted;
+            let at = self.origin.checked_add(at.since_origin());
+            self.timer.as_mut().reset(at.unwrap_or_else(|| Instant::now() + NEVER));
+        }
+        if !may_ring || self.timer.as_mut().poll(cx).is_pending() {
             return false;
         }
         self.timer_at = None;
-        self.handle(Input::Timeout);
+        let now = self.now();
+        if self.look_at.take_if(|at| *at <= now).is_some() {
+            self.websocket.rest_if_quiet(cx);
+        }
+        if self.session.poll_timeout().is_some_and(|at| at <= now) {
+            self.session.handle(Input::Timeout, now);
+        }
         true
     }
 
+    fn now(&self) -> Time {
+        Time::from_origin(self.origin.elapsed())
+    }
+
     fn handle(&mut self, input: Input) {
-        // The timer fires in whole milliseconds; what it was set for has then come.
-        let now = Time::from_origin(self.origin.elapsed());
+        let now = self.now();
         self.session.handle(input, now);
     }
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Call(call, operation, reply) => {
+            Command::Call(call) => {
+                let Call { id: call, operation, reply } = *call;
                 if matches!(operation, Operation::Open | Operation::Resume(_))
                     && self.session.state() == State::Disconnected
                 {
@@ -284,21 +316,23 @@ impl Driver {
                 self.waiting.add(call, reply);
                 self.handle(Input::Call(call, operation));
             }
-            Command::PublishAndForget { call, channel, data, taken } => {
-                self.waiting.add_forgetful(call, channel.clone(), taken);
-                self.handle(Input::Call(call, Operation::Publish { channel, data }));
+            Command::PublishAndForget(publish) => {
+                let ForgottenPublish { id, channel, data, taken } = *publish;
+                self.waiting.add_forgetful(id, channel.clone(), taken);
+                self.handle(Input::Call(id, Operation::Publish { channel, data }));
             }
             Command::Batch(calls) => {
                 let operations = calls
                     .into_iter()
-                    .map(|(call, operation, reply)| {
-                        self.waiting.add(call, reply);
-                        (call, operation)
+                    .map(|Call { id, operation, reply }| {
+                        self.waiting.add(id, reply);
+                        (id, operation)
                     })
                     .collect();
                 self.handle(Input::Batch(operations));
             }
-            Command::Attach(sink, channel, queue) => {
+            Command::Attach(attached) => {
+                let (sink, channel, queue) = *attached;
                 self.handle(Input::Room(sink, queue.room()));
                 self.tell_lost(&queue);
                 let added = Sink { queue, channel: Some(channel), batch: Vec::new() };

@@ -49,6 +49,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
+    /// How many messages are in them, and how many bytes those have.
+    messages: usize,
     bytes: usize,
     end: Option<End>,
     lost: Option<Lost>,
@@ -61,9 +63,38 @@ struct State {
 
 #[derive(Debug)]
 enum Item {
-    Message(Message),
-    /// Something that the receiver must be told between messages; it is rare, and must not make all items large.
+    /// Messages, one at least, in the room in which they came.
+    Portion(VecDeque<Message>),
+    /// Something that the receiver must be told between messages.
     Trouble(Box<Cause>),
+}
+
+impl State {
+    /// Adds messages, whose room is taken over when there are many.
+    fn add(&mut self, messages: Vec<Message>, bytes: usize) {
+        /// Fewer are moved to the others: their room is small.
+        const MANY: usize = 16;
+        self.messages += messages.len();
+        self.bytes += bytes;
+        match self.items.back_mut() {
+            Some(Item::Portion(last)) if messages.len() < MANY => last.extend(messages),
+            _ if messages.is_empty() => {}
+            _ => self.items.push_back(Item::Portion(messages.into())),
+        }
+    }
+
+    /// Takes the first message out of the item at that place, if it has messages.
+    #[inline]
+    fn take(&mut self, at: usize) -> Option<Message> {
+        let Some(Item::Portion(portion)) = self.items.get_mut(at) else { return None };
+        let message = portion.pop_front()?;
+        if portion.is_empty() {
+            self.items.remove(at);
+        }
+        self.messages -= 1;
+        self.bytes -= size(&message);
+        Some(message)
+    }
 }
 
 /// Why there will be no more.
@@ -108,11 +139,10 @@ impl Queue {
         let mut state = self.lock();
         let mut dropped = 0;
         let all_fit = state.end.is_none()
-            && state.items.len() + messages.len() <= self.capacity.messages
+            && state.messages + messages.len() <= self.capacity.messages
             && state.bytes.saturating_add(bytes) <= self.capacity.bytes;
         if all_fit {
-            state.bytes += bytes;
-            state.items.extend(messages.into_iter().map(Item::Message));
+            state.add(messages, bytes);
         } else {
             for message in messages {
                 dropped += self.push_one(&mut state, message);
@@ -128,8 +158,8 @@ impl Queue {
         }
         let size = size(&message);
         let fits = |state: &State| {
-            state.items.len() < self.capacity.messages
-                && (state.items.is_empty() || state.bytes.saturating_add(size) <= self.capacity.bytes)
+            state.messages < self.capacity.messages
+                && (state.messages == 0 || state.bytes.saturating_add(size) <= self.capacity.bytes)
         };
         let mut dropped = 0;
         if !fits(state) {
@@ -143,20 +173,16 @@ impl Queue {
                 Overflow::DropOldest => {
                     while !fits(state) {
                         // What is not a message is small, rare, and must be told.
-                        let Some(at) = state.items.iter().position(|item| matches!(item, Item::Message(_)))
+                        let Some(at) = state.items.iter().position(|item| matches!(item, Item::Portion(_)))
                         else {
                             break;
                         };
-                        if let Some(Item::Message(old)) = state.items.remove(at) {
-                            state.bytes -= self::size(&old);
-                            dropped += 1;
-                        }
+                        dropped += u64::from(state.take(at).is_some());
                     }
                 }
             }
         }
-        state.bytes += size;
-        state.items.push_back(Item::Message(message));
+        state.add(vec![message], size);
         dropped
     }
 
@@ -167,7 +193,7 @@ impl Queue {
             return None;
         }
         let mut state = self.lock();
-        let messages = self.capacity.messages.saturating_sub(state.items.len());
+        let messages = self.capacity.messages.saturating_sub(state.messages);
         let bytes = self.capacity.bytes.saturating_sub(state.bytes);
         state.short = !self.is_roomy(messages, bytes);
         Some((messages, bytes))
@@ -239,40 +265,38 @@ impl Queue {
     }
 
     /// The next message, if it is there and nothing is to be told before it.
+    #[inline]
     pub(crate) fn take_ready(&self) -> Option<Message> {
         let mut state = self.lock();
-        if !matches!(state.items.front(), Some(Item::Message(_))) {
-            return None;
+        let message = state.take(0)?;
+        if state.short {
+            self.took(state);
         }
-        let Some(Item::Message(message)) = state.items.pop_front() else { return None };
-        self.took(state, &message);
         Some(message)
     }
 
-    /// A message was taken out: there is more room.
-    #[inline]
-    fn took(&self, mut state: MutexGuard<'_, State>, message: &Message) {
-        state.bytes -= size(message);
-        if state.short {
-            let free = self.capacity.messages.saturating_sub(state.items.len());
-            let bytes = self.capacity.bytes.saturating_sub(state.bytes);
-            if self.is_roomy(free, bytes) {
-                state.short = false;
-                drop(state);
-                self.roomy.notify_one();
-            }
+    /// A message was taken out of a queue that was short of room.
+    #[cold]
+    fn took(&self, mut state: MutexGuard<'_, State>) {
+        let messages = self.capacity.messages.saturating_sub(state.messages);
+        let bytes = self.capacity.bytes.saturating_sub(state.bytes);
+        if self.is_roomy(messages, bytes) {
+            state.short = false;
+            drop(state);
+            self.roomy.notify_one();
         }
     }
 
     pub(crate) fn poll_next(&self, reader: u64, cx: &mut Context<'_>) -> Poll<Next> {
         let mut state = self.lock();
-        match state.items.pop_front() {
-            Some(Item::Message(message)) => {
-                self.took(state, &message);
-                return Poll::Ready(Next::Message(message));
+        if let Some(message) = state.take(0) {
+            if state.short {
+                self.took(state);
             }
-            Some(Item::Trouble(cause)) => return Poll::Ready(Next::Trouble(*cause)),
-            None => {}
+            return Poll::Ready(Next::Message(message));
+        }
+        if let Some(Item::Trouble(cause)) = state.items.pop_front() {
+            return Poll::Ready(Next::Trouble(*cause));
         }
         if let Some(end) = &state.end {
             return Poll::Ready(Next::End(end.cause.clone()));
@@ -294,7 +318,7 @@ impl Queue {
 
     /// How many messages wait.
     pub(crate) fn len(&self) -> usize {
-        self.lock().items.len()
+        self.lock().messages
     }
 }
 

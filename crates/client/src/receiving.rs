@@ -148,7 +148,8 @@ impl Client {
         let driver = self.driver().ok_or_else(|| failed(not_open()))?;
         let sink = SinkId(self.inner.last_sink.fetch_add(1, Ordering::Relaxed) + 1);
         let queue = Arc::new(Queue::new(self.stream, Arc::clone(&self.inner.shared.roomy)));
-        send(&driver, Command::Attach(sink, channel.clone(), Arc::clone(&queue))).await.map_err(failed)?;
+        let attached = Box::new((sink, channel.clone(), Arc::clone(&queue)));
+        send(&driver, Command::Attach(attached)).await.map_err(failed)?;
         let receiver = Receiver::new(
             queue,
             self.inner.parts.patience,

@@ -11,7 +11,7 @@ use crate::batch::Batch;
 use crate::client::{Client, Forget, answer, not_open, send};
 use crate::error::{Cause, Error};
 use crate::operation::{encode, parse};
-use crate::shared::Command;
+use crate::shared::{Call, Command, ForgottenPublish};
 
 impl Client {
     /// Sends `data` to a broadcast or service channel and returns the server's reply.
@@ -69,9 +69,8 @@ impl Client {
         let failed = |cause| Error::new(format!("publish to {channel}"), cause);
         let driver = self.driver().ok_or_else(|| failed(not_open()))?;
         let (taken, wait) = oneshot::channel();
-        let command =
-            Command::PublishAndForget { call: self.new_call(), channel: channel.clone(), data, taken };
-        send(&driver, command).await.map_err(failed)?;
+        let publish = ForgottenPublish { id: self.new_call(), channel: channel.clone(), data, taken };
+        send(&driver, Command::PublishAndForget(Box::new(publish))).await.map_err(failed)?;
         let outcome = wait.await.unwrap_or(Err(CallError::Closed(CloseReason::NotOpen)));
         outcome.map_err(|error| failed(Cause::Call(error)))
     }
@@ -146,21 +145,20 @@ impl Client {
     ) -> Result<Vec<Result<Message, Error>>, Error> {
         let mut batch = Batch::default();
         build(&mut batch)?;
+        let driver = self.driver().ok_or_else(|| Error::new("batch", not_open()))?;
         let mut calls = Vec::new();
         let mut waits = Vec::new();
         for (operation, name) in batch.operations {
             let (reply, wait) = oneshot::channel();
-            let call = self.new_call();
-            calls.push((call, operation, reply));
-            waits.push((call, name, wait));
+            let id = self.new_call();
+            calls.push(Call { id, operation, reply });
+            waits.push((Forget { driver: &driver, call: Some(id) }, name, wait));
         }
-        let driver = self.driver().ok_or_else(|| Error::new("batch", not_open()))?;
-        let mut forget = Forget { driver: &driver, calls: waits.iter().map(|(call, ..)| *call).collect() };
-        send(&driver, Command::Batch(calls)).await.map_err(|cause| Error::new("batch", cause))?;
+        send(&driver, Command::Batch(calls.into())).await.map_err(|cause| Error::new("batch", cause))?;
         let mut outcomes = Vec::new();
-        for (call, name, wait) in waits {
+        for (forget, name, wait) in waits {
             let outcome = answer(wait.await);
-            forget.calls.retain(|waiting| *waiting != call);
+            forget.answered();
             outcomes.push(outcome.map_err(|cause| Error::new(name, cause)));
         }
         Ok(outcomes)

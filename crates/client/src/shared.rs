@@ -15,20 +15,15 @@ use crate::transport::SavedCookies;
 /// How many events wait for a listener that is busy.
 const EVENTS: usize = 256;
 
-/// A handle's wish.
+/// A handle's wish. It is small, because the channel to the driver has room for many of them, also in a client that
+/// asks for nothing.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Call(CallId, Operation, oneshot::Sender<CallResult>),
-    Batch(Vec<(CallId, Operation, oneshot::Sender<CallResult>)>),
-    /// A publish whose outcome nobody waits for, but for whether it is taken.
-    PublishAndForget {
-        call: CallId,
-        channel: Channel,
-        data: Data,
-        taken: oneshot::Sender<Result<(), CallError>>,
-    },
+    Call(Box<Call>),
+    Batch(Box<[Call]>),
+    PublishAndForget(Box<ForgottenPublish>),
     /// Messages of a receiver go to that queue from now on.
-    Attach(SinkId, Channel, Arc<Queue>),
+    Attach(Box<(SinkId, Channel, Arc<Queue>)>),
     /// A receiver is gone.
     Detach(SinkId),
     /// What must be remembered of the session; which is left then, if that is the wish.
@@ -37,11 +32,28 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Option<(SessionSnapshot, SavedCookies)>>,
     },
     /// Cookies of another process, for the session that is to be resumed.
-    RestoreCookies(SavedCookies),
+    RestoreCookies(Box<SavedCookies>),
     /// A caller waits no more.
     Forget(CallId),
     /// The connection is to be made anew.
     Reconnect,
+}
+
+/// Something asked for, and who waits for its outcome.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    pub(crate) operation: Operation,
+    pub(crate) reply: oneshot::Sender<CallResult>,
+}
+
+/// A publish whose outcome nobody waits for, but for whether it is taken.
+#[derive(Debug)]
+pub(crate) struct ForgottenPublish {
+    pub(crate) id: CallId,
+    pub(crate) channel: Channel,
+    pub(crate) data: Data,
+    pub(crate) taken: oneshot::Sender<Result<(), CallError>>,
 }
 
 /// What is known of the connection now.

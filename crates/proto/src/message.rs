@@ -141,6 +141,12 @@ impl Message {
         self.data.is_some()
     }
 
+    /// Whether it has a payload and none of the fields that tell anything else: the message of a publisher then, or the
+    /// answer of a service.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.data.is_some() && self.fields.is_none()
+    }
+
     /// The extensions' object, as it came.
     pub fn ext(&self) -> Option<&Data> {
         self.ext.as_ref()

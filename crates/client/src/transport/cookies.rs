@@ -78,6 +78,8 @@ impl reqwest::cookie::CookieStore for Jar {
 
     fn cookies(&self, url: &Url) -> Option<HeaderValue> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        // To look for the URL's is dear, and most have none.
+        store.iter_any().next()?;
         let pairs: Vec<_> =
             store.get_request_values(url).map(|(name, value)| format!("{name}={value}")).collect();
         if pairs.is_empty() {

@@ -1,10 +1,10 @@
 //! The transports: bytes out, bytes in, failures told. They know nothing of the protocol.
 
+mod connection;
 mod cookies;
 mod failure;
 mod http;
 mod long_polling;
-mod meter;
 mod options;
 mod tls;
 mod upgrade;

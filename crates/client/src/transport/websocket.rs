@@ -1,11 +1,12 @@
 //! WebSocket: each batch is a text frame, and frames come as they please.
+//!
+//! Most sockets are quiet most of the time. A quiet one rests: it has no buffer, and waits on its bare connection.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,13 +20,17 @@ use tokio_websockets::{
 };
 use url::Url;
 
+use super::connection::Connection;
 use super::failure::{display_url, lost};
 use super::http::HttpStack;
-use super::meter::Metered;
 use super::upgrade::{Io, upgrade};
 
-type Socket = WebSocketStream<Box<dyn Io>>;
+type Socket = WebSocketStream<Connection>;
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How often in a row a socket goes to rest as soon as there is nothing to read: more often than it gets a frame while a
+/// session begins. One that is busier rests when it is found quiet.
+const NAPS: u8 = 16;
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -40,9 +45,14 @@ pub(crate) struct WebSocket {
     unflushed: bool,
     /// A ping waits to be written.
     pinging: bool,
-    /// How many bytes the socket has read, and how many of them were told of.
-    read: Arc<AtomicU64>,
+    /// How many of the bytes that the socket has read were told of.
     told: u64,
+    /// How many of them were in the frames that came out. Those in pieces took more, which does not count.
+    framed: u64,
+    /// Whether anything came or went since it was last looked whether it is quiet.
+    active: bool,
+    /// How often it may still go to rest at once.
+    naps: u8,
     /// What the peer said when it closed.
     farewell: Option<(u16, String)>,
     /// A socket that says goodbye while the next may be opening.
@@ -81,6 +91,7 @@ enum Stage {
     Closed,
     Opening(Task<Result<Box<dyn Io>, Failure>>),
     Open(Box<Socket>),
+    Resting(Connection),
 }
 
 impl WebSocket {
@@ -92,8 +103,10 @@ impl WebSocket {
             outgoing: VecDeque::new(),
             unflushed: false,
             pinging: false,
-            read: Arc::default(),
             told: 0,
+            framed: 0,
+            active: false,
+            naps: 0,
             farewell: None,
             closing: None,
         }
@@ -111,6 +124,7 @@ impl WebSocket {
         self.unflushed = false;
         self.pinging = false;
         self.farewell = None;
+        (self.told, self.framed, self.naps) = (0, 0, NAPS);
         self.stage = Stage::Opening(Box::pin(upgrade(Arc::clone(&self.http), self.url.clone(), headers)));
     }
 
@@ -121,11 +135,12 @@ impl WebSocket {
 
     /// Asks the peer for a sign of life; a socket that is not open has none to give.
     pub(crate) fn ping(&mut self) {
-        self.pinging = matches!(self.stage, Stage::Open(_));
+        self.pinging = matches!(self.stage, Stage::Open(_) | Stage::Resting(_));
     }
 
     /// Sends what waits, and says goodbye.
     pub(crate) fn close(&mut self) {
+        self.wake();
         if let Stage::Open(socket) = std::mem::replace(&mut self.stage, Stage::Closed) {
             self.closing = Some(Box::pin(goodbye(*socket, std::mem::take(&mut self.outgoing))));
         }
@@ -148,14 +163,21 @@ impl WebSocket {
                 Stage::Opening(opening) => match opening.as_mut().poll(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(failure)) => return self.lose(failure),
-                    Poll::Ready(Ok(io)) => {
-                        let io: Box<dyn Io> = Box::new(Metered { io, read: Arc::clone(&self.read) });
-                        let limits = Limits::default().max_payload_len(Some(self.http.max_message_size()));
-                        let socket =
-                            ClientBuilder::new().limits(limits).config(Config::default()).take_over(io);
-                        self.stage = Stage::Open(Box::new(socket));
-                    }
+                    Poll::Ready(Ok(io)) => self.stage = Stage::Resting(Connection::new(io)),
                 },
+                Stage::Resting(connection) => {
+                    if self.outgoing.is_empty() && !self.pinging {
+                        match connection.poll_readable(cx) {
+                            Poll::Pending => return Poll::Pending,
+                            Poll::Ready(Ok(())) => {}
+                            Poll::Ready(Err(error)) => {
+                                let failure = lost(&self.url, &error);
+                                return self.lose(failure);
+                            }
+                        }
+                    }
+                    self.wake();
+                }
                 Stage::Open(socket) => {
                     if std::mem::take(&mut self.pinging) {
                         self.outgoing.push_back(Outgoing::Ping);
@@ -165,9 +187,17 @@ impl WebSocket {
                         tracing::debug!(%error, "the WebSocket cannot be written to");
                     }
                     let next = socket.poll_next_unpin(cx);
-                    let told = std::mem::replace(&mut self.told, self.read.load(Ordering::Relaxed));
+                    let told = std::mem::replace(&mut self.told, socket.get_ref().read());
+                    self.active |= !next.is_pending();
+                    if let Poll::Ready(Some(Ok(message))) = &next {
+                        self.framed += wire_size(message);
+                    }
                     return match next {
                         Poll::Pending if told != self.told => Poll::Ready(WebSocketEvent::Arriving),
+                        Poll::Pending if self.naps > 0 && self.rest(cx) => {
+                            self.naps -= 1;
+                            continue;
+                        }
                         Poll::Pending => Poll::Pending,
                         Poll::Ready(Some(Ok(message))) if message.is_close() => {
                             self.farewell =
@@ -190,6 +220,44 @@ impl WebSocket {
                 }
             }
         }
+    }
+
+    /// Whether it has a buffer, which it could do without if it is quiet.
+    pub(crate) fn is_awake(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+
+    /// Lets it rest if nothing came or went since this was asked before.
+    pub(crate) fn rest_if_quiet(&mut self, cx: &mut Context<'_>) {
+        if !std::mem::take(&mut self.active) && self.rest(cx) {
+            self.naps = NAPS;
+        }
+    }
+
+    /// Gives the buffer back, if there is nothing in it and nothing on the way out.
+    fn rest(&mut self, cx: &mut Context<'_>) -> bool {
+        let Stage::Open(socket) = &mut self.stage else { return false };
+        let is_empty = self.framed == socket.get_ref().read() && self.outgoing.is_empty() && !self.pinging;
+        if !is_empty || self.farewell.is_some() || !matches!(socket.poll_flush_unpin(cx), Poll::Ready(Ok(())))
+        {
+            return false;
+        }
+        if let Stage::Open(socket) = std::mem::replace(&mut self.stage, Stage::Closed) {
+            self.stage = Stage::Resting(socket.into_inner());
+        }
+        true
+    }
+
+    /// Takes a buffer again.
+    fn wake(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Resting(connection) => {
+                let limits = Limits::default().max_payload_len(Some(self.http.max_message_size()));
+                let builder = ClientBuilder::new().limits(limits).config(Config::default());
+                Stage::Open(Box::new(builder.take_over(connection)))
+            }
+            other => other,
+        };
     }
 
     /// Ready when no goodbye is being said.
@@ -243,6 +311,20 @@ impl WebSocket {
     }
 }
 
+/// The least that a message takes on the wire, in whatever pieces it comes (RFC 6455, section 5.2; servers do not mask).
+/// More than what was read can thus never be accounted for.
+fn wire_size(message: &Message) -> u64 {
+    let payload = message.as_payload().len();
+    let headers = match payload {
+        0..=125 => 2,
+        126..=0xffff => 4,
+        // Whole it would be 10, but in two pieces it is less.
+        0x1_0000..=0x1_fffe => 8,
+        _ => 10,
+    };
+    (headers + payload) as u64
+}
+
 /// Hands over all that waits, then flushes once.
 fn write(
     socket: &mut Socket,
@@ -286,7 +368,152 @@ impl fmt::Debug for WebSocket {
             Stage::Closed => "closed",
             Stage::Opening(_) => "opening",
             Stage::Open(_) => "open",
+            Stage::Resting(_) => "resting",
         };
         f.debug_struct("WebSocket").field("stage", &stage).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::super::options::{HttpOptions, Proxy};
+    use super::super::tls::TlsOptions;
+    use super::*;
+
+    /// A socket that is open already, and its other end.
+    fn open() -> (WebSocket, DuplexStream) {
+        let options = HttpOptions {
+            tls: TlsOptions::default(),
+            proxy: Proxy::none(),
+            headers: HeaderMap::new(),
+            cookies: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+            max_message_size: 1024 * 1024,
+            subprotocol: None,
+        };
+        let url: Url = "http://127.0.0.1/cometd".parse().unwrap();
+        let (here, there) = tokio::io::duplex(1024 * 1024);
+        let mut socket = WebSocket::new(Arc::new(HttpStack::new(options, vec![url.clone()])), url);
+        socket.stage = Stage::Resting(Connection::new(Box::new(here)));
+        socket.naps = NAPS;
+        (socket, there)
+    }
+
+    async fn next(socket: &mut WebSocket) -> WebSocketEvent {
+        poll_fn(|cx| socket.poll_event(cx)).await
+    }
+
+    /// Whether nothing is there, and the socket rests.
+    fn rests(socket: &mut WebSocket) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(socket.poll_event(&mut cx).is_pending());
+        !socket.is_awake()
+    }
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = payload.len();
+        let mut frame = vec![first];
+        match length {
+            0..=125 => frame.push(length as u8),
+            126..=0xffff => frame.extend([126, (length >> 8) as u8, length as u8]),
+            _ => frame.extend([127, 0, 0, 0, 0].into_iter().chain((length as u32).to_be_bytes())),
+        }
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    async fn assert_receives(socket: &mut WebSocket, payload: &[u8]) {
+        loop {
+            match next(socket).await {
+                WebSocketEvent::Received(body) => return assert_eq!(body, payload),
+                WebSocketEvent::Arriving => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_quiet_socket_rests_and_nothing_is_lost() {
+        let (mut socket, mut server) = open();
+        for size in [0, 2, 125, 126, 511, 512, 513, 8191, 8192, 65535, 65536, 200_000] {
+            let payload = vec![b'a'; size];
+            server.write_all(&frame(0x81, &payload)).await.unwrap();
+            assert_receives(&mut socket, &payload).await;
+        }
+        let (mut socket, mut server) = open();
+        for size in [0, 2, 125, 126, 511, 512, 513, 8191, 8192, 65535] {
+            assert!(rests(&mut socket), "before {size} bytes");
+            let frame = frame(0x81, &vec![b'a'; size]);
+            server.write_all(&frame[..1]).await.unwrap();
+            assert!(matches!(next(&mut socket).await, WebSocketEvent::Arriving));
+            assert!(!rests(&mut socket), "within {size} bytes");
+            server.write_all(&frame[1..]).await.unwrap();
+            assert_receives(&mut socket, &frame[frame.len() - size..]).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_pieces_keeps_a_socket_awake_and_nothing_is_lost() {
+        let (mut socket, mut server) = open();
+        // Two pieces take two bytes less than the whole would, which the beginning of a frame must not make up for.
+        let half = vec![b'a'; 35_000];
+        let mut bytes = frame(0x01, &half);
+        bytes.extend(frame(0x80, &half));
+        let last = frame(0x81, &[b'b'; 300]);
+        bytes.extend(&last[..2]);
+        server.write_all(&bytes).await.unwrap();
+        assert_receives(&mut socket, &vec![b'a'; 70_000]).await;
+        assert!(matches!(next(&mut socket).await, WebSocketEvent::Arriving));
+        assert!(!rests(&mut socket));
+        server.write_all(&last[2..]).await.unwrap();
+        assert_receives(&mut socket, &[b'b'; 300]).await;
+    }
+
+    #[tokio::test]
+    async fn a_socket_at_rest_sends_answers_pings_and_hears_of_the_end() {
+        let (mut socket, mut server) = open();
+        assert!(rests(&mut socket));
+        socket.send(Bytes::from_static(b"[]"));
+        assert!(rests(&mut socket));
+        let mut sent = [0; 8];
+        server.read_exact(&mut sent).await.unwrap();
+        assert_eq!(sent[..2], [0x81, 0x82]);
+
+        socket.ping();
+        assert!(rests(&mut socket));
+        server.read_exact(&mut sent[..6]).await.unwrap();
+        assert_eq!(sent[..2], [0x89, 0x80]);
+
+        server.write_all(&frame(0x89, b"?")).await.unwrap();
+        assert!(matches!(next(&mut socket).await, WebSocketEvent::Alive));
+        assert!(rests(&mut socket));
+        server.read_exact(&mut sent[..7]).await.unwrap();
+        assert_eq!(sent[..2], [0x8a, 0x81]);
+
+        drop(server);
+        assert!(matches!(next(&mut socket).await, WebSocketEvent::Lost(_)));
+    }
+
+    #[tokio::test]
+    async fn a_busy_socket_stays_awake_until_it_is_found_quiet() {
+        let (mut socket, mut server) = open();
+        for _ in 0..=2 * NAPS {
+            server.write_all(&frame(0x81, b"[]")).await.unwrap();
+            assert_receives(&mut socket, b"[]").await;
+            rests(&mut socket);
+        }
+        assert!(socket.is_awake());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        socket.rest_if_quiet(&mut cx);
+        assert!(socket.is_awake(), "something came since it was looked before");
+        socket.rest_if_quiet(&mut cx);
+        assert!(rests(&mut socket));
+        server.write_all(&frame(0x81, b"[]")).await.unwrap();
+        assert_receives(&mut socket, b"[]").await;
+        assert!(rests(&mut socket), "and it naps again");
     }
 }

@@ -64,6 +64,19 @@ impl Window {
         Some(Place::New(place))
     }
 
+    /// Whether the events that come next in answer to a connect were not seen before.
+    pub(super) fn is_at_new(&self) -> bool {
+        !self.agreed || self.place >= self.seen
+    }
+
+    /// That many new events came in answer to a connect.
+    pub(super) fn pass(&mut self, events: u64) {
+        if self.agreed {
+            self.place += events;
+            self.seen = self.place;
+        }
+    }
+
     /// The reply to the connect names the batch that it ends: all that was seen is done with.
     pub(super) fn close(&mut self, batch: u64) {
         if self.agreed {
@@ -92,6 +105,13 @@ mod tests {
         assert_eq!(places(&mut window, 3), [Again(0), Again(1), New(2)]);
         assert_eq!(places(&mut window, 1), [Again(0)]);
         assert_eq!(places(&mut window, 3), [Again(0), Again(1), Again(2)]);
+        window.turn();
+        assert!(!window.is_at_new());
+        assert_eq!((0..3).filter_map(|_| window.place()).collect::<Vec<_>>(), [Again(0), Again(1), Again(2)]);
+        assert!(window.is_at_new());
+        window.pass(2);
+        assert_eq!((window.seen(), window.place()), (5, Some(New(5))));
+        assert_eq!(places(&mut window, 6), [Again(0), Again(1), Again(2), Again(3), Again(4), Again(5)]);
         window.close(4);
         assert_eq!(window.batch(), Some(4));
         assert_eq!(places(&mut window, 1), [New(0)]);

@@ -7,6 +7,7 @@ use super::ack::Place;
 use super::contract::{ExchangeId, Output, SinkId};
 use super::core::{ConnectStage, Core};
 use super::event::State;
+use crate::channel::{Channel, ChannelKind};
 use crate::message::Message;
 use crate::time::Time;
 
@@ -15,14 +16,55 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// And after this at last: CometD servers keep a session that does not connect for 10 s, unless they say otherwise.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Whether it can be nothing but the message of a publisher.
+fn is_event(message: &Message) -> bool {
+    message.is_bare()
+        && message.channel().kind() == ChannelKind::Broadcast
+        && !message.channel().as_str().is_empty()
+}
+
 impl Core {
     /// The place of an event among those that the outstanding connect has brought, if the server keeps them for us.
     pub(super) fn place(&mut self, exchange: Option<ExchangeId>) -> Option<Place> {
-        let ConnectStage::Sent(sent) = self.connect.stage else { return None };
-        if exchange.is_some_and(|exchange| exchange != sent.exchange) {
-            return None;
+        if self.has_places(exchange) { self.window.place() } else { None }
+    }
+
+    /// Whether events that came now count among those that the outstanding connect has brought.
+    fn has_places(&self, exchange: Option<ExchangeId>) -> bool {
+        matches!(self.connect.stage, ConnectStage::Sent(sent) if exchange.is_none_or(|exchange| exchange == sent.exchange))
+    }
+
+    /// Hands on the events that `messages` begins with, as far as they are nothing else, are new, and have the same
+    /// receivers, and gives back the rest: nearly all that is received need not be looked at one by one.
+    pub(super) fn deliver_run(
+        &mut self,
+        exchange: Option<ExchangeId>,
+        mut messages: Vec<Message>,
+        now: Time,
+    ) -> Vec<Message> {
+        let has_places = self.has_places(exchange);
+        let simple = self.connect.handshake_events == 0
+            && (!has_places || (self.window.is_at_new() && self.rooms.is_empty()));
+        let Some(first) = messages.first().filter(|first| simple && is_event(first)) else { return messages };
+        let sinks = Arc::clone(self.subscriptions.route(first.channel()));
+        let mut same = |channel: &Channel| {
+            let route = self.subscriptions.route(channel);
+            Arc::ptr_eq(route, &sinks) || *route == sinks
+        };
+        let length = messages.iter().take_while(|next| is_event(next) && same(next.channel())).count();
+        let rest = messages.split_off(length);
+        if has_places {
+            self.window.pass(length as u64);
         }
-        self.window.place()
+        self.not_idle(now);
+        match self.outputs.back_mut() {
+            _ if sinks.is_empty() => {}
+            Some(Output::Deliver { sinks: same, messages: before }) if *same == sinks => {
+                before.append(&mut messages);
+            }
+            _ => self.outputs.push_back(Output::Deliver { sinks, messages }),
+        }
+        rest
     }
 
     /// Hands an event to its receivers.

@@ -57,7 +57,8 @@ pub(super) enum Kind {
 /// The table of requests, in the order in which they are to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    table: HashMap<u64, Request, foldhash::fast::RandomState>,
+    /// In boxes, or the table would be large in a session that asks for nothing.
+    table: HashMap<u64, Box<Request>, foldhash::fast::RandomState>,
     deadlines: BTreeSet<(Time, u64)>,
     /// Ids that wait for their turn, each with the group that it must travel with.
     queue: VecDeque<(u64, u64)>,
@@ -70,7 +71,7 @@ impl Requests {
     }
 
     pub(super) fn get(&self, id: u64) -> Option<&Request> {
-        self.table.get(&id)
+        self.table.get(&id).map(|request| &**request)
     }
 
     /// A new group: requests of one group are sent together.
@@ -116,14 +117,14 @@ impl Requests {
 
     fn insert(&mut self, id: u64, request: Request) {
         self.deadlines.insert((request.deadline, id));
-        self.table.insert(id, request);
+        self.table.insert(id, Box::new(request));
     }
 
     /// Takes a request out, wherever it stands.
     pub(super) fn remove(&mut self, id: u64) -> Option<Request> {
         let request = self.table.remove(&id)?;
         self.deadlines.remove(&(request.deadline, id));
-        Some(request)
+        Some(*request)
     }
 
     /// Whether anything waits for its turn.

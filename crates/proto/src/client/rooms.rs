@@ -31,6 +31,11 @@ impl Rooms {
         }
     }
 
+    /// Whether all receivers take whatever comes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a receiver waits for an event that the server must send again.
     pub(super) fn any_missed(&self) -> bool {
         self.0.values().any(|room| room.missed.is_some())

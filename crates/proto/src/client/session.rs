@@ -308,7 +308,7 @@ impl Session {
         messages.sort_by_key(|message| message.channel().as_str().is_empty());
         // The events behind the word that ends the session are the last that come.
         let mut end = None;
-        for message in messages {
+        for message in self.core.deliver_run(exchange, messages, now) {
             match self.message(exchange, message, now) {
                 last @ Next::Terminate(_) => drop(end.get_or_insert(last)),
                 next if end.is_none() => self.follow(next, now),

@@ -10,13 +10,26 @@ use crate::time::Time;
 /// All wanted subscriptions. One at the server serves any number of local receivers.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    wanted: BTreeMap<Channel, Subscription>,
-    routes: HashMap<Channel, Arc<[SinkId]>, foldhash::fast::RandomState>,
-    /// The route that was asked for last, which is often the next.
-    last: Option<(Channel, Arc<[SinkId]>)>,
+    /// In boxes, or the map would be large in a session that wants few.
+    wanted: BTreeMap<Channel, Box<Subscription>>,
+    routes: Routes,
     /// Whether there may be one that was refused, and is to be asked for again.
     refused: bool,
     version: u64,
+}
+
+/// Where messages of the channels go that were asked for.
+#[derive(Debug, Default)]
+struct Routes {
+    /// The receivers of a message; channels that were asked for in turn share them.
+    sinks: Vec<Arc<[SinkId]>>,
+    /// Places in `sinks`, by the names of the channels.
+    by_name: HashMap<Channel, usize, foldhash::fast::RandomState>,
+    /// The same by where names of `by_name` stand in memory: channels that come often are clones, and to find one of
+    /// them touches little memory.
+    by_address: HashMap<usize, usize, foldhash::fast::RandomState>,
+    /// The address that was asked for last, which is often the next, and the place.
+    last: Option<(usize, usize)>,
 }
 
 /// One wanted channel.
@@ -50,20 +63,22 @@ impl Subscriptions {
     const ROUTES: usize = 4096;
 
     pub(super) fn entry(&mut self, channel: &Channel) -> Option<&mut Subscription> {
-        self.wanted.get_mut(channel)
+        self.wanted.get_mut(channel).map(|entry| &mut **entry)
     }
 
     /// Adds a receiver to a channel that is wanted, or that becomes so with `status`.
     pub(super) fn add(&mut self, channel: &Channel, sink: SinkId, status: Status) -> &mut Subscription {
         self.changed();
-        let entry = self.wanted.entry(channel.clone()).or_insert_with(|| Subscription {
-            sinks: Vec::new(),
-            status,
-            waiting: Vec::new(),
-            established: false,
-            failures: 0,
-            inbox_granted: false,
-            inbox_stands_in: false,
+        let entry = self.wanted.entry(channel.clone()).or_insert_with(|| {
+            Box::new(Subscription {
+                sinks: Vec::new(),
+                status,
+                waiting: Vec::new(),
+                established: false,
+                failures: 0,
+                inbox_granted: false,
+                inbox_stands_in: false,
+            })
         });
         if std::mem::take(&mut entry.inbox_stands_in) && sink != SinkId::INBOX {
             entry.sinks.clear();
@@ -95,7 +110,7 @@ impl Subscriptions {
     pub(super) fn forget(&mut self, channel: &Channel) -> Option<Subscription> {
         let entry = self.wanted.remove(channel);
         self.changed();
-        entry
+        entry.map(|entry| *entry)
     }
 
     /// Takes away all receivers but the inbox, whose wishes outlive a session.
@@ -115,7 +130,7 @@ impl Subscriptions {
 
     /// The channels that a session which is gone had granted.
     pub(super) fn established(&self) -> Vec<Channel> {
-        let granted = |(channel, entry): (&Channel, &Subscription)| {
+        let granted = |(channel, entry): (&Channel, &Box<Subscription>)| {
             (entry.established && !channel.is_service()).then(|| channel.clone())
         };
         self.wanted.iter().filter_map(granted).collect()
@@ -169,23 +184,30 @@ impl Subscriptions {
 
     pub(super) fn changed(&mut self) {
         self.version += 1;
-        self.routes.clear();
-        self.last = None;
+        self.routes = Routes::default();
         self.refused &= self.wanted.values().any(|entry| matches!(entry.status, Status::Refused(_)));
     }
 
     /// Who gets a message on `channel`: each receiver once, those of the most exact name first.
     #[inline]
     pub(super) fn route(&mut self, channel: &Channel) -> &Arc<[SinkId]> {
-        let known = matches!(&self.last, Some((last, _)) if last.is_same(channel));
-        let found = if known { self.last.take() } else { None };
-        let found = found.unwrap_or_else(|| (channel.clone(), self.look_up(channel)));
-        &self.last.insert(found).1
+        let address = channel.address();
+        let place = match self.routes.last {
+            Some((last, place)) if last == address => place,
+            _ => self.look_up(channel, address),
+        };
+        &self.routes.sinks[place]
     }
 
-    fn look_up(&mut self, channel: &Channel) -> Arc<[SinkId]> {
-        if let Some(route) = self.routes.get(channel) {
-            return Arc::clone(route);
+    fn look_up(&mut self, channel: &Channel, address: usize) -> usize {
+        if let Some(place) = self.routes.by_address.get(&address).copied() {
+            self.routes.last = Some((address, place));
+            return place;
+        }
+        // Its memory may be another's soon.
+        self.routes.last = None;
+        if let Some(place) = self.routes.by_name.get(channel) {
+            return *place;
         }
         let mut sinks: Vec<SinkId> = Vec::new();
         for name in channel.matching_names() {
@@ -195,12 +217,17 @@ impl Subscriptions {
                 }
             }
         }
-        let route: Arc<[SinkId]> = sinks.into();
-        if self.routes.len() >= Self::ROUTES {
-            self.routes.clear();
+        if self.routes.by_name.len() >= Self::ROUTES {
+            self.routes = Routes::default();
         }
-        self.routes.insert(channel.clone(), Arc::clone(&route));
-        route
+        let routes = &mut self.routes;
+        if routes.sinks.last().is_none_or(|last| **last != *sinks) {
+            routes.sinks.push(sinks.into());
+        }
+        let place = routes.sinks.len() - 1;
+        routes.by_name.insert(channel.clone(), place);
+        routes.by_address.insert(address, place);
+        place
     }
 }
 
@@ -241,11 +268,28 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_in_the_memory_of_another_has_a_route_of_its_own() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.add(&channel("/a/*"), SinkId(1), Status::Active);
+        subscriptions.add(&channel("/b/*"), SinkId(2), Status::Active);
+        subscriptions.route(&channel("/a/0"));
+        subscriptions.route(&channel("/b/0"));
+        for _ in 0..100 {
+            // Each is dropped before the next is made, which may come to stand in its place.
+            assert_eq!(&**subscriptions.route(&channel("/a/0")), [SinkId(1)]);
+            assert_eq!(&**subscriptions.route(&channel("/b/0")), [SinkId(2)]);
+        }
+    }
+
+    #[test]
     fn remembered_routes_are_bounded() {
         let mut subscriptions = Subscriptions::default();
         for n in 0..3 * Subscriptions::ROUTES {
             subscriptions.route(&channel(&format!("/a/{n}")));
         }
-        assert!(subscriptions.routes.len() <= Subscriptions::ROUTES);
+        let Routes { sinks, by_name, by_address, .. } = &subscriptions.routes;
+        for remembered in [sinks.len(), by_name.len(), by_address.len()] {
+            assert!(remembered <= Subscriptions::ROUTES);
+        }
     }
 }

@@ -26,9 +26,18 @@ pub struct Decoder {
 /// Channels by their names.
 #[derive(Debug, Default)]
 struct Names {
-    known: HashMap<Box<str>, Channel, foldhash::fast::RandomState>,
-    /// The one that was asked for last is often the next. It stands in JSON as it is.
-    last: Option<Channel>,
+    /// Each with its place among those that are known. To find one touches little memory: many may be in turn.
+    places: HashMap<Channel, usize, foldhash::fast::RandomState>,
+    known: Vec<Known>,
+    /// The place of the one that was asked for last, which is often the next.
+    last: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    channel: Channel,
+    /// It stands in JSON as it is.
+    is_plain: bool,
 }
 
 /// The messages of one body or frame.
@@ -93,8 +102,13 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::decode`]; `batch` is then as it was.
     pub fn decode_into(&mut self, body: &Bytes, batch: &mut Batch) -> Result<(), DecodeError> {
-        let text =
-            std::str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?;
+        let text = match simdutf8::basic::from_utf8(body) {
+            Ok(text) => text,
+            // The quick check does not tell the place.
+            Err(_) => {
+                std::str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?
+            }
+        };
         let before = (batch.messages.len(), batch.skipped);
         if self.plain(text, body, batch).is_some() {
             return Ok(());
@@ -124,7 +138,7 @@ impl Decoder {
             loop {
                 // What events have comes first, and without a comparison of names.
                 if scanner.skip(b"\"channel\":") {
-                    match self.names.last.as_ref().filter(|last| scanner.skip_string(last.as_str())) {
+                    match self.names.last().filter(|last| scanner.skip_string(last.as_str())) {
                         Some(last) => draft.set_channel(last.clone()),
                         None => draft.read_channel(scanner.value()?.1, |name| self.names.channel(name)),
                     }
@@ -167,26 +181,21 @@ impl Names {
     const MOST: usize = 1024;
 
     #[inline]
-    fn channel(&mut self, name: &str) -> Channel {
-        match &self.last {
-            Some(last) if last.as_str() == name => last.clone(),
-            _ => self.look_up(name),
-        }
+    fn last(&self) -> Option<&Channel> {
+        self.known.get(self.last).filter(|known| known.is_plain).map(|known| &known.channel)
     }
 
-    fn look_up(&mut self, name: &str) -> Channel {
-        let channel = match self.known.get(name) {
-            Some(channel) => channel.clone(),
-            None => {
-                let channel = Channel::from_wire(name);
-                if self.known.len() < Self::MOST && name.len() <= 256 {
-                    self.known.insert(name.into(), channel.clone());
-                }
-                channel
-            }
-        };
-        if is_plain(channel.as_str()) {
-            self.last = Some(channel.clone());
+    fn channel(&mut self, name: &str) -> Channel {
+        if let Some((channel, place)) = self.places.get_key_value(name) {
+            self.last = *place;
+            return channel.clone();
+        }
+        let channel = Channel::from_wire(name);
+        // A name that is not normal would not be found again by what was sent.
+        if self.known.len() < Self::MOST && name.len() <= 256 && channel.as_str() == name {
+            self.last = self.known.len();
+            self.places.insert(channel.clone(), self.last);
+            self.known.push(Known { channel: channel.clone(), is_plain: is_plain(name) });
         }
         channel
     }

@@ -224,27 +224,14 @@ pub(super) fn is_plain(text: &str) -> bool {
 /// Where the next byte is that is not just itself in a string: a quote, a backslash or a control character.
 #[inline]
 fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
-    const WIDE: usize = 32;
     const ONES: u64 = u64::MAX / 0xff;
     const HIGH: u64 = ONES * 0x80;
     /// Keys and short values end within this.
     const SHORT: usize = 16;
     let short = at + SHORT;
-    while let Some(chunk) = bytes[at..].first_chunk() {
-        if at == short {
-            // Long stretches are passed in wide steps, which the compiler makes instructions for vectors of.
-            while let Some(chunk) = bytes[at..].first_chunk::<WIDE>() {
-                let found =
-                    |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
-                if chunk.iter().fold(0, |any, byte| any | found(*byte)) != 0 {
-                    break;
-                }
-                at += WIDE;
-            }
-            if at > short {
-                continue;
-            }
-        }
+    while at < short
+        && let Some(chunk) = bytes[at..].first_chunk()
+    {
         // In each byte the highest bit is set if the byte is looked for. A borrow can only come from a lower byte that
         // is looked for, so the lowest such bit is right.
         let word = u64::from_le_bytes(*chunk);
@@ -258,8 +245,16 @@ fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
         }
         at += chunk.len();
     }
-    let rest = bytes[at..].iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\'))?;
-    Some(at + rest)
+    let rest = &bytes[at..];
+    let end = memchr::memchr2(b'"', b'\\', rest);
+    let stretch = &rest[..end.unwrap_or(rest.len())];
+    // The compiler makes this a few instructions for vectors; to look for the place of a control character is not.
+    let found = if stretch.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < 0x20 {
+        stretch.iter().position(|byte| *byte < 0x20)
+    } else {
+        end
+    };
+    Some(at + found?)
 }
 
 #[cfg(test)]
