@@ -13,7 +13,7 @@ use crate::auth::Auth;
 use crate::client::Client;
 use crate::driver::{Parts, Urls};
 use crate::error::Error;
-use crate::extension::Extension;
+use crate::extension::{Extension, Extensions};
 use crate::queue::{Capacity, Overflow};
 use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, display_url};
 
@@ -35,9 +35,6 @@ pub struct Builder {
     extensions: Extensions,
     auth: AuthSlot,
 }
-
-#[derive(Default)]
-struct Extensions(Vec<Arc<dyn Extension>>);
 
 #[derive(Default)]
 struct AuthSlot(Option<Arc<dyn Auth>>);
@@ -309,7 +306,7 @@ impl Builder {
 
     /// Adds an extension.
     pub fn extension(mut self, extension: impl Extension) -> Self {
-        self.extensions.0.push(Arc::new(extension));
+        self.extensions.add(extension);
         self
     }
 
@@ -362,7 +359,7 @@ impl Builder {
             session,
             servers,
             suffix: self.suffix,
-            extensions: self.extensions.0,
+            extensions: self.extensions,
             auth: self.auth.0,
             auth_timeout: self.auth_timeout,
             patience: self.patience,
@@ -461,7 +458,7 @@ impl std::fmt::Debug for Builder {
             .field("headers", &headers)
             .field("tls", &self.http.tls)
             .field("proxy", &self.http.proxy)
-            .field("extensions", &self.extensions.0.len())
+            .field("extensions", &self.extensions.count())
             .field("auth", &self.auth.0.is_some())
             .finish_non_exhaustive()
     }

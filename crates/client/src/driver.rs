@@ -24,7 +24,7 @@ use url::Url;
 
 use crate::auth::{Auth, Credentials};
 use crate::error::Cause;
-use crate::extension::Extension;
+use crate::extension::Extensions;
 use crate::queue::Queue;
 use crate::shared::{Call, Command, ForgottenPublish, Shared};
 use crate::telemetry::Telemetry;
@@ -56,7 +56,7 @@ pub(crate) struct Parts {
     pub(crate) servers: Vec<Urls>,
     /// Whether a single meta message adds its name to the URL.
     pub(crate) suffix: bool,
-    pub(crate) extensions: Vec<Arc<dyn Extension>>,
+    pub(crate) extensions: Extensions,
     pub(crate) auth: Option<Arc<dyn Auth>>,
     pub(crate) auth_timeout: Duration,
     pub(crate) patience: Option<Duration>,
@@ -400,10 +400,7 @@ impl Driver {
             tracing::warn!(skipped = batch.skipped, "the server sent elements that are no messages");
         }
         let mut messages = batch.messages;
-        if !self.parts.extensions.is_empty() {
-            let extensions = &self.parts.extensions;
-            messages.retain_mut(|message| pass(extensions.iter(), message, Extension::incoming).is_ok());
-        }
+        self.parts.extensions.incoming(&mut messages);
         self.handle(Input::Received { exchange, messages });
     }
 
@@ -462,7 +459,7 @@ impl Driver {
 
     fn send(&mut self, transmit: Transmit) {
         let Transmit { exchange, server, transport, mut messages, .. } = transmit;
-        let vetoed = self.pass_outgoing(&mut messages);
+        let vetoed = self.parts.extensions.outgoing(&mut messages);
         for (message, reason) in vetoed {
             self.handle(Input::Vetoed { message: Box::new(message), reason });
         }
@@ -476,13 +473,13 @@ impl Driver {
         match transport {
             ConnectionType::WebSocket => {
                 if self.websocket.is_closed() {
-                    self.pass_headers(&mut headers);
+                    self.parts.extensions.headers(&mut headers);
                     self.websocket.open(self.parts.servers[server].websocket.clone(), headers);
                 }
                 self.websocket.send(body);
             }
             _ => {
-                self.pass_headers(&mut headers);
+                self.parts.extensions.headers(&mut headers);
                 let url = self.request_url(server, &messages);
                 self.long_polling.send(exchange, url, headers, body);
             }
@@ -492,32 +489,6 @@ impl Driver {
     /// Where the server in use is.
     fn urls(&self) -> &Urls {
         &self.parts.servers[self.session.server()]
-    }
-
-    fn pass_headers(&self, headers: &mut HeaderMap) {
-        for extension in &self.parts.extensions {
-            unless_it_panics(|| extension.headers(headers));
-        }
-    }
-
-    /// Shows outgoing messages to the extensions; those that were refused are taken out.
-    fn pass_outgoing(&self, messages: &mut Vec<Message>) -> Vec<(Message, String)> {
-        let mut vetoed = Vec::new();
-        if !self.parts.extensions.is_empty() {
-            messages.retain_mut(|message| {
-                let id = message.id().cloned();
-                let passed = pass(self.parts.extensions.iter().rev(), message, Extension::outgoing);
-                message.set_id(id);
-                match passed {
-                    Ok(()) => true,
-                    Err(reason) => {
-                        vetoed.push((message.clone(), reason));
-                        false
-                    }
-                }
-            });
-        }
-        vetoed
     }
 
     /// As CometD's clients do, a lone meta message adds its name to a URL that has no query: proxies and logs can
@@ -688,26 +659,4 @@ impl Drop for Driver {
             self.end(&CloseReason::Failed(failure));
         }
     }
-}
-
-/// Shows a message to extensions in turn, until one refuses it.
-fn pass<'a>(
-    mut extensions: impl Iterator<Item = &'a Arc<dyn Extension>>,
-    message: &mut Message,
-    look: impl Fn(&dyn Extension, &mut Message) -> Result<(), crate::extension::Veto>,
-) -> Result<(), String> {
-    extensions.try_for_each(|extension| match unless_it_panics(|| look(&**extension, message)) {
-        Some(Err(veto)) => Err(veto.to_string()),
-        Some(Ok(())) | None => Ok(()),
-    })
-}
-
-/// Runs code of the user's; its panic must not end the client.
-fn unless_it_panics<T>(code: impl FnOnce() -> T) -> Option<T> {
-    // What a panic leaves half done is the message or the headers, and those are whole values at any time.
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(code));
-    if outcome.is_err() {
-        tracing::error!("an extension panicked; it is passed over");
-    }
-    outcome.ok()
 }

@@ -29,7 +29,8 @@ use crate::time::Time;
 const LASTING: Duration = Duration::from_secs(10);
 
 /// The state of a session. Each part of its behaviour is an `impl` in a file of its own, which may use those below
-/// it: `calls`, then `failover`, then `connect`, then `handshake`, then `session`. What belongs above is returned as [`Next`].
+/// it: `calls`, then `failover`, then `connect`, then `handshake`, then `receiving`, then `session`. What belongs above is
+/// returned as [`Next`].
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: Config,

@@ -16,6 +16,7 @@ mod failure;
 mod handshake;
 mod liveness;
 mod outcome;
+mod receiving;
 mod requests;
 mod resume;
 mod retry;

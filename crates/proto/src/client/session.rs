@@ -1,6 +1,5 @@
 //! The session as a whole: what goes in, what comes out, and when to call again.
 
-use super::ack::Place;
 use super::cause::LostCause;
 use super::config::Config;
 use super::contract::{CallId, ExchangeId, Input, Operation, Output};
@@ -8,12 +7,11 @@ use super::core::{Auth, Closing, ConnectStage, Core, Handshake, LaneState, Next,
 use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
 use super::outcome::{CallError, CloseReason};
-use super::requests::Kind;
 use super::snapshot::SessionSnapshot;
 use crate::advice::Advice;
-use crate::channel::{Channel, ChannelKind};
+use crate::channel::Channel;
 use crate::connection_type::ConnectionType;
-use crate::message::{Message, Subscription};
+use crate::message::Message;
 use crate::time::Time;
 
 /// A client's session with a server, from the first handshake to the last disconnect and over any number of
@@ -309,7 +307,7 @@ impl Session {
         // The events behind the word that ends the session are the last that come.
         let mut end = None;
         for message in self.core.deliver_run(exchange, messages, now) {
-            match self.message(exchange, message, now) {
+            match self.core.message(exchange, message, now) {
                 last @ Next::Terminate(_) => drop(end.get_or_insert(last)),
                 next if end.is_none() => self.follow(next, now),
                 _ => {}
@@ -322,148 +320,6 @@ impl Session {
             let next = self.exchange_ended(exchange, now);
             self.follow(next, now);
         }
-    }
-
-    fn message(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
-        if let Some(advice) = &message.fields().advice {
-            let mut known = self.core.advice.clone();
-            known.merge(advice);
-            if known != self.core.advice {
-                self.core.advice = known.clone();
-                self.core.event(Event::AdviceChanged(known));
-            }
-        }
-        match message.channel().kind() {
-            ChannelKind::Meta => self.meta(exchange, message, now),
-            ChannelKind::Service | ChannelKind::Broadcast if message.channel().as_str().is_empty() => {
-                self.without_channel(exchange, &message, now)
-            }
-            ChannelKind::Service | ChannelKind::Broadcast => self.application(exchange, message, now),
-        }
-    }
-
-    fn meta(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
-        match message.channel().as_str() {
-            Channel::HANDSHAKE => self.core.handshake_reply(exchange, message, now),
-            Channel::CONNECT => self.core.connect_reply(exchange, message, now),
-            Channel::DISCONNECT if message.id().is_none() && self.core.state != State::Disconnecting => {
-                Next::Terminate(CloseReason::Server(Box::new(message)))
-            }
-            Channel::DISCONNECT | Channel::SUBSCRIBE | Channel::UNSUBSCRIBE => {
-                match self.request_of(&message) {
-                    Some(id) => self.core.reply(id, message, now),
-                    None => Next::Nothing,
-                }
-            }
-            other => {
-                let what = format!("a message on {other}, which is no channel of the protocol");
-                self.core.event(Event::Ignored { what });
-                Next::Nothing
-            }
-        }
-    }
-
-    /// The request that a reply answers: by its id, or, since some servers leave the id out, the oldest that fits.
-    fn request_of(&self, reply: &Message) -> Option<u64> {
-        let requests = &self.core.requests;
-        if let Some(id) = reply.id() {
-            let id = id.number()?;
-            return requests
-                .get(id)
-                .filter(|request| request.message.channel() == reply.channel())
-                .map(|_| id);
-        }
-        let name = match &reply.fields().subscription {
-            Some(Subscription::One(name)) => Some(Channel::from_wire(name)),
-            _ => None,
-        };
-        requests.oldest(|request| {
-            let about = match &request.kind {
-                Kind::Subscribe(channel) | Kind::Unsubscribe(channel) => Some(channel),
-                Kind::Publish | Kind::Service | Kind::Disconnect => None,
-            };
-            request.exchange.is_some()
-                && request.message.channel() == reply.channel()
-                && (name.is_none() || name.as_ref() == about)
-        })
-    }
-
-    /// A message on a channel of the application: an event, or the reply to a publish, which has no data.
-    fn application(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
-        // Replies without data are no part of what the server keeps for us.
-        let kept = message.has_data() || message.fields().successful.is_none();
-        let place = if kept { self.core.place(exchange) } else { None };
-        if kept {
-            self.core.not_idle(now);
-        }
-        let seen = matches!(place, Some(Place::Again(_)));
-        let is_reply = if seen {
-            false
-        } else if message.has_data() {
-            // Services answer with data; anything else that carries data and grants nothing is an event.
-            message.channel().is_service() || message.fields().successful.is_some()
-        } else {
-            message.id().is_some() || message.fields().successful.is_some()
-        };
-        if is_reply {
-            let request = self.request_of(&message).filter(|id| {
-                let kind = self.core.requests.get(*id).map(|request| &request.kind);
-                !message.has_data() || kind == Some(&Kind::Service) || message.fields().successful.is_some()
-            });
-            if let Some(id) = request {
-                return self.core.reply(id, message, now);
-            }
-            if !message.has_data() {
-                return Next::Nothing;
-            }
-        }
-        self.core.count_handshake_event(now);
-        self.core.deliver(message, place);
-        Next::Nothing
-    }
-
-    /// A message that names no channel. Salesforce refuses so: `{"error":"401::…","successful":false}`; it answers
-    /// whatever it came in response to.
-    fn without_channel(&mut self, exchange: Option<ExchangeId>, message: &Message, now: Time) -> Next {
-        let what = match &message.fields().error {
-            Some(error) => format!("a message without channel: {error}"),
-            None => "a message without channel".to_owned(),
-        };
-        self.core.event(Event::Ignored { what });
-        if message.fields().successful.is_none() && message.fields().error.is_none() {
-            return Next::Nothing;
-        }
-        let with_channel = |channel: &Channel| {
-            let mut reply = message.clone();
-            reply.set_channel(channel.clone());
-            reply
-        };
-        let handshake =
-            matches!(self.core.handshake, Handshake::Sent(sent) if Some(sent.exchange) == exchange);
-        let connect =
-            matches!(self.core.connect.stage, ConnectStage::Sent(sent) if Some(sent.exchange) == exchange);
-        if handshake {
-            let reply = with_channel(&Channel::from_wire(Channel::HANDSHAKE));
-            return self.core.handshake_reply(exchange, reply, now);
-        }
-        if connect {
-            let reply = with_channel(&Channel::from_wire(Channel::CONNECT));
-            return self.core.connect_reply(exchange, reply, now);
-        }
-        let ids = match (message.id().and_then(|id| id.number()), exchange) {
-            (Some(id), _) => vec![id],
-            (None, Some(exchange)) => self.core.requests.of_exchange(exchange),
-            (None, None) => Vec::new(),
-        };
-        for id in ids {
-            let Some(channel) = self.core.requests.get(id).map(|request| request.message.channel().clone())
-            else {
-                continue;
-            };
-            let next = self.core.reply(id, with_channel(&channel), now);
-            self.follow(next, now);
-        }
-        Next::Nothing
     }
 
     /// The response of an HTTP exchange is in, whole.

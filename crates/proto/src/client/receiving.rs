@@ -1,0 +1,156 @@
+//! What comes from the server: which message answers what, and which is an event.
+
+use super::ack::Place;
+use super::contract::ExchangeId;
+use super::core::{ConnectStage, Core, Handshake, Next};
+use super::event::{Event, State};
+use super::outcome::CloseReason;
+use super::requests::Kind;
+use crate::channel::{Channel, ChannelKind};
+use crate::message::{Message, Subscription};
+use crate::time::Time;
+
+impl Core {
+    pub(super) fn message(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
+        if let Some(advice) = &message.fields().advice {
+            let mut known = self.advice.clone();
+            known.merge(advice);
+            if known != self.advice {
+                self.advice = known.clone();
+                self.event(Event::AdviceChanged(known));
+            }
+        }
+        match message.channel().kind() {
+            ChannelKind::Meta => self.meta(exchange, message, now),
+            ChannelKind::Service | ChannelKind::Broadcast if message.channel().as_str().is_empty() => {
+                self.without_channel(exchange, &message, now)
+            }
+            ChannelKind::Service | ChannelKind::Broadcast => self.application(exchange, message, now),
+        }
+    }
+
+    fn meta(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
+        match message.channel().as_str() {
+            Channel::HANDSHAKE => self.handshake_reply(exchange, message, now),
+            Channel::CONNECT => self.connect_reply(exchange, message, now),
+            Channel::DISCONNECT if message.id().is_none() && self.state != State::Disconnecting => {
+                Next::Terminate(CloseReason::Server(Box::new(message)))
+            }
+            Channel::DISCONNECT | Channel::SUBSCRIBE | Channel::UNSUBSCRIBE => {
+                match self.request_of(&message) {
+                    Some(id) => self.reply(id, message, now),
+                    None => Next::Nothing,
+                }
+            }
+            other => {
+                let what = format!("a message on {other}, which is no channel of the protocol");
+                self.event(Event::Ignored { what });
+                Next::Nothing
+            }
+        }
+    }
+
+    /// The request that a reply answers: by its id, or, since some servers leave the id out, the oldest that fits.
+    fn request_of(&self, reply: &Message) -> Option<u64> {
+        let requests = &self.requests;
+        if let Some(id) = reply.id() {
+            let id = id.number()?;
+            return requests
+                .get(id)
+                .filter(|request| request.message.channel() == reply.channel())
+                .map(|_| id);
+        }
+        let name = match &reply.fields().subscription {
+            Some(Subscription::One(name)) => Some(Channel::from_wire(name)),
+            _ => None,
+        };
+        requests.oldest(|request| {
+            let about = match &request.kind {
+                Kind::Subscribe(channel) | Kind::Unsubscribe(channel) => Some(channel),
+                Kind::Publish | Kind::Service | Kind::Disconnect => None,
+            };
+            request.exchange.is_some()
+                && request.message.channel() == reply.channel()
+                && (name.is_none() || name.as_ref() == about)
+        })
+    }
+
+    /// A message on a channel of the application: an event, or the reply to a publish, which has no data.
+    fn application(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
+        // Replies without data are no part of what the server keeps for us.
+        let kept = message.has_data() || message.fields().successful.is_none();
+        let place = if kept { self.place(exchange) } else { None };
+        if kept {
+            self.not_idle(now);
+        }
+        let seen = matches!(place, Some(Place::Again(_)));
+        let is_reply = if seen {
+            false
+        } else if message.has_data() {
+            // Services answer with data; anything else that carries data and grants nothing is an event.
+            message.channel().is_service() || message.fields().successful.is_some()
+        } else {
+            message.id().is_some() || message.fields().successful.is_some()
+        };
+        if is_reply {
+            let request = self.request_of(&message).filter(|id| {
+                let kind = self.requests.get(*id).map(|request| &request.kind);
+                !message.has_data() || kind == Some(&Kind::Service) || message.fields().successful.is_some()
+            });
+            if let Some(id) = request {
+                return self.reply(id, message, now);
+            }
+            if !message.has_data() {
+                return Next::Nothing;
+            }
+        }
+        self.count_handshake_event(now);
+        self.deliver(message, place);
+        Next::Nothing
+    }
+
+    /// A message that names no channel. Salesforce refuses so: `{"error":"401::…","successful":false}`; it answers
+    /// whatever it came in response to.
+    fn without_channel(&mut self, exchange: Option<ExchangeId>, message: &Message, now: Time) -> Next {
+        let what = match &message.fields().error {
+            Some(error) => format!("a message without channel: {error}"),
+            None => "a message without channel".to_owned(),
+        };
+        self.event(Event::Ignored { what });
+        if message.fields().successful.is_none() && message.fields().error.is_none() {
+            return Next::Nothing;
+        }
+        let with_channel = |channel: &Channel| {
+            let mut reply = message.clone();
+            reply.set_channel(channel.clone());
+            reply
+        };
+        let handshake = matches!(self.handshake, Handshake::Sent(sent) if Some(sent.exchange) == exchange);
+        let connect =
+            matches!(self.connect.stage, ConnectStage::Sent(sent) if Some(sent.exchange) == exchange);
+        if handshake {
+            let reply = with_channel(&Channel::from_wire(Channel::HANDSHAKE));
+            return self.handshake_reply(exchange, reply, now);
+        }
+        if connect {
+            let reply = with_channel(&Channel::from_wire(Channel::CONNECT));
+            return self.connect_reply(exchange, reply, now);
+        }
+        let ids = match (message.id().and_then(|id| id.number()), exchange) {
+            (Some(id), _) => vec![id],
+            (None, Some(exchange)) => self.requests.of_exchange(exchange),
+            (None, None) => Vec::new(),
+        };
+        let mut first = Next::Nothing;
+        for id in ids {
+            let Some(channel) = self.requests.get(id).map(|request| request.message.channel().clone()) else {
+                continue;
+            };
+            let next = self.reply(id, with_channel(&channel), now);
+            if matches!(first, Next::Nothing) {
+                first = next;
+            }
+        }
+        first
+    }
+}
