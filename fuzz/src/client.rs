@@ -26,6 +26,8 @@ pub struct World {
     exchanges: BTreeMap<ExchangeId, Transmit>,
     /// Whether a WebSocket is open or opening.
     socket: bool,
+    /// The server that messages were sent to last.
+    server: usize,
     /// The first message of the frame that was sent last.
     frame: Option<Message>,
     /// The connect that has no answer yet.
@@ -78,6 +80,9 @@ impl World {
         if has("few") {
             config.max_pending = 3;
         }
+        if has("cluster") {
+            config.fallbacks = vec!["b".to_owned(), "c".to_owned()];
+        }
         Self {
             session: Session::new(config.clone()),
             config,
@@ -88,6 +93,7 @@ impl World {
             resolved: BTreeSet::new(),
             exchanges: BTreeMap::new(),
             socket: false,
+            server: 0,
             frame: None,
             connect: None,
             asked: Vec::new(),
@@ -427,7 +433,9 @@ impl World {
                     }
                 }
             }
-            Output::Event(Event::TransportChanged { .. }) => self.changed = true,
+            Output::Event(Event::TransportChanged { .. } | Event::ServerChanged { .. }) => {
+                self.changed = true
+            }
             Output::Event(Event::Retrying { delay, failures, cause }) => {
                 // The first attempt over another transport is made at once; so is the first handshake
                 // after a session that was of use, when the interval that its server advised is over.
@@ -452,6 +460,9 @@ impl World {
         let read = Decoder::new().decode(&encode(&transmit.messages)).expect("what is sent can be read");
         assert_eq!(read.messages.len(), transmit.messages.len());
         let duplex = transmit.transport.is_duplex();
+        let moved = std::mem::replace(&mut self.server, transmit.server) != transmit.server;
+        assert!(transmit.server <= self.config.fallbacks.len(), "not one of the user's: {transmit:?}");
+        assert!(!(moved && self.socket), "a socket to another server is open: {transmit:?}");
         assert!(self.config.transports.contains(&transmit.transport), "not one of the user's: {transmit:?}");
         for message in &transmit.messages {
             let id = message.id().cloned();

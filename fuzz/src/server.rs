@@ -87,13 +87,14 @@ impl World {
         match word {
             "browser" => self.browser = Some(rest.into()).filter(|name: &Arc<str>| !name.is_empty()),
             "multiplexed" => self.multiplexed = !self.multiplexed,
-            "post" => {
+            "post" | "script" => {
+                let kind = if word == "post" { LinkKind::Http } else { LinkKind::Callback };
                 if let Some(messages) = self.messages(rest) {
                     let link = self.new_link();
                     self.waiting.insert(link);
                     let (browser, multiplexed) = (self.browser.clone(), self.multiplexed);
                     self.handle(Input::LinkOpened { link, browser, multiplexed }, 0);
-                    self.received(link, LinkKind::Http, messages);
+                    self.received(link, kind, messages);
                 }
             }
             // A shell that knows nothing of cookies.

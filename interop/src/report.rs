@@ -36,28 +36,30 @@ impl Report {
     }
 
     pub(crate) fn is_well(&self) -> bool {
-        let (passed, failed) = self.numbers();
+        let (passed, failed, _) = self.numbers();
         passed > 0 && failed == 0
     }
 
     /// The last line.
     pub(crate) fn counts(&self) -> String {
-        let (passed, failed) = self.numbers();
-        format!("\n{passed} passed, {failed} failed")
+        let (passed, failed, elsewhere) = self.numbers();
+        let more = if elsewhere > 0 { format!("; between others {elsewhere} failed") } else { String::new() };
+        format!("\n{passed} passed, {failed} failed{more}")
     }
 
-    fn numbers(&self) -> (usize, usize) {
-        let (mut passed, mut failed) = (0, self.missing.len());
+    /// How many cells passed, how many failed, and how many failed in which we have no part.
+    fn numbers(&self) -> (usize, usize, usize) {
+        let (mut passed, mut failed, mut elsewhere) = (0, self.missing.len(), 0);
         for row in &self.rows {
             let (good, bad) = row.count();
             passed += good;
-            failed += bad;
+            *(if row.is_ours() { &mut failed } else { &mut elsewhere }) += bad;
         }
         for entry in self.networks.iter().flat_map(|row| &row.entries) {
             passed += usize::from(*entry == Entry::Pass);
             failed += usize::from(*entry == Entry::Fail);
         }
-        (passed, failed)
+        (passed, failed, elsewhere)
     }
 
     /// Puts the tables into the documents; returns those that had others.

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use crate::outcome::Outcome;
+use crate::peers::OURS;
 use crate::scenarios;
 
 /// One row: a client, a server, a transport.
@@ -31,6 +32,11 @@ pub(crate) enum Entry {
 impl Row {
     pub(crate) fn new(client: &'static str, server: &'static str, transport: &'static str) -> Self {
         Self { client, server, transport, entries: Vec::new(), broken: false }
+    }
+
+    /// Whether our client or our server has a part in it.
+    pub(crate) fn is_ours(&self) -> bool {
+        [self.client, self.server].contains(&OURS)
     }
 
     /// How many cells passed, and how many failed that should not.
