@@ -130,10 +130,9 @@ impl Subscriptions {
 
     /// The channels that a session which is gone had granted.
     pub(super) fn established(&self) -> Vec<Channel> {
-        let granted = |(channel, entry): (&Channel, &Box<Subscription>)| {
-            (entry.established && !channel.is_service()).then(|| channel.clone())
-        };
-        self.wanted.iter().filter_map(granted).collect()
+        let granted =
+            self.wanted.iter().filter(|(channel, entry)| entry.established && !channel.is_service());
+        granted.map(|(channel, _)| channel.clone()).collect()
     }
 
     /// The channels granted to receivers such as these.
