@@ -151,7 +151,10 @@ impl Driver {
     }
 
     /// Runs until all handles are gone. What is open then is cut, not closed: that is what `close()` is for.
-    // No `async fn`: its future would have room for the driver twice.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an async fn would have room for the driver twice"
+    )]
     pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
             self.tell_room();
