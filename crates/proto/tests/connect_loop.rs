@@ -234,6 +234,24 @@ fn case_28_a_message_without_channel_is_told_and_the_rest_is_still_taken() {
 }
 
 #[test]
+fn case_28_a_refusal_without_channel_does_not_refuse_what_has_a_reply_of_its_own_behind_it() {
+    let mut it = Harness::connected(LongPolling);
+    it.subscribe("/a");
+    it.serve();
+    let held = it.held();
+    it.respond(
+        &held,
+        json!([{"error": "401::Request requires authentication", "successful": false},
+               {"channel": "/a", "data": 1},
+               {"channel": "/meta/connect", "id": held["id"], "successful": true}]),
+    );
+    assert_eq!(it.inbox(), ["1"]);
+    assert_eq!(it.state(), State::Connected);
+    assert_eq!(it.count(|event| matches!(event, Event::Ignored { .. })), 1);
+    assert_eq!(it.count(|event| matches!(event, Event::Lost { .. })), 0);
+}
+
+#[test]
 fn case_29_events_before_and_after_the_connect_reply_are_all_delivered_in_order() {
     for transport in BOTH {
         let mut it = Harness::connected(transport);

@@ -293,11 +293,13 @@ impl Session {
         core.start_handshake(delay, now);
     }
 
-    fn received(&mut self, exchange: Option<ExchangeId>, messages: Vec<Message>, now: Time) {
+    fn received(&mut self, exchange: Option<ExchangeId>, mut messages: Vec<Message>, now: Time) {
         if self.core.state == State::Disconnected {
             return;
         }
         self.core.heard(now);
+        // What names no channel answers what nothing else in the response does.
+        messages.sort_by_key(|message| message.channel().as_str().is_empty());
         // The events behind the word that ends the session are the last that come.
         let mut end = None;
         for message in messages {
