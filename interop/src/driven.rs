@@ -5,7 +5,7 @@
 //! or what the client tells of a failure that no verb asked about, `{"user": N, "told": …}`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub(crate) struct Driver {
     process: tokio::sync::Mutex<Process>,
     routes: Arc<Mutex<Routes>>,
     last: AtomicU64,
+    ended: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -48,10 +49,14 @@ impl Driver {
     pub(crate) async fn start(peer: &Peer) -> Outcome<Arc<Self>> {
         let name = format!("{} (client)", peer.name);
         let (process, lines, _) = Process::start(&name, peer.command()).await?;
-        let routes = Arc::default();
-        tokio::spawn(route(lines, Arc::clone(&routes)));
-        let driver = Self { process: tokio::sync::Mutex::new(process), routes, last: AtomicU64::new(0) };
-        Ok(Arc::new(driver))
+        let (routes, ended): (_, Arc<AtomicBool>) = (Arc::default(), Arc::default());
+        let (listening, ending) = (Arc::clone(&routes), Arc::clone(&ended));
+        tokio::spawn(async move {
+            route(lines, listening).await;
+            ending.store(true, Ordering::SeqCst);
+        });
+        let process = tokio::sync::Mutex::new(process);
+        Ok(Arc::new(Self { process, routes, last: AtomicU64::new(0), ended }))
     }
 
     /// A new user, not yet open.
@@ -63,6 +68,11 @@ impl Driver {
         Driven { driver: Arc::clone(self), user, messages: tokio::sync::Mutex::new(messages) }
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
     pub(crate) async fn said(&self) -> String {
         self.process.lock().await.said()
     }
@@ -71,6 +81,14 @@ impl Driver {
     pub(crate) async fn stop(self: Arc<Self>) -> Outcome {
         match Arc::into_inner(self) {
             Some(driver) => driver.process.into_inner().stop().await,
+            None => Err("a user of the driven client is still there".into()),
+        }
+    }
+
+    /// Ends the process at once, whatever it still does; all users must be gone.
+    pub(crate) async fn kill(self: Arc<Self>) -> Outcome {
+        match Arc::into_inner(self) {
+            Some(driver) => driver.process.into_inner().kill().await,
             None => Err("a user of the driven client is still there".into()),
         }
     }

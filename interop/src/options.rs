@@ -124,3 +124,34 @@ fn peer(name: String) -> Outcome<String> {
     }
     Err(format!("no peer is called {name}; --list names them").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether pairs and whether misbehaviour are wanted.
+    fn wants(args: &[&str]) -> (bool, bool) {
+        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        let options = Options::parse(&args).ok().flatten();
+        options.map_or((false, false), |options| (options.wants_pairs(), options.wants_misbehaviour()))
+    }
+
+    #[test]
+    fn each_of_the_two_parts_can_be_had_alone() {
+        assert_eq!(wants(&[]), (true, true));
+        assert_eq!(wants(&["misbehaviour"]), (false, true));
+        assert_eq!(wants(&["cometd-js"]), (true, false));
+        assert_eq!(wants(&["cometd-js", "misbehaviour"]), (true, true));
+        assert_eq!(wants(&["--without", "misbehaviour"]), (true, false));
+        assert_eq!(wants(&["--without", "faye"]), (true, true));
+    }
+
+    #[test]
+    fn a_scenario_belongs_to_one_of_the_parts() {
+        assert_eq!(wants(&["--only", "quickstart"]), (true, false));
+        assert_eq!(wants(&["--only", "garbage"]), (false, true));
+        assert_eq!(wants(&["--only", "quickstart", "--only", "garbage"]), (true, true));
+        let both = scenario::ALL.iter().filter(|scenario| is_of_pairs(scenario.name)).count();
+        assert_eq!(both, 0, "a name stands for one scenario");
+    }
+}

@@ -36,6 +36,8 @@ pub(crate) struct Plain {
     pub(crate) fallback: bool,
     /// Whether it has the acknowledge extension, if that must be asked for.
     pub(crate) ack: bool,
+    /// Whether the user is busy for 3 s with the first message.
+    pub(crate) slow: bool,
 }
 
 impl Open {

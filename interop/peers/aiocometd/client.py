@@ -33,14 +33,15 @@ class User:
         self.number = number
         self.client = None
         self.receiving = None
+        self.slow = False
 
     async def open(self, command):
         # aiohttp keeps no cookies of hosts that are numbers.
         url = command["url"].replace("127.0.0.1", "localhost")
         transport = aiocometd.ConnectionType(command["transport"])
         if command.get("plain"):
-            types = [transport] if not command["plain"]["fallback"] else list(aiocometd.ConnectionType)
-            self.client = aiocometd.Client(url, types)
+            self.client = aiocometd.Client(url, None if command["plain"]["fallback"] else transport)
+            self.slow = command["plain"]["slow"]
         else:
             self.client = aiocometd.Client(url, transport, extensions=[Ext(command["ext"])])
         await self.client.open()
@@ -50,6 +51,9 @@ class User:
         while True:
             try:
                 message = await self.client.receive()
+                if self.slow:
+                    self.slow = False
+                    await asyncio.sleep(3)
                 write({"user": self.number, "channel": message["channel"], "data": message.get("data")})
             except TransportTimeoutError as error:
                 # It goes on trying.

@@ -1,10 +1,16 @@
 // A user of cometd.js, in Node.js as in a browser; `cometd` is the module.
 
+/** A reply as text. Whatever a failure holds besides, such as its transport, may hold itself in turn. */
+function text({ failure, ...reply }) {
+  const { reason, httpCode, websocketCode, exception } = failure || {};
+  const why = failure && { reason, httpCode, websocketCode, exception: exception && String(exception) };
+  return JSON.stringify({ ...reply, failure: why });
+}
+
 /** A reply that is no success, as an error. */
 function failed(reply) {
-  const error = reply.error || '';
-  const code = /^(\d{3}):/.exec(error);
-  return { code: code ? Number(code[1]) : null, text: JSON.stringify(reply) };
+  const code = /^(\d{3}):/.exec(reply.error || '');
+  return { code: code ? Number(code[1]) : null, text: text(reply) };
 }
 
 const LIMIT = 16 * 1024 * 1024;
@@ -12,7 +18,14 @@ const LIMIT = 16 * 1024 * 1024;
 export function newUser(cometd, deliver, tell = () => {}) {
   const client = new cometd.CometD();
   const subscriptions = new Map();
-  const listen = (message) => deliver(message.channel, message.data);
+  let slow = false;
+  const listen = (message) => {
+    if (slow) {
+      slow = false;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);
+    }
+    deliver(message.channel, message.data);
+  };
   const confirmed = (resolve, reject, value) => (reply) =>
     reply.successful ? resolve(value ? value(reply) : null) : reject(failed(reply));
   const publish = (message) =>
@@ -31,13 +44,14 @@ export function newUser(cometd, deliver, tell = () => {}) {
           client.registerExtension('ack', new cometd.AckExtension());
         }
         if (plain) {
+          slow = plain.slow;
           client.configure({ url, logLevel: 'warn' });
         } else {
           client.registerExtension('timesync', new cometd.TimeSyncExtension());
           client.configure({ url, logLevel: 'warn', maxSendBayeuxMessageSize: LIMIT });
         }
         for (const channel of ['/meta/unsuccessful', '/meta/disconnect']) {
-          client.addListener(channel, (message) => tell(JSON.stringify(message)));
+          client.addListener(channel, (message) => tell(text(message)));
         }
         // As the documentation has it: whoever was subscribed subscribes again with each new session.
         client.addListener('/meta/handshake', (reply) => {

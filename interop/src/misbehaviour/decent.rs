@@ -10,7 +10,7 @@ use super::way::Way;
 
 /// How long a connect is held over HTTP, in ms, as the advice has it: short, so that a client that waits for an answer
 /// in vain finds out soon.
-const HOLD: u64 = 2000;
+const HOLD: u64 = 4000;
 /// The same over WebSocket, where a held connect is answered at the end only.
 const HOLD_FRAME: u64 = 20_000;
 

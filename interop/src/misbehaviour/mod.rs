@@ -4,6 +4,8 @@
 //! it. What is judged is what was seen on the wire, and what the user saw.
 
 mod decent;
+mod dialects;
+mod judge;
 mod outages;
 mod page;
 mod reasons;
@@ -12,6 +14,7 @@ mod sessions;
 mod stage;
 mod trace;
 mod verdict;
+mod volume;
 mod way;
 
 use std::collections::BTreeMap;
@@ -23,18 +26,18 @@ use tokio::task::JoinSet;
 use self::page::{Cell, Page};
 use self::scenario::{ALL, Scenario};
 use self::stage::Stage;
-use self::verdict::Verdict;
+use self::verdict::{ENDS_PROCESS, Verdict};
 use crate::driven::Driver;
 use crate::options::Options;
 use crate::outcome::Outcome;
-use crate::peers::{CLIENTS, Need, OURS, Peer};
+use crate::peers::{CLIENTS, Install, Need, OURS, Peer};
 
 /// What `interop/run` knows the table by.
 pub(crate) const NAME: &str = "misbehaviour";
 /// The columns.
 pub(crate) const COLUMNS: [&str; 4] = [OURS, "cometd-java", "cometd-js", "aiocometd"];
-/// How many cells of one client are played at once; most of their time they wait.
-const AT_ONCE: usize = 8;
+/// How many cells are played at once; most of their time they wait.
+const AT_ONCE: usize = 24;
 
 /// Plays all cells, tells them, and compares the page with them, or writes it. Whether all went well.
 pub(crate) async fn run(options: &Options, versions: &BTreeMap<&'static str, String>) -> Outcome<bool> {
@@ -44,9 +47,10 @@ pub(crate) async fn run(options: &Options, versions: &BTreeMap<&'static str, Str
         clients.iter().copied().filter(|client| versions.contains_key(client.name)).collect();
     let mut cells = Vec::new();
     let mut quiet = JoinSet::new();
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
     for client in there.iter().copied() {
-        let only = options.only.clone();
-        quiet.spawn(async move { play_quiet(client, &only).await });
+        let (only, slots) = (options.only.clone(), Arc::clone(&slots));
+        quiet.spawn(async move { play_quiet(client, &only, slots).await });
     }
     for played in quiet.join_all().await {
         cells.extend(played);
@@ -71,37 +75,37 @@ pub(crate) async fn run(options: &Options, versions: &BTreeMap<&'static str, Str
     Ok(well)
 }
 
-/// Plays what may be played at once, with one process.
-async fn play_quiet(client: &'static Peer, only: &[String]) -> Vec<Cell> {
+/// Plays what may be played at once.
+async fn play_quiet(client: &'static Peer, only: &[String], slots: Arc<Semaphore>) -> Vec<Cell> {
     let wanted = |scenario: &&Scenario| {
         !scenario.alone && (only.is_empty() || only.iter().any(|name| name == scenario.name))
     };
-    let scenarios: Vec<&'static Scenario> = ALL.iter().filter(wanted).collect();
-    if scenarios.is_empty() {
-        return Vec::new();
-    }
-    let driver = match start(client).await {
-        Ok(driver) => driver,
+    let shared = match start(client).await {
+        Ok(shared) => shared,
         Err(error) => {
             println!("{}: {error}", client.name);
-            return scenarios.iter().map(|scenario| Cell::broken(scenario, client)).collect();
+            return ALL.iter().filter(wanted).map(|scenario| Cell::broken(scenario, client)).collect();
         }
     };
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut playing = JoinSet::new();
-    for scenario in scenarios {
-        let (driver, slots) = (driver.clone(), Arc::clone(&slots));
+    for scenario in ALL.iter().filter(wanted) {
+        // A Java VM takes long to start, and an exception does not end it.
+        let shared = (client.install == Install::Maven).then(|| shared.clone()).flatten();
+        let slots = Arc::clone(&slots);
         playing.spawn(async move {
             let _slot = slots.acquire_owned().await;
-            play(scenario, client, driver.as_ref()).await
+            match shared {
+                Some(driver) => play(scenario, client, Some(&driver)).await,
+                None => play_alone(scenario, client).await,
+            }
         });
     }
     let cells = playing.join_all().await;
-    stop(driver).await;
+    stop(shared).await;
     cells
 }
 
-/// Plays one cell with a process of its own and nothing beside it.
+/// Plays one cell with a process of its own.
 async fn play_alone(scenario: &'static Scenario, client: &'static Peer) -> Cell {
     match start(client).await {
         Ok(driver) => {
@@ -122,18 +126,28 @@ async fn start(client: &Peer) -> Outcome<Option<Arc<Driver>>> {
 
 async fn stop(driver: Option<Arc<Driver>>) {
     if let Some(driver) = driver
-        && let Err(error) = driver.stop().await
+        // After such a server, some are busy for long.
+        && let Err(error) = driver.kill().await
     {
         println!("{error}");
     }
 }
 
 async fn play(scenario: &'static Scenario, client: &'static Peer, driver: Option<&Arc<Driver>>) -> Cell {
-    if scenario.ack && !client.has.contains(&Need::Ack) {
+    let cell = play_once(scenario, client, driver).await;
+    if cell.verdict.is_some() {
+        return cell;
+    }
+    // A busy machine may have kept the client from opening at all.
+    play_once(scenario, client, driver).await
+}
+
+async fn play_once(scenario: &'static Scenario, client: &'static Peer, driver: Option<&Arc<Driver>>) -> Cell {
+    if scenario.plain.ack && !client.has.contains(&Need::Ack) {
         return Cell { scenario, client, verdict: Some(Verdict::NotPlayed) };
     }
     let began = std::time::Instant::now();
-    let stage = match Stage::start(scenario.way, scenario.ack, driver).await {
+    let stage = match Stage::start(scenario.way, scenario.plain, driver).await {
         Ok(stage) => stage,
         Err(error) => {
             println!("{}, {}: {error}", client.name, scenario.name);
@@ -142,6 +156,8 @@ async fn play(scenario: &'static Scenario, client: &'static Peer, driver: Option
     };
     let outcome = scenario.play(&stage).await;
     let took = began.elapsed().as_secs_f64();
+    let ended = driver.is_some_and(|driver| driver.has_ended());
+    let outcome = if ended { Ok(Verdict::Wrong(ENDS_PROCESS)) } else { outcome };
     let (what, verdict) = match outcome {
         Ok(verdict) => (verdict.text().to_owned(), Some(verdict)),
         Err(error) => (format!("FAIL: {error}"), None),
@@ -150,6 +166,11 @@ async fn play(scenario: &'static Scenario, client: &'static Peer, driver: Option
     if verdict != Some(Verdict::Right) {
         let (wire, told) = stage.log();
         println!("{}", trace::last(&wire, &told));
+        if let Some(driver) = driver
+            && ended
+        {
+            println!("  --- the process said\n{}", driver.said().await);
+        }
     }
     stage.end().await;
     Cell { scenario, client, verdict }

@@ -1,32 +1,21 @@
 //! Servers and networks that fail while the session lives on.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bayeux_testkit::{Answer, Request};
+use bayeux_testkit::{Answer, Request, RequestKind};
 use serde_json::json;
 
+use super::judge::{back, is_hot};
 use super::stage::{Stage, event};
-use super::verdict::Verdict;
+use super::verdict::{HOT_LOOP, NOT_NOTICED, Verdict};
 use crate::outcome::Outcome;
 
-/// For how long connects are answered badly.
-const OUTAGE: Duration = Duration::from_secs(4);
-/// How many attempts in that time are no longer a retry with a growing pause.
-const HOT: usize = 40;
-/// After how many it is enough: a client that waits for an answer leaves the machine to the others.
-const ENOUGH: usize = 150;
-/// How long a client may take until it is back.
-pub(super) const BACK: Duration = Duration::from_secs(45);
-
+/// How long a connect is held that is answered with another's reply.
+const HELD: Duration = Duration::from_millis(500);
+/// How long a client may take to send what follows a reply.
+const GOES_ON: Duration = Duration::from_secs(3);
 /// How long a client may take to notice that the network is gone: the advised timeout and more than all of them add.
 const NOTICED: Duration = Duration::from_secs(60);
-
-pub(super) const HOT_LOOP: &str = "hot loop";
-pub(super) const SILENT: &str = "stops in silence";
-pub(super) const GIVES_UP: &str = "stops, says so";
-pub(super) const DEAF: &str = "goes on, hears nothing";
-const NEW_SESSION: &str = "new session";
 
 /// The body of a connect reply with an event is cut in its midst.
 pub(super) async fn cut_in_body(stage: &Stage) -> Outcome<Verdict> {
@@ -54,17 +43,32 @@ pub(super) async fn refused_at_once(stage: &Stage) -> Outcome<Verdict> {
     .await
 }
 
+/// Connects are answered with a reply to something else.
+pub(super) async fn another_id(stage: &Stage) -> Outcome<Verdict> {
+    let decent = stage.decent.clone();
+    rides_out(stage, move |request| {
+        let mut replies = decent.replies(request);
+        for reply in &mut replies {
+            reply["id"] = "another".into();
+        }
+        Answer::messages(replies).after(HELD)
+    })
+    .await
+}
+
 /// Nothing arrives any more in either direction, and no connection ends.
 pub(super) async fn half_open(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
     let (mark, told) = (stage.mark(), stage.told());
-    let before = stage.network.accepted();
     stage.network.stall();
+    // What was just answered may go on over a new connection, which tells nothing.
+    tokio::time::sleep(GOES_ON).await;
+    let before = stage.network.accepted();
     let noticed =
         stage.until(NOTICED, || stage.network.accepted() > before).await || stage.says_so(told).await;
     stage.network.forward();
     if !noticed {
-        return Ok(Verdict::Wrong("does not notice"));
+        return Ok(Verdict::Wrong(NOT_NOTICED));
     }
     back(stage, mark, told).await
 }
@@ -76,37 +80,43 @@ pub(super) async fn rides_out(
 ) -> Outcome<Verdict> {
     stage.settle().await?;
     let (mark, told) = (stage.mark(), stage.told());
-    let answered = AtomicUsize::new(0);
     stage.lie(move |request| {
         if !request.has("/meta/connect") && !request.has("/meta/handshake") {
             return None;
         }
-        let enough = answered.fetch_add(1, Ordering::Relaxed) >= ENOUGH;
-        Some(if enough { Answer::silence() } else { bad(request) })
+        Some(bad(request))
     });
     stage.release();
-    tokio::time::sleep(OUTAGE).await;
-    if stage.attempts(mark) > HOT {
+    if is_hot(stage, mark).await {
         return Ok(Verdict::Wrong(HOT_LOOP));
     }
     stage.behave();
     back(stage, mark, told).await
 }
 
-/// Whether the client comes back with its session, now that all is well again.
-async fn back(stage: &Stage, mark: usize, told: usize) -> Outcome<Verdict> {
-    if !stage.hears_again(BACK).await {
-        return lost(stage, told).await;
+/// The WebSocket is closed with this code, and each that follows for a while, if `again`.
+pub(super) async fn closed(stage: &Stage, code: u16, again: bool) -> Outcome<Verdict> {
+    stage.settle().await?;
+    let (mark, told) = (stage.mark(), stage.told());
+    if again {
+        stage.lie(move |request| (request.kind == RequestKind::Frame).then(|| Answer::close(code, "")));
     }
-    let new = !stage.since(mark, "/meta/handshake").is_empty();
-    Ok(if new { Verdict::Wrong(NEW_SESSION) } else { Verdict::Right })
+    let [high, low] = code.to_be_bytes();
+    // A close frame of two bytes.
+    stage.peer.push_raw(vec![0x88, 2, high, low]);
+    if again {
+        if is_hot(stage, mark).await {
+            return Ok(Verdict::Wrong(HOT_LOOP));
+        }
+        stage.behave();
+    }
+    back(stage, mark, told).await
 }
 
-/// What a client does that does not come back.
-pub(super) async fn lost(stage: &Stage, told: usize) -> Outcome<Verdict> {
-    let mark = stage.mark();
-    if stage.until(BACK / 2, || stage.attempts(mark) > 0).await {
-        return Ok(Verdict::Wrong(DEAF));
-    }
-    Ok(Verdict::Wrong(if stage.says_so(told).await { GIVES_UP } else { SILENT }))
+/// A frame over WebSocket is cut short of being JSON.
+pub(super) async fn broken_frame(stage: &Stage) -> Outcome<Verdict> {
+    stage.settle().await?;
+    let (mark, told) = (stage.mark(), stage.told());
+    stage.peer.push_text(b"[{\"channel\":\"/ne");
+    back(stage, mark, told).await
 }

@@ -121,3 +121,38 @@ fn legend() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page<'a>(verdict: Option<Verdict>, versions: &'a BTreeMap<&'static str, String>) -> Page<'a> {
+        let client = CLIENTS.iter().find(|peer| peer.name == "cometd-js").unwrap_or(&CLIENTS[0]);
+        let scenario = ALL.iter().find(|scenario| scenario.name == "no id").unwrap_or(&ALL[0]);
+        Page { cells: vec![Cell { scenario, client, verdict }], versions }
+    }
+
+    #[test]
+    fn what_is_not_right_needs_a_reason_for_what_was_seen() {
+        let versions = BTreeMap::new();
+        let complaints = |verdict| page(verdict, &versions).complaints().len();
+        assert_eq!(complaints(Some(Verdict::Right)), 0);
+        assert_eq!(complaints(Some(Verdict::Wrong("stops in silence"))), 0);
+        assert_eq!(complaints(Some(Verdict::Wrong("explodes"))), 1);
+        assert_eq!(complaints(None), 1);
+    }
+
+    #[test]
+    fn a_reason_stands_below_the_table() {
+        let versions = BTreeMap::new();
+        let table = page(Some(Verdict::Wrong("stops in silence")), &versions).table();
+        assert!(table.contains("stops in silence (1)") && table.contains("\n1. "), "{table}");
+    }
+
+    #[test]
+    fn the_names_of_the_rows_differ() {
+        for (place, scenario) in ALL.iter().enumerate() {
+            assert!(ALL[..place].iter().all(|other| other.name != scenario.name), "{}", scenario.name);
+        }
+    }
+}

@@ -19,6 +19,10 @@ use crate::user::{Open, Plain, User};
 pub(super) const NEWS: &str = "/news";
 /// How long a client may take to open or to subscribe with a server that does nothing wrong.
 const SETTLED: Duration = Duration::from_secs(30);
+/// How long a call may take: longer than the deadlines of all clients.
+const ENDS: Duration = Duration::from_secs(40);
+/// How long a user is busy with a first message who is slow.
+const BUSY: Duration = Duration::from_secs(3);
 /// How often it is looked whether something has come.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often something new is published while a client is expected back.
@@ -48,7 +52,7 @@ struct Heard {
 }
 
 impl Stage {
-    pub(super) async fn start(way: Way, ack: bool, driver: Option<&Arc<Driver>>) -> Outcome<Self> {
+    pub(super) async fn start(way: Way, plain: Plain, driver: Option<&Arc<Driver>>) -> Outcome<Self> {
         let decent = Decent::new(way);
         let script = decent.clone();
         let peer = Arc::new(Peer::start(move |request| script.answer(request)).await);
@@ -59,7 +63,7 @@ impl Stage {
             Way::WebSocket | Way::Fallback => ConnectionType::WebSocket,
         };
         let mut options = Open::new(tap.address, "/cometd", transport);
-        options.plain = Some(Plain { fallback: way == Way::Fallback, ack });
+        options.plain = Some(Plain { fallback: way == Way::Fallback, ..plain });
         let user = Arc::new(match driver {
             Some(driver) => User::Driven(driver.user()),
             None => User::ours(&options)?,
@@ -76,7 +80,9 @@ impl Stage {
     pub(super) async fn open(&self) -> Result<(), Failed> {
         let opened = self.user.open(&self.options).await;
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.spawn(listen(Arc::clone(&self.user), Arc::clone(&self.heard)));
+        // Others are slow by themselves.
+        let busy = matches!(*self.user, User::Ours(..)) && self.options.plain.is_some_and(|plain| plain.slow);
+        tasks.spawn(listen(Arc::clone(&self.user), Arc::clone(&self.heard), busy));
         opened
     }
 
@@ -98,6 +104,22 @@ impl Stage {
     pub(super) fn lie(&self, mut lie: impl FnMut(&Request) -> Option<Answer> + Send + 'static) {
         let decent = self.decent.clone();
         self.peer.follow(move |request| lie(request).unwrap_or_else(|| decent.answer(request)));
+    }
+
+    /// Answers the next connect by this, and decently from then on.
+    pub(super) fn once(&self, answer: impl Fn(&Request) -> Answer + Send + 'static) {
+        let mut done = false;
+        self.lie(move |request| {
+            let now = request.has("/meta/connect") && !std::mem::replace(&mut done, true);
+            now.then(|| answer(request))
+        });
+        self.release();
+    }
+
+    /// Answers the next connect with these messages before the reply.
+    pub(super) fn bring(&self, messages: Vec<Value>) {
+        let decent = self.decent.clone();
+        self.once(move |request| Answer::messages(messages.iter().cloned().chain(decent.replies(request))));
     }
 
     /// Answers decently from now on.
@@ -140,6 +162,11 @@ impl Stage {
             }
         };
         tokio::time::timeout(limit, come).await.is_ok()
+    }
+
+    /// What becomes of a call; `None` when it does not end.
+    pub(super) async fn ends<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(ENDS, call).await.ok()
     }
 
     /// What the user has heard.
@@ -194,7 +221,7 @@ pub(super) fn event(data: &Value) -> Value {
     json!({"channel": NEWS, "data": data})
 }
 
-async fn listen(user: Arc<User>, heard: Arc<Mutex<Heard>>) {
+async fn listen(user: Arc<User>, heard: Arc<Mutex<Heard>>, mut busy: bool) {
     loop {
         let next = user.next().await;
         let failed = next.is_err();
@@ -208,6 +235,8 @@ async fn listen(user: Arc<User>, heard: Arc<Mutex<Heard>>) {
         }
         if failed {
             tokio::time::sleep(BEACON).await;
+        } else if std::mem::replace(&mut busy, false) {
+            tokio::time::sleep(BUSY).await;
         }
     }
 }

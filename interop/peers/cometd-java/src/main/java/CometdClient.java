@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 
@@ -68,6 +69,7 @@ public class CometdClient {
     private static class User {
         private final long number;
         private final Map<String, ClientSessionChannel.MessageListener> subscriptions = new ConcurrentHashMap<>();
+        private final AtomicBoolean slow = new AtomicBoolean();
         private BayeuxClient client;
 
         private User(long number) {
@@ -115,6 +117,7 @@ public class CometdClient {
                 options.put(ClientTransport.MAX_MESSAGE_SIZE_OPTION, LIMIT);
                 options.put(ClientTransport.MAX_SEND_BAYEUX_MESSAGE_SIZE_OPTION, LIMIT);
             }
+            slow.set(plain != null && (Boolean)plain.get("slow"));
             List<ClientTransport> transports = new ArrayList<>();
             boolean fallback = plain != null && (Boolean)plain.get("fallback");
             if (fallback || "websocket".equals(command.get("transport"))) {
@@ -178,6 +181,13 @@ public class CometdClient {
         }
 
         private void deliver(Message message) {
+            if (slow.getAndSet(false)) {
+                try {
+                    Thread.sleep(3000);
+                } catch (InterruptedException stopped) {
+                    return;
+                }
+            }
             Map<String, Object> line = new LinkedHashMap<>();
             line.put("user", number);
             line.put("channel", message.getChannel());
