@@ -59,6 +59,9 @@ pub(super) async fn understood(
     if times.len() > HOT {
         return Ok(Verdict::Wrong(HOT_LOOP));
     }
+    if times.len() > 2 && !taken {
+        return Ok(Verdict::Wrong(FAILURE));
+    }
     stage.behave();
     let verdict = back(stage, mark, told).await?;
     Ok(if verdict == Verdict::Right { right_if(taken, FAILURE) } else { verdict })
