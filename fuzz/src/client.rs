@@ -463,6 +463,8 @@ impl World {
         let moved = std::mem::replace(&mut self.server, transmit.server) != transmit.server;
         assert!(transmit.server <= self.config.fallbacks.len(), "not one of the user's: {transmit:?}");
         assert!(!(moved && self.socket), "a socket to another server is open: {transmit:?}");
+        let elsewhere = self.exchanges.values().any(|sent| sent.server != transmit.server);
+        assert!(!elsewhere, "requests to two servers: {transmit:?} and {:?}", self.exchanges);
         assert!(self.config.transports.contains(&transmit.transport), "not one of the user's: {transmit:?}");
         for message in &transmit.messages {
             let id = message.id().cloned();
