@@ -228,6 +228,8 @@ fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
     const HIGH: u64 = ONES * 0x80;
     /// Keys and short values end within this.
     const SHORT: usize = 16;
+    /// From here on a search in wide steps is worth its beginning.
+    const WIDE: usize = 32;
     let short = at + SHORT;
     while at < short
         && let Some(chunk) = bytes[at..].first_chunk()
@@ -246,15 +248,25 @@ fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
         at += chunk.len();
     }
     let rest = &bytes[at..];
+    if rest.len() < WIDE {
+        return Some(at + rest.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\'))?);
+    }
     let end = memchr::memchr2(b'"', b'\\', rest);
     let stretch = &rest[..end.unwrap_or(rest.len())];
-    // The compiler makes this a few instructions for vectors; to look for the place of a control character is not.
-    let found = if stretch.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < 0x20 {
-        stretch.iter().position(|byte| *byte < 0x20)
-    } else {
-        end
-    };
+    let found = if has_control(stretch) { stretch.iter().position(|byte| *byte < 0x20) } else { end };
     Some(at + found?)
+}
+
+/// Whether there is a control character. The compiler makes this instructions for vectors; to look for its place is not.
+fn has_control(stretch: &[u8]) -> bool {
+    let Some(last) = stretch.last_chunk::<16>() else { return stretch.iter().any(|byte| *byte < 0x20) };
+    let mut least = *last;
+    for chunk in stretch.as_chunks::<16>().0 {
+        for (least, byte) in least.iter_mut().zip(chunk) {
+            *least = (*least).min(*byte);
+        }
+    }
+    least.into_iter().fold(u8::MAX, u8::min) < 0x20
 }
 
 #[cfg(test)]
@@ -332,6 +344,20 @@ mod tests {
         }
         let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
         assert_eq!(understood(&deep), None);
+    }
+
+    #[test]
+    fn a_special_byte_is_found_wherever_it_stands_in_a_long_string() {
+        for at in 0..100 {
+            for byte in [0, 0x1f, b'"', b'\\'] {
+                let mut bytes = vec![b'x'; 100];
+                bytes[at] = byte;
+                assert_eq!(special(&bytes, 0), Some(at), "{byte}");
+                bytes.push(b'"');
+                assert_eq!(special(&bytes, 0), Some(at), "{byte}, and a quote behind");
+            }
+        }
+        assert_eq!(special(&[b'x'; 100], 0), None);
     }
 
     proptest! {
