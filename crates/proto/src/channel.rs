@@ -154,7 +154,9 @@ impl Channel {
         let parents = (!self.is_wild())
             .then(|| name.rmatch_indices('/').map(|(at, _)| &name[..at]).enumerate())
             .into_iter()
-            .flatten();
+            .flatten()
+            // Nothing is below it: a peer may send such names, though they are none.
+            .filter(|(_, parent)| parent.len() + 1 < name.len());
         std::iter::once(name.into()).chain(parents.flat_map(|(depth, parent)| {
             let single = (depth == 0).then(|| format!("{parent}/*").into());
             single.into_iter().chain(std::iter::once(format!("{parent}/**").into()))
@@ -390,5 +392,20 @@ mod tests {
         assert_eq!(names("/a/b/c"), ["/a/b/c", "/a/b/*", "/a/b/**", "/a/**", "/**"]);
         assert_eq!(names("/a"), ["/a", "/*", "/**"]);
         assert_eq!(names("/a/*"), ["/a/*"]);
+    }
+
+    #[test]
+    fn a_pattern_that_matches_is_among_the_matching_names_whatever_a_peer_calls_a_channel() {
+        let words = ["/", "a", "*", "b"];
+        let names: Vec<String> = (0..4_u32.pow(4) * 4)
+            .map(|n| (0..=n % 4).map(|digit| words[(n / 4 / 4_u32.pow(digit) % 4) as usize]).collect())
+            .collect();
+        for name in &names {
+            let channel = Channel::from_wire(name);
+            for pattern in names.iter().filter_map(|pattern| Channel::parse(pattern).ok()) {
+                let named = channel.matching_names().any(|name| pattern == *name);
+                assert_eq!(named, pattern.matches(&channel), "{pattern} and {channel}");
+            }
+        }
     }
 }
