@@ -20,6 +20,10 @@ pub(super) async fn quickstart(cell: &Cell<'_>) -> Outcome {
     ann.publish("/chat/demo", &json!("for nobody")).await?;
     let heard = ann.hears_within(SILENCE).await;
     check(heard.is_none(), format!("after the unsubscription still came {heard:?}"))?;
+    // Some clients keep quiet about what they did not ask for.
+    let wire = ann.tap.log();
+    let sent = wire.lines().any(|line| line.contains(" < ") && line.contains("for nobody"));
+    check(!sent, "the server still sends what the client unsubscribed from")?;
     check(ann.is_connected().await?, "the client does not say that it is connected")?;
     let upgraded = ann.tap.log().contains("HTTP/1.1 101");
     check(
