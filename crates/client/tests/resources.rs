@@ -199,8 +199,9 @@ async fn bug_b04_a_failed_open_leaves_nothing_running() {
             })
             .await;
             let apart = Apart::new();
-            let builder =
-                over(transport, &peer.url()).connect_timeout(millis(100)).request_timeout(millis(100));
+            // Only silence lasts as long as the client has patience; the rest must not be cut short on a busy machine.
+            let patience = millis(if way == "silence" { 400 } else { 10_000 });
+            let builder = over(transport, &peer.url()).connect_timeout(patience).request_timeout(patience);
             let client = builder.build().unwrap();
             let opening = client.clone();
             let outcome = apart.run(async move { opening.open().await }).await;
