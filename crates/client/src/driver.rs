@@ -39,6 +39,8 @@ const ROUNDS: usize = 16;
 /// How many messages are taken in before those that wait for them get their turn: few enough to be in the processor's
 /// cache still when they are read, and far fewer than a queue holds.
 const PORTION: usize = 256;
+/// The same in bytes, for messages that are large.
+const PORTION_BYTES: usize = 256 * 1024;
 
 /// How long a WebSocket is quiet before it gives its buffer back.
 const QUIET: Duration = Duration::from_secs(1);
@@ -85,6 +87,8 @@ pub(crate) struct Driver {
     filled: Vec<SinkId>,
     /// How many messages went to receivers since other tasks had their turn.
     delivered: usize,
+    /// How many bytes came since then.
+    received: usize,
     /// How many messages the last frames had in them that came together: those that follow are often as many.
     expected: usize,
     /// Since when the connection is lost, as the receivers were told.
@@ -132,6 +136,7 @@ impl Driver {
             served: Vec::new(),
             filled: Vec::new(),
             delivered: 0,
+            received: 0,
             expected: 0,
             lost: None,
             long_polling: LongPolling::new(Arc::clone(&parts.http)),
@@ -166,14 +171,14 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.delivered = 0;
+        (self.delivered, self.received) = (0, 0);
         for round in 0..ROUNDS {
             let Poll::Ready(alive) = self.poll_inputs(round == 0, cx) else { return Poll::Pending };
             if !alive {
                 return Poll::Ready(());
             }
             self.carry_out();
-            if self.delivered >= PORTION {
+            if self.delivered >= PORTION || self.received >= PORTION_BYTES {
                 break;
             }
         }
@@ -235,11 +240,12 @@ impl Driver {
             any = true;
             if let WebSocketEvent::Received(body) = &event {
                 wire_log::log("<", "websocket", body);
+                self.received += body.len();
                 let room = self.expected;
                 let batch =
                     frames.get_or_insert_with(|| Batch { messages: Vec::with_capacity(room), skipped: 0 });
                 let Err(error) = self.decoder.decode_into(body, batch) else {
-                    if batch.messages.len() >= PORTION {
+                    if batch.messages.len() >= PORTION || self.received >= PORTION_BYTES {
                         break;
                     }
                     continue;
@@ -380,6 +386,7 @@ impl Driver {
         match event {
             LongPollingEvent::Received(exchange, body) => {
                 wire_log::log("<", "long-polling", &body);
+                self.received += body.len();
                 match self.decoder.decode(&body) {
                     Ok(batch) => self.received(Some(exchange), batch),
                     Err(error) => {
@@ -551,23 +558,22 @@ impl Driver {
         if result.is_err() {
             self.telemetry.failed_calls.increment(1);
         }
-        if self.waiting.is_awaited(call) {
-            if let Ok(message) = &result
-                && message.channel() == Channel::HANDSHAKE
-            {
-                self.shared.set_handshake(message.clone());
-            }
-            self.publish_status();
-            if let Err(CallError::Closed(reason)) = &result
-                && self.session.state() == State::Disconnected
-            {
-                self.shared.status.send_modify(|status| {
-                    status.closed.get_or_insert_with(|| reason.clone());
-                });
-            }
-            if let Some(event) = self.waiting.resolve(call, result) {
-                self.event(event);
-            }
+        let Some(waiter) = self.waiting.take(call) else { return };
+        if let Ok(message) = &result
+            && message.channel() == Channel::HANDSHAKE
+        {
+            self.shared.set_handshake(message.clone());
+        }
+        self.publish_status();
+        if let Err(CallError::Closed(reason)) = &result
+            && self.session.state() == State::Disconnected
+        {
+            self.shared.status.send_modify(|status| {
+                status.closed.get_or_insert_with(|| reason.clone());
+            });
+        }
+        if let Some(event) = waiter.tell(result) {
+            self.event(event);
         }
     }
 

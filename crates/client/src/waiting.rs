@@ -15,7 +15,7 @@ pub(crate) struct Waiting {
 }
 
 #[derive(Debug)]
-enum Waiter {
+pub(crate) enum Waiter {
     /// Its caller.
     Caller(oneshot::Sender<CallResult>),
     /// Nobody, once the session has taken the message; until then the caller.
@@ -43,8 +43,9 @@ impl Waiting {
         self.calls.remove(&call).is_none()
     }
 
-    pub(crate) fn is_awaited(&self, call: CallId) -> bool {
-        self.calls.contains_key(&call)
+    /// Who waits for the outcome of the call, which is there.
+    pub(crate) fn take(&mut self, call: CallId) -> Option<Waiter> {
+        self.calls.remove(&call)
     }
 
     /// The session has done all that it was handed messages for: what it has not refused by now, it has taken.
@@ -58,16 +59,18 @@ impl Waiting {
             }
         }
     }
+}
 
-    /// Hands an outcome to whoever waits for it. What is to be told to all, when nobody does who should know.
-    pub(crate) fn resolve(&mut self, call: CallId, result: CallResult) -> Option<Event> {
-        match self.calls.remove(&call)? {
-            Waiter::Caller(caller) => {
+impl Waiter {
+    /// Hands over the outcome. What is to be told to all, when nobody hears of it who should know.
+    pub(crate) fn tell(self, result: CallResult) -> Option<Event> {
+        match self {
+            Self::Caller(caller) => {
                 // A caller that went away meanwhile needs no outcome.
                 let _ = caller.send(result);
                 None
             }
-            Waiter::Forgetful(channel, caller) => {
+            Self::Forgetful(channel, caller) => {
                 let outcome = result.map(drop);
                 let told = caller.is_some_and(|caller| caller.send(outcome.clone()).is_ok());
                 outcome.err().filter(|_| !told).map(|error| Event::PublishFailed { channel, error })

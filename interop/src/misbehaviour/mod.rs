@@ -39,23 +39,25 @@ pub(crate) const COLUMNS: [&str; 4] = [OURS, "cometd-java", "cometd-js", "aiocom
 /// How many cells are played at once; most of their time they wait.
 const AT_ONCE: usize = 24;
 
+fn columns() -> impl Iterator<Item = &'static Peer> {
+    COLUMNS.iter().filter_map(|name| CLIENTS.iter().find(|peer| peer.name == *name))
+}
+
 /// Plays all cells, tells them, and compares the page with them, or writes it. Whether all went well.
 pub(crate) async fn run(options: &Options, versions: &BTreeMap<&'static str, String>) -> Outcome<bool> {
-    let clients: Vec<&'static Peer> =
-        COLUMNS.iter().filter_map(|name| CLIENTS.iter().find(|peer| peer.name == *name)).collect();
-    let there: Vec<&'static Peer> =
-        clients.iter().copied().filter(|client| versions.contains_key(client.name)).collect();
+    let there: Vec<&'static Peer> = columns().filter(|client| versions.contains_key(client.name)).collect();
+    let wanted = ALL.iter().filter(|scenario| options.wants_scenario(scenario.name));
+    let (alone, quiet): (Vec<_>, Vec<_>) = wanted.partition(|scenario| scenario.alone);
     let mut cells = Vec::new();
-    let mut quiet = JoinSet::new();
+    let mut playing = JoinSet::new();
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     for client in there.iter().copied() {
-        let (only, slots) = (options.only.clone(), Arc::clone(&slots));
-        quiet.spawn(async move { play_quiet(client, &only, slots).await });
+        playing.spawn(play_quiet(client, quiet.clone(), Arc::clone(&slots)));
     }
-    for played in quiet.join_all().await {
+    for played in playing.join_all().await {
         cells.extend(played);
     }
-    for scenario in ALL.iter().filter(|scenario| scenario.alone && options.wants_scenario(scenario.name)) {
+    for scenario in alone {
         for client in there.iter().copied() {
             cells.push(play_alone(scenario, client).await);
         }
@@ -76,22 +78,25 @@ pub(crate) async fn run(options: &Options, versions: &BTreeMap<&'static str, Str
 }
 
 /// Plays what may be played at once.
-async fn play_quiet(client: &'static Peer, only: &[String], slots: Arc<Semaphore>) -> Vec<Cell> {
-    let wanted = |scenario: &&Scenario| {
-        !scenario.alone && (only.is_empty() || only.iter().any(|name| name == scenario.name))
-    };
-    let shared = match start(client).await {
-        Ok(shared) => shared,
-        Err(error) => {
-            println!("{}: {error}", client.name);
-            return ALL.iter().filter(wanted).map(|scenario| Cell::broken(scenario, client)).collect();
-        }
+async fn play_quiet(
+    client: &'static Peer,
+    scenarios: Vec<&'static Scenario>,
+    slots: Arc<Semaphore>,
+) -> Vec<Cell> {
+    // A Java VM takes long to start, and an exception does not end it.
+    let shared = match client.install {
+        Install::Maven => match start(client).await {
+            Ok(driver) => driver,
+            Err(error) => {
+                println!("{}: {error}", client.name);
+                return scenarios.into_iter().map(|scenario| Cell::broken(scenario, client)).collect();
+            }
+        },
+        _ => None,
     };
     let mut playing = JoinSet::new();
-    for scenario in ALL.iter().filter(wanted) {
-        // A Java VM takes long to start, and an exception does not end it.
-        let shared = (client.install == Install::Maven).then(|| shared.clone()).flatten();
-        let slots = Arc::clone(&slots);
+    for scenario in scenarios {
+        let (shared, slots) = (shared.clone(), Arc::clone(&slots));
         playing.spawn(async move {
             let _slot = slots.acquire_owned().await;
             match shared {

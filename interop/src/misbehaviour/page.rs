@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::COLUMNS;
 use super::reasons::{self, Reason};
 use super::scenario::{ALL, Scenario};
 use super::verdict::Verdict;
+use super::{COLUMNS, columns};
 use crate::outcome::Outcome;
-use crate::peers::{self, CLIENTS, Peer};
+use crate::peers::{self, Peer};
 use crate::table;
 
 /// The page.
@@ -106,7 +106,7 @@ impl Page<'_> {
 
     fn who(&self) -> String {
         let mut text = "| name | what it is | version |\n|---|---|---|\n".to_owned();
-        for peer in COLUMNS.iter().filter_map(|name| CLIENTS.iter().find(|peer| peer.name == *name)) {
+        for peer in columns() {
             let version = self.versions.get(peer.name).map_or("", String::as_str);
             let _ = writeln!(text, "| {} | {} | {version} |", peer.name, peer.what);
         }
@@ -125,6 +125,7 @@ fn legend() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::CLIENTS;
 
     fn page<'a>(verdict: Option<Verdict>, versions: &'a BTreeMap<&'static str, String>) -> Page<'a> {
         let client = CLIENTS.iter().find(|peer| peer.name == "cometd-js").unwrap_or(&CLIENTS[0]);

@@ -97,14 +97,7 @@ const ALL: &[Reason] = &[
     },
     Reason {
         clients: &[JAVA],
-        scenarios: &["one object"],
-        seen: "takes it for a failure",
-        why: "An object is cast to a list, and the exception (`ClassCastException`) makes the exchange a failure; so it is with \
-              an advice that is a text.",
-    },
-    Reason {
-        clients: &[JAVA],
-        scenarios: &["advice as text"],
+        scenarios: &["one object", "advice as text"],
         seen: "takes it for a failure",
         why: "An object is cast to a list, and the exception (`ClassCastException`) makes the exchange a failure; so it is with \
               an advice that is a text.",

@@ -492,6 +492,7 @@ mod tests {
         ledger.owe(2, &on, &session, at(0));
         assert_eq!(law(ledger.delivered(2, &on, SinkId(1), 1)), Some(Law::InOrder));
     }
+
     #[test]
     fn what_comes_of_a_call_for_an_earlier_wish_does_not_touch_a_later_one() {
         let mut ledger = subscribed(false);
