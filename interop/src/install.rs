@@ -32,9 +32,10 @@ pub(crate) async fn install(peer: &Peer) -> Outcome {
             let venv = build_folder(peer.name);
             let venv = venv.to_string_lossy();
             run(&folder, "python3", &["-m", "venv", &venv]).await?;
-            let pip = format!("{venv}/bin/pip");
-            run(&folder, &pip, &["install", "-q", "--disable-pip-version-check", "-r", "requirements.txt"])
-                .await
+            let python = format!("{venv}/bin/python");
+            // Its own script would not survive a move of the folder.
+            let pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", "requirements.txt"];
+            run(&folder, &python, &pip).await
         }
         Install::Cargo => {
             let target = build_folder("cargo");

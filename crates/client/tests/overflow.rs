@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use bayeux::{Channel, Client, ConnectionType, ErrorKind, Event, Events, Overflow, State};
 use bayeux_server::{Server, ServiceError};
-use bayeux_testkit::TestServer;
+use bayeux_testkit::{Peer, TestServer};
 use fixture::*;
+use serde_json::json;
 
 const ALL: [Overflow; 4] = [Overflow::DropOldest, Overflow::DropNewest, Overflow::Close, Overflow::Pause];
 
@@ -134,6 +135,29 @@ async fn whatever_a_slow_reader_misses_is_counted() {
             assert_eq!(got.len() as u64 + lost, u64::from(MESSAGES), "{transport} {overflow:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn large_messages_do_not_pile_up_before_their_reader_has_its_turn() {
+    const MESSAGES: usize = 100;
+    let text = "x".repeat(64 * 1024);
+    let peer = Peer::decent().await;
+    let client = open(ConnectionType::WebSocket, &peer.url()).await;
+    client.subscribe("/n").await.unwrap();
+    // In a task of its own, for which the runtime has turns, unlike for what it is started with.
+    let reading = tokio::spawn(async move {
+        let mut most = 0;
+        for _ in 0..MESSAGES {
+            within(client.receive()).await.unwrap();
+            most = most.max(client.pending_count());
+        }
+        most
+    });
+    for _ in 0..MESSAGES {
+        peer.push([json!({"channel": "/n", "data": text})]);
+    }
+    let most = within(reading).await.unwrap();
+    assert!(most <= 8, "{most} waited at a time");
 }
 
 /// Keeps sessions for a second, and tells so.
