@@ -88,7 +88,7 @@ pub(crate) struct Driver {
     /// How many messages went to receivers since other tasks had their turn.
     delivered: usize,
     /// How many bytes came since then.
-    received: usize,
+    received_bytes: usize,
     /// How many messages the last frames had in them that came together: those that follow are often as many.
     expected: usize,
     /// Since when the connection is lost, as the receivers were told.
@@ -136,7 +136,7 @@ impl Driver {
             served: Vec::new(),
             filled: Vec::new(),
             delivered: 0,
-            received: 0,
+            received_bytes: 0,
             expected: 0,
             lost: None,
             long_polling: LongPolling::new(Arc::clone(&parts.http)),
@@ -171,14 +171,14 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        (self.delivered, self.received) = (0, 0);
+        (self.delivered, self.received_bytes) = (0, 0);
         for round in 0..ROUNDS {
             let Poll::Ready(alive) = self.poll_inputs(round == 0, cx) else { return Poll::Pending };
             if !alive {
                 return Poll::Ready(());
             }
             self.carry_out();
-            if self.delivered >= PORTION || self.received >= PORTION_BYTES {
+            if self.delivered >= PORTION || self.received_bytes >= PORTION_BYTES {
                 break;
             }
         }
@@ -240,12 +240,12 @@ impl Driver {
             any = true;
             if let WebSocketEvent::Received(body) = &event {
                 wire_log::log("<", "websocket", body);
-                self.received += body.len();
+                self.received_bytes += body.len();
                 let room = self.expected;
                 let batch =
                     frames.get_or_insert_with(|| Batch { messages: Vec::with_capacity(room), skipped: 0 });
                 let Err(error) = self.decoder.decode_into(body, batch) else {
-                    if batch.messages.len() >= PORTION || self.received >= PORTION_BYTES {
+                    if batch.messages.len() >= PORTION || self.received_bytes >= PORTION_BYTES {
                         break;
                     }
                     continue;
@@ -365,7 +365,7 @@ impl Driver {
                 }
             }
             Command::Forget(call) => {
-                let answered = self.waiting.forget(call);
+                let answered = self.waiting.take(call).is_none();
                 self.handle(Input::Forget(call));
                 if answered && self.opened == Some(call) {
                     // It was given up in the moment in which it succeeded.
@@ -386,7 +386,7 @@ impl Driver {
         match event {
             LongPollingEvent::Received(exchange, body) => {
                 wire_log::log("<", "long-polling", &body);
-                self.received += body.len();
+                self.received_bytes += body.len();
                 match self.decoder.decode(&body) {
                     Ok(batch) => self.received(Some(exchange), batch),
                     Err(error) => {

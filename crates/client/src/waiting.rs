@@ -38,12 +38,7 @@ impl Waiting {
         self.handed.push(call);
     }
 
-    /// The caller has gone away. Whether the call had its outcome before.
-    pub(crate) fn forget(&mut self, call: CallId) -> bool {
-        self.calls.remove(&call).is_none()
-    }
-
-    /// Who waits for the outcome of the call, which is there.
+    /// Who waits for the outcome of the call, and from now on no longer does; nobody when it was told.
     pub(crate) fn take(&mut self, call: CallId) -> Option<Waiter> {
         self.calls.remove(&call)
     }

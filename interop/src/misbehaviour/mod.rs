@@ -39,6 +39,7 @@ pub(crate) const COLUMNS: [&str; 4] = [OURS, "cometd-java", "cometd-js", "aiocom
 /// How many cells are played at once; most of their time they wait.
 const AT_ONCE: usize = 24;
 
+/// The clients in them.
 fn columns() -> impl Iterator<Item = &'static Peer> {
     COLUMNS.iter().filter_map(|name| CLIENTS.iter().find(|peer| peer.name == *name))
 }
