@@ -8,6 +8,7 @@ use crate::driven::Driver;
 use crate::outcome::{Failed, Outcome};
 use crate::server::Server;
 use crate::tap::Tap;
+use crate::trace;
 use crate::user::{Open, User};
 
 /// Who is to be tried.
@@ -136,6 +137,15 @@ impl<'a> Cell<'a> {
         }
         text += &format!("  --- the server said\n{}", self.server.said().await);
         text
+    }
+
+    /// The end of that.
+    pub(crate) fn last_words(&self) -> String {
+        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |seat: &Arc<Seat>| {
+            format!("  {}\n{}", seat.name, trace::last(&seat.tap.log(), &seat.user.told()))
+        };
+        seats.iter().map(of).collect()
     }
 
     /// Sends everybody away; what they do then is no part of the scenario.

@@ -20,6 +20,7 @@ mod scenarios;
 mod server;
 mod table;
 mod tap;
+mod trace;
 mod user;
 mod wire;
 

@@ -32,8 +32,8 @@ impl Pair {
     pub(crate) async fn play(self, only: &[String]) -> Row {
         let mut row = Row::new(self.client.name, self.server.name, self.transport.as_str());
         if let Err(error) = self.fill(&mut row, only).await {
+            row.failures.push(format!("{row}: {error}"));
             println!("{row}: {error}");
-            row.broken = true;
         }
         row
     }
@@ -63,7 +63,7 @@ impl Pair {
         scenario: &scenarios::Scenario,
         server: &Server,
         driver: Option<&Arc<Driver>>,
-        row: &Row,
+        row: &mut Row,
     ) -> Entry {
         let cell = Cell::new(server, driver, self.transport);
         let began = std::time::Instant::now();
@@ -80,12 +80,15 @@ impl Pair {
                 Entry::Known(limit.reason)
             }
             (Ok(()), Some(limit)) => {
-                println!("{row}, {}: passes, but should not: {}", scenario.name, limit.reason);
+                let what = format!("{row}, {}: passes, but should not: {}", scenario.name, limit.reason);
+                println!("{what}");
+                row.failures.push(what);
                 Entry::Fail
             }
             (Err(error), None) => {
-                let logs = cell.logs().await;
-                println!("{row}, {}: FAIL ({took:.1} s): {error}\n{logs}", scenario.name);
+                let what = format!("{row}, {}: FAIL ({took:.1} s): {error}", scenario.name);
+                println!("{what}\n{}", cell.logs().await);
+                row.failures.push(format!("{what}\n{}", cell.last_words()));
                 Entry::Fail
             }
         };

@@ -35,31 +35,31 @@ impl Report {
         text
     }
 
-    pub(crate) fn is_well(&self) -> bool {
-        let (passed, failed, _) = self.numbers();
-        passed > 0 && failed == 0
+    /// What keeps the run from being good, each with a headline and what was seen.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let ours = self.rows.iter().filter(|row| row.is_ours()).flat_map(|row| &row.failures);
+        let failures = ours.chain(self.networks.iter().flat_map(|row| &row.failures));
+        let mut failures: Vec<String> = failures.cloned().collect();
+        if self.passed() == 0 {
+            failures.push("nothing passed".to_owned());
+        }
+        failures
     }
 
-    /// The last line.
+    /// How many cells passed, and how many failed.
     pub(crate) fn counts(&self) -> String {
-        let (passed, failed, elsewhere) = self.numbers();
+        let of = |row: &Row| row.failures.len();
+        let failed: usize = self.rows.iter().filter(|row| row.is_ours()).map(of).sum();
+        let failed = failed + self.networks.iter().map(|row| row.failures.len()).sum::<usize>();
+        let elsewhere: usize = self.rows.iter().filter(|row| !row.is_ours()).map(of).sum();
         let more = if elsewhere > 0 { format!("; between others {elsewhere} failed") } else { String::new() };
-        format!("\n{passed} passed, {failed} failed{more}")
+        format!("\n{} passed, {failed} failed{more}", self.passed())
     }
 
-    /// How many cells passed, how many failed, and how many failed in which we have no part.
-    fn numbers(&self) -> (usize, usize, usize) {
-        let (mut passed, mut failed, mut elsewhere) = (0, self.missing.len(), 0);
-        for row in &self.rows {
-            let (good, bad) = row.count();
-            passed += good;
-            *(if row.is_ours() { &mut failed } else { &mut elsewhere }) += bad;
-        }
-        for entry in self.networks.iter().flat_map(|row| &row.entries) {
-            passed += usize::from(*entry == Entry::Pass);
-            failed += usize::from(*entry == Entry::Fail);
-        }
-        (passed, failed, elsewhere)
+    fn passed(&self) -> usize {
+        let networks = self.networks.iter().flat_map(|row| &row.entries);
+        let networks = networks.filter(|entry| **entry == Entry::Pass).count();
+        self.rows.iter().map(Row::passed).sum::<usize>() + networks
     }
 
     /// Puts the tables into the documents; returns those that had others.

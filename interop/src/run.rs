@@ -14,39 +14,52 @@ use crate::outcome::Outcome;
 use crate::pair::Pair;
 use crate::peers::{CLIENTS, NETWORKS, OURS, Peer, SERVERS};
 use crate::report::Report;
-use crate::table::Row;
+use crate::table::{self, Row};
 
 /// Whether all went well.
 pub(crate) async fn run(options: &Options) -> Outcome<bool> {
     let (versions, missing) = install_all(options).await;
-    let mut well = missing.is_empty();
+    let mut failures: Vec<String> = missing.iter().map(|name| format!("{name} is MISSING")).collect();
     if options.wants_pairs() {
-        well &= try_pairs(options, &versions, missing).await?;
+        failures.extend(try_pairs(options, &versions, missing).await?);
     }
     if options.wants_misbehaviour() {
-        well &= misbehaviour::run(options, &versions).await?;
+        failures.extend(misbehaviour::run(options, &versions).await?);
     }
-    Ok(well)
+    tell(&failures);
+    Ok(failures.is_empty())
 }
 
-async fn try_pairs(options: &Options, versions: &Versions, missing: Vec<&'static str>) -> Outcome<bool> {
+/// Says at the very end, where one looks, why the run is no good: what was seen of each, and then a line of each.
+fn tell(failures: &[String]) {
+    for failure in failures.iter().filter(|failure| failure.contains('\n')) {
+        println!("\n{failure}");
+    }
+    if !failures.is_empty() {
+        println!("\nThe run fails for:");
+    }
+    for failure in failures {
+        println!("- {}", failure.lines().next().unwrap_or_default());
+    }
+}
+
+async fn try_pairs(
+    options: &Options,
+    versions: &Versions,
+    missing: Vec<&'static str>,
+) -> Outcome<Vec<String>> {
     let pairs = pairs(options, versions);
     let setups = setups(options, versions);
     let (rows, networks) = play(pairs, setups, options).await;
     let report = Report { rows, networks, versions: versions.clone(), missing };
     println!("{}", report.text());
-    let mut well = report.is_well();
-    if options.is_all() || options.write {
-        for document in report.put(options.write)? {
-            println!(
-                "{document} {}",
-                if options.write { "is written" } else { "is out of date: --write mends it" }
-            );
-            well &= options.write;
-        }
-    }
     println!("{}", report.counts());
-    Ok(well)
+    let mut failures = report.failures();
+    if options.is_all() || options.write {
+        let documents = report.put(options.write)?;
+        failures.extend(documents.iter().filter_map(|document| table::changed(document, options.write)));
+    }
+    Ok(failures)
 }
 
 type Versions = BTreeMap<&'static str, String>;
@@ -59,7 +72,7 @@ async fn install_all(options: &Options) -> (Versions, Vec<&'static str>) {
     let clients = CLIENTS.iter().filter(|peer| wanted(peer.name) || options.wants_column(peer.name));
     for peer in servers.chain(clients) {
         println!("{}: installing", peer.name);
-        let version = match install::install(peer).await {
+        let version = match install(peer).await {
             Ok(()) => install::version(peer).await,
             Err(error) => Err(error),
         };
@@ -73,6 +86,17 @@ async fn install_all(options: &Options) -> (Versions, Vec<&'static str>) {
         note("chromium", install::tool_version("chromium", "--version").await, &mut versions, &mut missing);
     }
     (versions, missing)
+}
+
+/// Registries have bad moments; what they are asked for is pinned, so that asking again hides nothing of ours.
+async fn install(peer: &Peer) -> Outcome {
+    match install::install(peer).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            println!("{}: installing again: {error}", peer.name);
+            install::install(peer).await
+        }
+    }
 }
 
 fn note(

@@ -12,7 +12,6 @@ mod reasons;
 pub(crate) mod scenario;
 mod sessions;
 mod stage;
-mod trace;
 mod verdict;
 mod volume;
 mod way;
@@ -31,6 +30,7 @@ use crate::driven::Driver;
 use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::peers::{CLIENTS, Install, Need, OURS, Peer};
+use crate::{table, trace};
 
 /// What `interop/run` knows the table by.
 pub(crate) const NAME: &str = "misbehaviour";
@@ -44,8 +44,11 @@ fn columns() -> impl Iterator<Item = &'static Peer> {
     COLUMNS.iter().filter_map(|name| CLIENTS.iter().find(|peer| peer.name == *name))
 }
 
-/// Plays all cells, tells them, and compares the page with them, or writes it. Whether all went well.
-pub(crate) async fn run(options: &Options, versions: &BTreeMap<&'static str, String>) -> Outcome<bool> {
+/// Plays all cells, tells them, and compares the page with them, or writes it. Returns what is not well.
+pub(crate) async fn run(
+    options: &Options,
+    versions: &BTreeMap<&'static str, String>,
+) -> Outcome<Vec<String>> {
     let there: Vec<&'static Peer> = columns().filter(|client| versions.contains_key(client.name)).collect();
     let wanted = ALL.iter().filter(|scenario| options.wants_scenario(scenario.name));
     let (alone, quiet): (Vec<_>, Vec<_>) = wanted.partition(|scenario| scenario.alone);
@@ -65,17 +68,11 @@ pub(crate) async fn run(options: &Options, versions: &BTreeMap<&'static str, Str
     }
     let page = Page { cells, versions };
     println!("\n{}", page.table());
-    let complaints = page.complaints();
-    for complaint in &complaints {
-        println!("{complaint}");
-    }
-    let mut well = complaints.is_empty();
+    let mut complaints = page.complaints();
     if options.only.is_empty() && there.len() == COLUMNS.len() && page.put(options.write)? {
-        let outcome = if options.write { "is written" } else { "is another than this: --write mends it" };
-        println!("{} {outcome}", page::DOCUMENT);
-        well &= options.write;
+        complaints.extend(table::changed(page::DOCUMENT, options.write));
     }
-    Ok(well)
+    Ok(complaints)
 }
 
 /// Plays what may be played at once.
@@ -90,7 +87,7 @@ async fn play_quiet(
             Ok(driver) => driver,
             Err(error) => {
                 println!("{}: {error}", client.name);
-                return scenarios.into_iter().map(|scenario| Cell::broken(scenario, client)).collect();
+                return scenarios.into_iter().map(|scenario| Cell::quiet(scenario, client, None)).collect();
             }
         },
         _ => None,
@@ -121,7 +118,7 @@ async fn play_alone(scenario: &'static Scenario, client: &'static Peer) -> Cell 
         }
         Err(error) => {
             println!("{}: {error}", client.name);
-            Cell::broken(scenario, client)
+            Cell::quiet(scenario, client, None)
         }
     }
 }
@@ -150,14 +147,14 @@ async fn play(scenario: &'static Scenario, client: &'static Peer, driver: Option
 
 async fn play_once(scenario: &'static Scenario, client: &'static Peer, driver: Option<&Arc<Driver>>) -> Cell {
     if scenario.plain.ack && !client.has.contains(&Need::Ack) {
-        return Cell { scenario, client, verdict: Some(Verdict::NotPlayed) };
+        return Cell::quiet(scenario, client, Some(Verdict::NotPlayed));
     }
     let began = std::time::Instant::now();
     let stage = match Stage::start(scenario.way, scenario.plain, driver).await {
         Ok(stage) => stage,
         Err(error) => {
             println!("{}, {}: {error}", client.name, scenario.name);
-            return Cell::broken(scenario, client);
+            return Cell::quiet(scenario, client, None);
         }
     };
     let outcome = scenario.play(&stage).await;
@@ -169,15 +166,17 @@ async fn play_once(scenario: &'static Scenario, client: &'static Peer, driver: O
         Err(error) => (format!("FAIL: {error}"), None),
     };
     println!("{}, {}: {what} ({took:.1} s)", client.name, scenario.name);
+    let mut cell = Cell::quiet(scenario, client, verdict);
     if verdict != Some(Verdict::Right) {
         let (wire, told) = stage.log();
-        println!("{}", trace::last(&wire, &told));
+        cell.trace = trace::last(&wire, &told);
         if let Some(driver) = driver
             && ended
         {
-            println!("  --- the process said\n{}", driver.said().await);
+            cell.trace += &format!("  --- the process said\n{}", driver.said().await);
         }
+        println!("{}", cell.trace);
     }
     stage.end().await;
-    Cell { scenario, client, verdict }
+    cell
 }

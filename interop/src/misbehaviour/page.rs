@@ -15,17 +15,22 @@ use crate::table;
 pub(super) const DOCUMENT: &str = "docs/misbehaviour.md";
 
 /// One cell.
-#[derive(Clone, Copy)]
 pub(super) struct Cell {
     pub(super) scenario: &'static Scenario,
     pub(super) client: &'static Peer,
     /// `None` when it could not be played to its end.
     pub(super) verdict: Option<Verdict>,
+    /// What passed, where it is not right.
+    pub(super) trace: String,
 }
 
 impl Cell {
-    pub(super) fn broken(scenario: &'static Scenario, client: &'static Peer) -> Self {
-        Self { scenario, client, verdict: None }
+    pub(super) fn quiet(
+        scenario: &'static Scenario,
+        client: &'static Peer,
+        verdict: Option<Verdict>,
+    ) -> Self {
+        Self { scenario, client, verdict, trace: String::new() }
     }
 
     fn seen(&self) -> &'static str {
@@ -34,6 +39,17 @@ impl Cell {
 
     fn reason(&self) -> Option<&'static Reason> {
         reasons::find(self.client.name, self.scenario.name, self.seen())
+    }
+
+    fn complaint(&self) -> Option<String> {
+        let what = match self.verdict {
+            None => "could not be played to its end".to_owned(),
+            Some(Verdict::Wrong(seen)) if self.reason().is_none() => {
+                format!("no reason is known for: {seen}")
+            }
+            _ => return None,
+        };
+        Some(format!("{}, {}: {what}\n{}", self.client.name, self.scenario.name, self.trace))
     }
 }
 
@@ -80,18 +96,7 @@ impl Page<'_> {
 
     /// What keeps the run from being good, whatever the page says.
     pub(super) fn complaints(&self) -> Vec<String> {
-        let mut complaints = Vec::new();
-        for cell in &self.cells {
-            let name = format!("{}, {}", cell.client.name, cell.scenario.name);
-            match cell.verdict {
-                None => complaints.push(format!("{name}: could not be played to its end")),
-                Some(Verdict::Wrong(seen)) if cell.reason().is_none() => {
-                    complaints.push(format!("{name}: no reason is known for: {seen}"));
-                }
-                _ => {}
-            }
-        }
-        complaints
+        self.cells.iter().filter_map(Cell::complaint).collect()
     }
 
     /// Puts it into the document; whether that had another.
@@ -130,7 +135,7 @@ mod tests {
     fn page<'a>(verdict: Option<Verdict>, versions: &'a BTreeMap<&'static str, String>) -> Page<'a> {
         let client = CLIENTS.iter().find(|peer| peer.name == "cometd-js").unwrap_or(&CLIENTS[0]);
         let scenario = ALL.iter().find(|scenario| scenario.name == "no id").unwrap_or(&ALL[0]);
-        Page { cells: vec![Cell { scenario, client, verdict }], versions }
+        Page { cells: vec![Cell::quiet(scenario, client, verdict)], versions }
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub(crate) struct Row {
     pub(crate) setup: &'static Setup,
     pub(crate) server: &'static str,
     pub(crate) entries: Vec<Entry>,
+    /// What failed, and why.
+    pub(crate) failures: Vec<String>,
 }
 
 impl Setup {
@@ -91,7 +93,7 @@ impl Setup {
 
     /// Plays it over each transport.
     pub(crate) async fn play(&'static self, server: &'static Peer) -> Row {
-        let mut entries = Vec::new();
+        let (mut entries, mut failures) = (Vec::new(), Vec::new());
         for transport in TRANSPORTS {
             let began = std::time::Instant::now();
             let limit = std::time::Duration::from_secs(120);
@@ -105,12 +107,14 @@ impl Setup {
                     Entry::Pass
                 }
                 Err(error) => {
-                    println!("{what}: FAIL ({took:.1} s): {error}");
+                    let what = format!("{what}: FAIL ({took:.1} s): {error}");
+                    println!("{what}");
+                    failures.push(what);
                     Entry::Fail
                 }
             });
         }
-        Row { setup: self, server: server.name, entries }
+        Row { setup: self, server: server.name, entries, failures }
     }
 
     async fn try_one(&self, server: &'static Peer, transport: ConnectionType) -> Outcome {

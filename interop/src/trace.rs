@@ -7,7 +7,7 @@ const WIDTH: usize = 240;
 
 /// The last lines of the wire, without headers, in the order of time over all connections; and the last of what was
 /// told.
-pub(super) fn last(wire: &str, told: &[String]) -> String {
+pub(crate) fn last(wire: &str, told: &[String]) -> String {
     let mut lines: Vec<(f64, &str)> =
         wire.lines().filter_map(timed).filter(|(_, line)| !is_header(line)).collect();
     lines.sort_by(|one, other| one.0.total_cmp(&other.0));
