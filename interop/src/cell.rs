@@ -37,6 +37,21 @@ impl std::ops::Deref for Seat {
     }
 }
 
+impl Seat {
+    /// How many messages were sent on this meta channel.
+    pub(crate) fn sent(&self, meta: &str) -> usize {
+        // The second is how it stands in a URL.
+        let names = [format!("\"/meta/{meta}\""), format!("%22%2Fmeta%2F{meta}%22")];
+        let sent = |line: &&str| line.contains(" > ") && names.iter().any(|name| line.contains(name));
+        self.tap.log().lines().filter(sent).count()
+    }
+
+    /// Whether this text came from the server.
+    pub(crate) fn received(&self, text: &str) -> bool {
+        self.tap.log().lines().any(|line| line.contains(" < ") && line.contains(text))
+    }
+}
+
 impl<'a> Cell<'a> {
     pub(crate) fn new(
         server: &'a Server,
@@ -115,10 +130,10 @@ impl<'a> Cell<'a> {
         Ok(seat.open(&options).await.map(|()| seat))
     }
 
-    /// How many connections that user has made.
-    pub(crate) fn connections(&self, name: &str) -> usize {
+    /// How many handshakes that user has sent.
+    pub(crate) fn handshakes(&self, name: &str) -> usize {
         let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        seats.iter().filter(|seat| seat.name == name).map(|seat| seat.tap.connections()).sum()
+        seats.iter().filter(|seat| seat.name == name).map(|seat| seat.sent("handshake")).sum()
     }
 
     /// What passed and what was said, for whoever looks into a failure.

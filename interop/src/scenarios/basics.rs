@@ -5,7 +5,7 @@ use std::time::Duration;
 use bayeux::ConnectionType;
 use serde_json::{Value, json};
 
-use crate::cell::{Cell, Seat};
+use crate::cell::Cell;
 use crate::outcome::{Outcome, check};
 
 /// How long nothing must come to be sure that nothing comes.
@@ -23,7 +23,7 @@ pub(super) async fn quickstart(cell: &Cell<'_>) -> Outcome {
     ann.unsubscribe("/chat/demo").await?;
     // Some clients do not wait for the server, and what they publish next may overtake it on another connection.
     let unsubscribed = async {
-        while !received(&ann, "/meta/unsubscribe") {
+        while !ann.received("/meta/unsubscribe") {
             tokio::time::sleep(LOOK).await;
         }
     };
@@ -33,9 +33,9 @@ pub(super) async fn quickstart(cell: &Cell<'_>) -> Outcome {
     let heard = ann.hears_within(SILENCE).await;
     check(heard.is_none(), format!("after the unsubscription still came {heard:?}"))?;
     // Some clients keep quiet about what they did not ask for.
-    check(!received(&ann, "for nobody"), "the server still sends what the client unsubscribed from")?;
+    check(!ann.received("for nobody"), "the server still sends what the client unsubscribed from")?;
     check(ann.is_connected().await?, "the client does not say that it is connected")?;
-    let upgraded = ann.tap.log().contains("HTTP/1.1 101");
+    let upgraded = ann.received("HTTP/1.1 101");
     check(
         upgraded == (cell.transport == ConnectionType::WebSocket),
         "another transport was used than asked for",
@@ -47,11 +47,6 @@ pub(super) async fn quickstart(cell: &Cell<'_>) -> Outcome {
     ann.subscribe("/chat/demo").await?;
     ann.publish("/chat/demo", &json!(2)).await?;
     ann.expect("/chat/demo", &json!(2)).await
-}
-
-/// Whether such a text came to a user, as the wire has it.
-fn received(seat: &Seat, text: &str) -> bool {
-    seat.tap.log().lines().any(|line| line.contains(" < ") && line.contains(text))
 }
 
 pub(super) async fn push(cell: &Cell<'_>) -> Outcome {

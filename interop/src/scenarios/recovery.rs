@@ -108,16 +108,7 @@ pub(super) async fn expiry(cell: &Cell<'_>) -> Outcome {
     tokio::time::sleep(Duration::from_millis(2 * KEEP + 1500)).await;
     ann.tap.refuse(false);
     is_back(cell, &ann, "/expiry/a").await?;
-    check(handshakes(&ann) >= 2, "the server did not forget the session, so that nothing was tried")
-}
-
-/// How many handshakes were sent.
-fn handshakes(seat: &Seat) -> usize {
-    // The second is how it stands in a URL.
-    const NAMES: [&str; 2] = ["\"/meta/handshake\"", "%22%2Fmeta%2Fhandshake%22"];
-    let log = seat.tap.log();
-    let sent = |line: &&str| line.contains(" > ") && NAMES.iter().any(|name| line.contains(name));
-    log.lines().filter(sent).count()
+    check(ann.sent("handshake") >= 2, "the server did not forget the session, so that nothing was tried")
 }
 
 /// Takes what is still on its way.
@@ -139,11 +130,12 @@ pub(super) async fn dismissal(cell: &Cell<'_>) -> Outcome {
     };
     let told = tokio::time::timeout(Duration::from_secs(10), gone).await;
     told.map_err(|_| "the client does not notice that its session was ended")??;
-    // Connections that were on their way in that moment are done now.
+    let sent = || ann.sent("handshake") + ann.sent("connect");
+    // What was on its way in that moment is done after this.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let before = ann.tap.connections();
+    let before = sent();
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    check(ann.tap.connections() == before, "the client came back although its session was ended")?;
+    check(sent() == before, "the client came back although its session was ended")?;
     bob.publish("/dismissal", &json!(1)).await?;
     bob.expect("/dismissal", &json!(1)).await?;
     let heard = ann.hears_within(PROBE).await;
