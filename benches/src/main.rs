@@ -46,7 +46,7 @@ enum Command {
     Floor(job::Job),
     /// Print the table again from the files of earlier runs.
     Show {
-        /// The files. What several have is taken from the first, as the machine is.
+        /// The files. What several have is taken from the first, and the machine from the first that measured clients.
         #[arg(required = true)]
         files: Vec<std::path::PathBuf>,
         /// Put the tables and plots between the markers of this page, and what they are made of into a file beside it

@@ -14,6 +14,10 @@ pub(crate) fn show(files: &[PathBuf], page: Option<&Path>) -> Fallible {
     let mut report = read(first)?;
     for file in others {
         let more = read(file)?;
+        // The machine stands below the table of clients.
+        if report.rows.is_empty() {
+            (report.machine, report.versions) = (more.machine, more.versions);
+        }
         for row in more.rows {
             if !report.rows.iter().any(|known| (&known.group, &known.name) == (&row.group, &row.name)) {
                 report.rows.push(row);
