@@ -12,8 +12,15 @@ use crate::peers::{Install, Peer, Version, build_folder};
 /// How long the installation of one peer may take on a new machine.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Installs a peer, if it is not there already.
+/// Installs a peer, if it is not there already. Registries have bad moments; what they are asked for is pinned, so that
+/// asking again hides nothing of ours.
 pub(crate) async fn install(peer: &Peer) -> Outcome {
+    let Err(error) = try_install(peer).await else { return Ok(()) };
+    println!("{}: installing again: {error}", peer.name);
+    try_install(peer).await
+}
+
+async fn try_install(peer: &Peer) -> Outcome {
     let folder = peer.folder();
     match peer.install {
         Install::Ours => Ok(()),

@@ -21,6 +21,7 @@ mod server;
 mod table;
 mod tap;
 mod trace;
+mod until;
 mod user;
 mod wire;
 

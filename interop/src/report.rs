@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::networks;
 use crate::outcome::Outcome;
-use crate::peers::{self, CLIENTS, OURS, SERVERS};
+use crate::peers::{CLIENTS, OURS, SERVERS};
 use crate::table::{self, Entry, Row};
 
 /// All rows, and who took part.
@@ -37,23 +37,25 @@ impl Report {
 
     /// What keeps the run from being good, each with a headline and what was seen.
     pub(crate) fn failures(&self) -> Vec<String> {
-        let ours = self.rows.iter().filter(|row| row.is_ours()).flat_map(|row| &row.failures);
-        let failures = ours.chain(self.networks.iter().flat_map(|row| &row.failures));
-        let mut failures: Vec<String> = failures.cloned().collect();
+        let mut failures: Vec<String> = self.ours().cloned().collect();
         if self.passed() == 0 {
             failures.push("nothing passed".to_owned());
         }
         failures
     }
 
-    /// How many cells passed, and how many failed.
+    /// How many cells passed, how many failed, and how many failed in which we have no part.
     pub(crate) fn counts(&self) -> String {
-        let of = |row: &Row| row.failures.len();
-        let failed: usize = self.rows.iter().filter(|row| row.is_ours()).map(of).sum();
-        let failed = failed + self.networks.iter().map(|row| row.failures.len()).sum::<usize>();
-        let elsewhere: usize = self.rows.iter().filter(|row| !row.is_ours()).map(of).sum();
+        let others = self.rows.iter().filter(|row| !row.is_ours());
+        let elsewhere: usize = others.map(|row| row.failures.len()).sum();
         let more = if elsewhere > 0 { format!("; between others {elsewhere} failed") } else { String::new() };
-        format!("\n{} passed, {failed} failed{more}", self.passed())
+        format!("\n{} passed, {} failed{more}", self.passed(), self.ours().count())
+    }
+
+    /// The failures in which our client or our server has a part.
+    fn ours(&self) -> impl Iterator<Item = &String> {
+        let rows = self.rows.iter().filter(|row| row.is_ours()).flat_map(|row| &row.failures);
+        rows.chain(self.networks.iter().flat_map(|row| &row.failures))
     }
 
     fn passed(&self) -> usize {
@@ -62,24 +64,16 @@ impl Report {
         self.rows.iter().map(Row::passed).sum::<usize>() + networks
     }
 
-    /// Puts the tables into the documents; returns those that had others.
-    pub(crate) fn put(&self, write: bool) -> Outcome<Vec<&'static str>> {
-        let mut changed = Vec::new();
-        let parts = [
+    /// Puts the tables into their document; what is wrong with it, if it has others.
+    pub(crate) fn put(&self, write: bool) -> Outcome<Option<String>> {
+        let tables = [
             ("servers", self.servers()),
             ("clients", self.clients()),
             ("networks", self.networks()),
             ("versions", self.peers()),
             ("legend", table::legend()),
         ];
-        let document = "docs/interop.md";
-        for (name, text) in parts {
-            if table::put(&peers::root().join(document), name, &text, write)? && !changed.contains(&document)
-            {
-                changed.push(document);
-            }
-        }
-        Ok(changed)
+        table::put("docs/interop.md", &tables, write)
     }
 
     fn servers(&self) -> String {

@@ -14,7 +14,7 @@ use crate::outcome::Outcome;
 use crate::pair::Pair;
 use crate::peers::{CLIENTS, NETWORKS, OURS, Peer, SERVERS};
 use crate::report::Report;
-use crate::table::{self, Row};
+use crate::table::Row;
 
 /// Whether all went well.
 pub(crate) async fn run(options: &Options) -> Outcome<bool> {
@@ -56,8 +56,7 @@ async fn try_pairs(
     println!("{}", report.counts());
     let mut failures = report.failures();
     if options.is_all() || options.write {
-        let documents = report.put(options.write)?;
-        failures.extend(documents.iter().filter_map(|document| table::changed(document, options.write)));
+        failures.extend(report.put(options.write)?);
     }
     Ok(failures)
 }
@@ -72,7 +71,7 @@ async fn install_all(options: &Options) -> (Versions, Vec<&'static str>) {
     let clients = CLIENTS.iter().filter(|peer| wanted(peer.name) || options.wants_column(peer.name));
     for peer in servers.chain(clients) {
         println!("{}: installing", peer.name);
-        let version = match install(peer).await {
+        let version = match install::install(peer).await {
             Ok(()) => install::version(peer).await,
             Err(error) => Err(error),
         };
@@ -86,17 +85,6 @@ async fn install_all(options: &Options) -> (Versions, Vec<&'static str>) {
         note("chromium", install::tool_version("chromium", "--version").await, &mut versions, &mut missing);
     }
     (versions, missing)
-}
-
-/// Registries have bad moments; what they are asked for is pinned, so that asking again hides nothing of ours.
-async fn install(peer: &Peer) -> Outcome {
-    match install::install(peer).await {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            println!("{}: installing again: {error}", peer.name);
-            install::install(peer).await
-        }
-    }
 }
 
 fn note(

@@ -1,10 +1,9 @@
 //! The tables, and the documents that show them.
 
 use std::fmt::{self, Write as _};
-use std::path::Path;
 
 use crate::outcome::Outcome;
-use crate::peers::OURS;
+use crate::peers::{self, OURS};
 use crate::scenarios;
 
 /// One row: a client, a server, a transport.
@@ -98,25 +97,44 @@ pub(crate) fn legend() -> String {
     text
 }
 
-/// What is told of a document whose tables were not those of the run: nothing when it was to be written.
-pub(crate) fn changed(document: &str, write: bool) -> Option<String> {
-    if write {
-        println!("{document} is written");
-        return None;
+/// Puts tables into a document, each between `<!-- NAME:begin -->` and `<!-- NAME:end -->`, or only compares them. What
+/// is wrong with a document that has others and is not to be written.
+pub(crate) fn put(document: &str, tables: &[(&str, String)], write: bool) -> Outcome<Option<String>> {
+    let path = peers::root().join(document);
+    let old = std::fs::read_to_string(&path)?;
+    let mut new = old.clone();
+    for (name, table) in tables {
+        let replaced = replace(&new, name, table);
+        new = replaced.ok_or_else(|| format!("{document} lacks the markers of {name}"))?;
     }
-    Some(format!("{document} is out of date: --write mends it"))
+    if new == old {
+        return Ok(None);
+    }
+    if !write {
+        return Ok(Some(format!("{document} is out of date: --write mends it")));
+    }
+    std::fs::write(path, new)?;
+    println!("{document} is written");
+    Ok(None)
 }
 
-/// Puts a text between `<!-- NAME:begin -->` and `<!-- NAME:end -->` of a document. Whether it had to be changed.
-pub(crate) fn put(document: &Path, name: &str, text: &str, write: bool) -> Outcome<bool> {
-    let old = std::fs::read_to_string(document)?;
+/// The document with this table between the markers of that name, if it has them.
+fn replace(document: &str, name: &str, table: &str) -> Option<String> {
     let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
-    let missing = || format!("{} lacks the markers of {name}", document.display());
-    let from = old.find(&begin).ok_or_else(missing)? + begin.len();
-    let to = from + old[from..].find(&end).ok_or_else(missing)?;
-    let new = format!("{}{}\n{}", &old[..from], text.trim_end(), &old[to..]);
-    if new != old && write {
-        std::fs::write(document, &new)?;
+    let from = document.find(&begin)? + begin.len();
+    let to = from + document[from..].find(&end)?;
+    Some(format!("{}{}\n{}", &document[..from], table.trim_end(), &document[to..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_takes_the_place_between_its_markers_alone() {
+        let document = "a\n<!-- t:begin -->\nold\n<!-- t:end -->\n<!-- u:begin -->\nkept\n<!-- u:end -->\n";
+        let new = replace(document, "t", "new\n\n");
+        assert_eq!(new, Some(document.replace("old", "new")));
+        assert_eq!(replace(document, "v", "new"), None, "it has no markers of that name");
     }
-    Ok(new != old)
 }

@@ -12,6 +12,7 @@ use super::verdict::{
     ANOTHER_ORDER, DEAF, FAILURE, HOT_LOOP, LOSES, NEVER_ENDS, SAYS_DONE, TWO_CONNECTS, Verdict, right_if,
 };
 use crate::outcome::Outcome;
+use crate::until::until;
 
 /// How many connects are answered oddly.
 const ODD: usize = 5;
@@ -52,7 +53,7 @@ pub(super) async fn understood(
         Some(Answer::body(body.to_string()).after(HELD))
     });
     stage.release();
-    stage.until(ALL, || stage.since(mark, "/meta/connect").len() > ODD).await;
+    until(ALL, || stage.since(mark, "/meta/connect").len() > ODD).await;
     let times = times.lock().unwrap_or_else(PoisonError::into_inner).clone();
     // The first reply may still be taken for what it is, and have made the next impossible.
     let taken = times.windows(2).skip(1).any(|two| two[1] - two[0] < HELD + TAKEN);
@@ -93,7 +94,7 @@ pub(super) async fn around(stage: &Stage) -> Outcome<Verdict> {
         messages.extend([event(&json!(3)), event(&json!(4))]);
         Answer::messages(messages)
     });
-    stage.until(SOON, || stage.heard().len() >= 4).await;
+    until(SOON, || stage.heard().len() >= 4).await;
     let mut heard = stage.heard();
     if heard == [json!(1), json!(2), json!(3), json!(4)] {
         return Ok(Verdict::Right);
@@ -108,7 +109,7 @@ pub(super) async fn falsy(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
     let data = [json!(false), json!(0), json!(""), json!([]), json!(null), json!("end")];
     stage.bring(data.iter().map(event).collect());
-    stage.until(SOON, || stage.heard().contains(&json!("end"))).await;
+    until(SOON, || stage.heard().contains(&json!("end"))).await;
     Ok(right_if(stage.heard() == data, LOSES))
 }
 
@@ -120,10 +121,10 @@ pub(super) async fn answered_twice(stage: &Stage) -> Outcome<Verdict> {
     let held = connects.last().ok_or("there is no connect")?;
     let reply = Request::reply_to(held);
     stage.peer.push([reply.clone(), reply]);
-    if !stage.until(SOON, || stage.attempts(mark) > 0).await {
+    if !until(SOON, || stage.attempts(mark) > 0).await {
         return lost(stage, told).await;
     }
-    let second = stage.until(SOON / 3, || stage.attempts(mark) > 1).await;
+    let second = until(SOON / 3, || stage.attempts(mark) > 1).await;
     Ok(right_if(!second, TWO_CONNECTS))
 }
 

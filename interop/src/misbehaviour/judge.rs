@@ -7,6 +7,7 @@ use bayeux_testkit::Answer;
 use super::stage::{NEWS, Stage};
 use super::verdict::{DEAF, GIVES_UP, NEW_SESSION, SILENT, SUBSCRIPTION_LOST, Verdict, right_if};
 use crate::outcome::Outcome;
+use crate::until::until;
 
 /// For how long connects are answered badly.
 pub(super) const OUTAGE: Duration = Duration::from_secs(6);
@@ -18,7 +19,7 @@ pub(super) const BACK: Duration = Duration::from_secs(30);
 /// Waits until the outage is over. Whether the client made too many attempts in that time; one that does is answered no
 /// more, so that it leaves the machine to the others.
 pub(super) async fn is_hot(stage: &Stage, mark: usize) -> bool {
-    let hot = stage.until(OUTAGE, || stage.attempts(mark) > HOT).await;
+    let hot = until(OUTAGE, || stage.attempts(mark) > HOT).await;
     if hot {
         stage.lie(|_| Some(Answer::silence()));
     }
@@ -36,7 +37,7 @@ pub(super) async fn back(stage: &Stage, mark: usize, told: usize) -> Outcome<Ver
 /// What a client does that does not come back.
 pub(super) async fn lost(stage: &Stage, told: usize) -> Outcome<Verdict> {
     let mark = stage.mark();
-    if stage.until(BACK / 3, || stage.attempts(mark) > 0).await {
+    if until(BACK / 3, || stage.attempts(mark) > 0).await {
         return Ok(Verdict::Wrong(DEAF));
     }
     Ok(Verdict::Wrong(if stage.says_so(told).await { GIVES_UP } else { SILENT }))
@@ -48,7 +49,7 @@ pub(super) async fn restored(stage: &Stage, mark: usize) -> Outcome<Verdict> {
         let subscribes = stage.since(mark, "/meta/subscribe");
         subscribes.iter().any(|subscribe| subscribe["subscription"] == NEWS)
     };
-    if !stage.until(BACK, restored).await {
+    if !until(BACK, restored).await {
         return Ok(Verdict::Wrong(SUBSCRIPTION_LOST));
     }
     Ok(right_if(stage.hears_again(BACK).await, DEAF))

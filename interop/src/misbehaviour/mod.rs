@@ -30,7 +30,7 @@ use crate::driven::Driver;
 use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::peers::{CLIENTS, Install, Need, OURS, Peer};
-use crate::{table, trace};
+use crate::trace;
 
 /// What `interop/run` knows the table by.
 pub(crate) const NAME: &str = "misbehaviour";
@@ -69,8 +69,8 @@ pub(crate) async fn run(
     let page = Page { cells, versions };
     println!("\n{}", page.table());
     let mut complaints = page.complaints();
-    if options.only.is_empty() && there.len() == COLUMNS.len() && page.put(options.write)? {
-        complaints.extend(table::changed(page::DOCUMENT, options.write));
+    if options.only.is_empty() && there.len() == COLUMNS.len() {
+        complaints.extend(page.put(options.write)?);
     }
     Ok(complaints)
 }
@@ -87,7 +87,10 @@ async fn play_quiet(
             Ok(driver) => driver,
             Err(error) => {
                 println!("{}: {error}", client.name);
-                return scenarios.into_iter().map(|scenario| Cell::quiet(scenario, client, None)).collect();
+                return scenarios
+                    .into_iter()
+                    .map(|scenario| Cell::broken(scenario, client, &error))
+                    .collect();
             }
         },
         _ => None,
@@ -118,7 +121,7 @@ async fn play_alone(scenario: &'static Scenario, client: &'static Peer) -> Cell 
         }
         Err(error) => {
             println!("{}: {error}", client.name);
-            Cell::quiet(scenario, client, None)
+            Cell::broken(scenario, client, &error)
         }
     }
 }
@@ -147,14 +150,14 @@ async fn play(scenario: &'static Scenario, client: &'static Peer, driver: Option
 
 async fn play_once(scenario: &'static Scenario, client: &'static Peer, driver: Option<&Arc<Driver>>) -> Cell {
     if scenario.plain.ack && !client.has.contains(&Need::Ack) {
-        return Cell::quiet(scenario, client, Some(Verdict::NotPlayed));
+        return Cell::new(scenario, client, Some(Verdict::NotPlayed));
     }
     let began = std::time::Instant::now();
     let stage = match Stage::start(scenario.way, scenario.plain, driver).await {
         Ok(stage) => stage,
         Err(error) => {
             println!("{}, {}: {error}", client.name, scenario.name);
-            return Cell::quiet(scenario, client, None);
+            return Cell::broken(scenario, client, &error);
         }
     };
     let outcome = scenario.play(&stage).await;
@@ -166,16 +169,17 @@ async fn play_once(scenario: &'static Scenario, client: &'static Peer, driver: O
         Err(error) => (format!("FAIL: {error}"), None),
     };
     println!("{}, {}: {what} ({took:.1} s)", client.name, scenario.name);
-    let mut cell = Cell::quiet(scenario, client, verdict);
+    let mut cell = Cell::new(scenario, client, verdict);
     if verdict != Some(Verdict::Right) {
         let (wire, told) = stage.log();
-        cell.trace = trace::last(&wire, &told);
+        let mut trace = trace::last(&wire, &told);
         if let Some(driver) = driver
             && ended
         {
-            cell.trace += &format!("  --- the process said\n{}", driver.said().await);
+            trace += &format!("  --- the process said\n{}", driver.said().await);
         }
-        println!("{}", cell.trace);
+        println!("{trace}");
+        cell.trace = format!("  {what}\n{trace}");
     }
     stage.end().await;
     cell

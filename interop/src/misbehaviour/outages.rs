@@ -9,6 +9,7 @@ use super::judge::{back, is_hot};
 use super::stage::{Stage, event};
 use super::verdict::{HOT_LOOP, NOT_NOTICED, Verdict};
 use crate::outcome::Outcome;
+use crate::until::until;
 
 /// How long a connect is held that is answered with another's reply.
 const HELD: Duration = Duration::from_millis(500);
@@ -64,8 +65,7 @@ pub(super) async fn half_open(stage: &Stage) -> Outcome<Verdict> {
     // What was just answered may go on over a new connection, which tells nothing.
     tokio::time::sleep(GOES_ON).await;
     let before = stage.network.accepted();
-    let noticed =
-        stage.until(NOTICED, || stage.network.accepted() > before).await || stage.says_so(told).await;
+    let noticed = until(NOTICED, || stage.network.accepted() > before).await || stage.says_so(told).await;
     stage.network.forward();
     if !noticed {
         return Ok(Verdict::Wrong(NOT_NOTICED));

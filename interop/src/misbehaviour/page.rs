@@ -8,11 +8,11 @@ use super::scenario::{ALL, Scenario};
 use super::verdict::Verdict;
 use super::{COLUMNS, columns};
 use crate::outcome::Outcome;
-use crate::peers::{self, Peer};
+use crate::peers::Peer;
 use crate::table;
 
 /// The page.
-pub(super) const DOCUMENT: &str = "docs/misbehaviour.md";
+const DOCUMENT: &str = "docs/misbehaviour.md";
 
 /// One cell.
 pub(super) struct Cell {
@@ -20,17 +20,21 @@ pub(super) struct Cell {
     pub(super) client: &'static Peer,
     /// `None` when it could not be played to its end.
     pub(super) verdict: Option<Verdict>,
-    /// What passed, where it is not right.
+    /// What passed, or what kept it from being played, where it is not right.
     pub(super) trace: String,
 }
 
 impl Cell {
-    pub(super) fn quiet(
+    pub(super) fn new(scenario: &'static Scenario, client: &'static Peer, verdict: Option<Verdict>) -> Self {
+        Self { scenario, client, verdict, trace: String::new() }
+    }
+
+    pub(super) fn broken(
         scenario: &'static Scenario,
         client: &'static Peer,
-        verdict: Option<Verdict>,
+        error: &dyn std::fmt::Display,
     ) -> Self {
-        Self { scenario, client, verdict, trace: String::new() }
+        Self { trace: format!("  {error}\n"), ..Self::new(scenario, client, None) }
     }
 
     fn seen(&self) -> &'static str {
@@ -99,14 +103,10 @@ impl Page<'_> {
         self.cells.iter().filter_map(Cell::complaint).collect()
     }
 
-    /// Puts it into the document; whether that had another.
-    pub(super) fn put(&self, write: bool) -> Outcome<bool> {
-        let mut changed = false;
-        let parts = [("table", self.table()), ("scenarios", legend()), ("versions", self.who())];
-        for (name, text) in parts {
-            changed |= table::put(&peers::root().join(DOCUMENT), name, &text, write)?;
-        }
-        Ok(changed)
+    /// Puts it into the document; what is wrong with that, if it has another.
+    pub(super) fn put(&self, write: bool) -> Outcome<Option<String>> {
+        let tables = [("table", self.table()), ("scenarios", legend()), ("versions", self.who())];
+        table::put(DOCUMENT, &tables, write)
     }
 
     fn who(&self) -> String {
@@ -135,7 +135,7 @@ mod tests {
     fn page<'a>(verdict: Option<Verdict>, versions: &'a BTreeMap<&'static str, String>) -> Page<'a> {
         let client = CLIENTS.iter().find(|peer| peer.name == "cometd-js").unwrap_or(&CLIENTS[0]);
         let scenario = ALL.iter().find(|scenario| scenario.name == "no id").unwrap_or(&ALL[0]);
-        Page { cells: vec![Cell::quiet(scenario, client, verdict)], versions }
+        Page { cells: vec![Cell::new(scenario, client, verdict)], versions }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::verdict::{
     SILENT, SUBSCRIPTION_LOST, Verdict, right_if,
 };
 use crate::outcome::Outcome;
+use crate::until::until;
 
 /// How long a client may take until it handshakes again.
 const AGAIN: Duration = Duration::from_secs(20);
@@ -50,11 +51,11 @@ pub(super) async fn forgotten(stage: &Stage, error: &'static str, advice: Value)
     stage.lie(move |request| refusal(request, &gone, error, &advice));
     stage.release();
     let shaken = || !stage.since(mark, "/meta/handshake").is_empty();
-    if stage.until(OUTAGE, || shaken() || stage.attempts(mark) > HOT).await && !shaken() {
+    if until(OUTAGE, || shaken() || stage.attempts(mark) > HOT).await && !shaken() {
         stage.lie(|_| Some(Answer::silence()));
         return Ok(Verdict::Wrong(HOT_LOOP));
     }
-    if !stage.until(AGAIN, shaken).await {
+    if !until(AGAIN, shaken).await {
         let lost = lost(stage, told).await?;
         return Ok(if lost == Verdict::Wrong(DEAF) { Verdict::Wrong(DEAD_SESSION) } else { lost });
     }
@@ -80,7 +81,7 @@ pub(super) async fn refused_at_once(stage: &Stage) -> Outcome<Verdict> {
     }
     stage.behave();
     let mark = stage.mark();
-    if !stage.until(BACK, || !stage.since(mark, "/meta/handshake").is_empty()).await {
+    if !until(BACK, || !stage.since(mark, "/meta/handshake").is_empty()).await {
         return lost(stage, told).await;
     }
     restored(stage, mark).await
@@ -105,11 +106,11 @@ pub(super) async fn restore_refused(stage: &Stage) -> Outcome<Verdict> {
         Some(Answer::messages(others.map(Request::reply_to).chain([refusal])))
     });
     stage.release();
-    if !stage.until(AGAIN, || !stage.since(mark, "/meta/subscribe").is_empty()).await {
+    if !until(AGAIN, || !stage.since(mark, "/meta/subscribe").is_empty()).await {
         return Ok(Verdict::Wrong(SUBSCRIPTION_LOST));
     }
     let told = || stage.log().1.iter().any(|told| told.contains("subscribe_denied"));
-    Ok(right_if(stage.until(AWAY, told).await, LOST_IN_SILENCE))
+    Ok(right_if(until(AWAY, told).await, LOST_IN_SILENCE))
 }
 
 /// The session is ended by a `/meta/disconnect` that has neither an id nor `successful`.
@@ -139,10 +140,10 @@ pub(super) async fn advised_none(stage: &Stage, successful: bool) -> Outcome<Ver
 
 /// Whether a client makes no attempt after the one that is told to go, and says that it is gone.
 async fn stays_away(stage: &Stage, mark: usize, told: usize) -> Outcome<Verdict> {
-    if !stage.until(AGAIN, || stage.attempts(mark) > 0).await {
+    if !until(AGAIN, || stage.attempts(mark) > 0).await {
         return Err("the client does not connect again".into());
     }
-    if stage.until(AWAY, || stage.attempts(mark) > 1).await {
+    if until(AWAY, || stage.attempts(mark) > 1).await {
         return Ok(Verdict::Wrong(COMES_BACK));
     }
     Ok(right_if(stage.says_so(told).await, SILENT))
@@ -159,13 +160,13 @@ pub(super) async fn first_handshake(
         std::mem::replace(&mut first, false).then(|| Answer::messages([answer(handshake)]))
     });
     let opened = async { stage.ends(stage.open()).await };
-    let connected = stage.until(OPEN, || stage.attempts(0) > 2 && has_session(stage));
+    let connected = until(OPEN, || stage.attempts(0) > 2 && has_session(stage));
     let opened = tokio::select! {
         opened = opened => opened,
         connected = connected => connected.then_some(Ok(())),
     };
     // Some say that the first try was in vain, and go on.
-    let connected = stage.until(AGAIN / 2, || has_session(stage)).await;
+    let connected = until(AGAIN / 2, || has_session(stage)).await;
     if stage.peer.received("/meta/connect").iter().any(|connect| !connect["clientId"].is_string()) {
         return Ok(Verdict::Wrong(NO_SESSION));
     }
@@ -188,8 +189,7 @@ pub(super) async fn no_transport(stage: &Stage) -> Outcome<Verdict> {
         Some(Answer::messages(replies))
     });
     let opened = stage.ends(stage.open()).await;
-    let connects =
-        stage.until(Duration::from_secs(3), || !stage.peer.received("/meta/connect").is_empty()).await;
+    let connects = until(Duration::from_secs(3), || !stage.peer.received("/meta/connect").is_empty()).await;
     if connects {
         return Ok(Verdict::Wrong(ALL_THE_SAME));
     }
@@ -209,7 +209,7 @@ pub(super) async fn no_websocket(stage: &Stage, upgrade: fn() -> Answer) -> Outc
         std::future::pending::<bool>().await
     };
     let falls_back = tokio::select! {
-        falls_back = stage.until(OPEN, polls) => falls_back,
+        falls_back = until(OPEN, polls) => falls_back,
         never = opening => never,
     };
     Ok(right_if(falls_back, NO_FALLBACK))

@@ -13,6 +13,7 @@ use super::way::Way;
 use crate::driven::Driver;
 use crate::outcome::{Failed, Outcome};
 use crate::tap::Tap;
+use crate::until::until;
 use crate::user::{Open, Plain, User};
 
 /// The channel that the user is subscribed to.
@@ -23,8 +24,6 @@ const SETTLED: Duration = Duration::from_secs(30);
 const ENDS: Duration = Duration::from_secs(40);
 /// How long a user is busy with a first message who is slow.
 const BUSY: Duration = Duration::from_secs(3);
-/// How often it is looked whether something has come.
-const LOOK: Duration = Duration::from_millis(20);
 /// How often something new is published while a client is expected back.
 const BEACON: Duration = Duration::from_millis(250);
 /// How often a held connect is answered, less than the advised timeout.
@@ -91,7 +90,7 @@ impl Stage {
         let settled = async {
             self.open().await?;
             self.user.subscribe(NEWS).await?;
-            if !self.until(SETTLED, || self.peer.received("/meta/connect").len() >= 2).await {
+            if !until(SETTLED, || self.peer.received("/meta/connect").len() >= 2).await {
                 return Err("the client does not connect a second time".into());
             }
             Ok(())
@@ -152,16 +151,6 @@ impl Stage {
     /// How often it was tried to connect or to handshake after a mark.
     pub(super) fn attempts(&self, mark: usize) -> usize {
         self.since(mark, "/meta/connect").len() + self.since(mark, "/meta/handshake").len()
-    }
-
-    /// Whether something becomes true in time.
-    pub(super) async fn until(&self, limit: Duration, mut is: impl FnMut() -> bool) -> bool {
-        let come = async {
-            while !is() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::time::timeout(limit, come).await.is_ok()
     }
 
     /// What becomes of a call; `None` when it does not end.

@@ -9,6 +9,7 @@ use super::judge::{BACK, back, lost};
 use super::stage::{Stage, event};
 use super::verdict::{FALSE_ACK, LOSES, LOSES_AND_SAYS, LOSES_IN_SILENCE, NO_ACK, TWICE, Verdict, right_if};
 use crate::outcome::Outcome;
+use crate::until::until;
 
 /// The length of a large message, in bytes: more than a limit of 1 MiB allows.
 const LARGE: usize = 2 * 1024 * 1024;
@@ -39,7 +40,7 @@ pub(super) async fn flood(stage: &Stage) -> Outcome<Verdict> {
         stage.peer.push(frame.iter().map(event));
         tokio::task::yield_now().await;
     }
-    stage.until(FLOODED, || stage.heard().len() >= FLOOD).await;
+    until(FLOODED, || stage.heard().len() >= FLOOD).await;
     if stage.heard() != all {
         return Ok(Verdict::Wrong(if stage.says_so(told).await { LOSES_AND_SAYS } else { LOSES_IN_SILENCE }));
     }
@@ -63,7 +64,7 @@ pub(super) async fn sent_again(stage: &Stage) -> Outcome<Verdict> {
     stage.release();
     let acked =
         |ack: i64| stage.since(mark, "/meta/connect").iter().any(|connect| connect["ext"]["ack"] == ack);
-    if !stage.until(BACK, || acked(2)).await {
+    if !until(BACK, || acked(2)).await {
         return Ok(Verdict::Wrong(NO_ACK));
     }
     let connects = stage.since(mark, "/meta/connect");
@@ -89,7 +90,7 @@ pub(super) async fn false_ack(stage: &Stage) -> Outcome<Verdict> {
     .await?;
     let mark = stage.mark();
     stage.release();
-    if !stage.until(BACK, || stage.since(mark, "/meta/connect").len() >= 2).await {
+    if !until(BACK, || stage.since(mark, "/meta/connect").len() >= 2).await {
         return lost(stage, stage.told()).await;
     }
     let connects = stage.since(mark, "/meta/connect");

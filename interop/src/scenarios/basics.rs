@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 
 use crate::cell::Cell;
 use crate::outcome::{Outcome, check};
+use crate::until::until;
 
 /// How long nothing must come to be sure that nothing comes.
 const SILENCE: Duration = Duration::from_millis(300);
 /// How long a reply may take on a busy machine.
 const ANSWERED: Duration = Duration::from_secs(20);
-/// How often it is looked for.
-const LOOK: Duration = Duration::from_millis(10);
 
 pub(super) async fn quickstart(cell: &Cell<'_>) -> Outcome {
     let ann = cell.subject("ann").await?;
@@ -22,13 +21,8 @@ pub(super) async fn quickstart(cell: &Cell<'_>) -> Outcome {
     ann.expect("/chat/demo", &json!({"user": "ann", "chat": "hi"})).await?;
     ann.unsubscribe("/chat/demo").await?;
     // Some clients do not wait for the server, and what they publish next may overtake it on another connection.
-    let unsubscribed = async {
-        while !ann.received("/meta/unsubscribe") {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    let answered = tokio::time::timeout(ANSWERED, unsubscribed).await;
-    answered.map_err(|_| format!("the unsubscription was not answered within {ANSWERED:?}"))?;
+    let answered = until(ANSWERED, || ann.received("/meta/unsubscribe")).await;
+    check(answered, format!("the unsubscription was not answered within {ANSWERED:?}"))?;
     ann.publish("/chat/demo", &json!("for nobody")).await?;
     let heard = ann.hears_within(SILENCE).await;
     check(heard.is_none(), format!("after the unsubscription still came {heard:?}"))?;
