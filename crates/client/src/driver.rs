@@ -14,7 +14,7 @@ use bayeux_proto::client::{
     Output, Session, SinkId, State, Transmit,
 };
 use bayeux_proto::codec::{self, Batch, Decoder};
-use bayeux_proto::{Channel, ConnectionType, Message, Time};
+use bayeux_proto::{Channel, ConnectionType, Message, Time, printable};
 use futures_util::FutureExt;
 use http::HeaderMap;
 use tokio::sync::futures::OwnedNotified;
@@ -652,7 +652,7 @@ impl Driver {
         self.asking = Some(Box::pin(async move {
             let asking = AssertUnwindSafe(async { auth.credentials(reason).await }).catch_unwind();
             match tokio::time::timeout(wait, asking).await {
-                Ok(Ok(outcome)) => outcome.map_err(|error| error.to_string()),
+                Ok(Ok(outcome)) => outcome.map_err(|error| printable(&error.to_string()).into_owned()),
                 Ok(Err(_)) => Err("whoever was asked panicked".to_owned()),
                 Err(_) => Err(format!("none within {wait:?}")),
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bayeux_proto::client::{CallError, CloseReason, Failure, FailureKind};
-use bayeux_proto::{BayeuxError, InvalidChannel};
+use bayeux_proto::{BayeuxError, InvalidChannel, printable};
 
 /// What went wrong, where, and whether trying again can help.
 ///
@@ -221,10 +221,17 @@ fn retryable(failure: &Failure) -> bool {
     }
 }
 
+/// One line: what a peer or a payload put into the text is escaped, if a terminal or a log could take it for more.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.inner.operation)?;
-        match &self.inner.cause {
+        let text = format!("{}: {}", self.inner.operation, self.inner.cause);
+        f.write_str(&printable(&text))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Cause::Config(text) | Cause::Encode(text) | Cause::Decode(text) => f.write_str(text),
             Cause::Channel(error) => error.fmt(f),
             Cause::Call(error) => error.fmt(f),

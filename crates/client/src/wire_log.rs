@@ -1,5 +1,6 @@
 //! The wire log: every body and frame as it travels, without secrets, at level `trace` of the target `bayeux::wire`.
 
+use bayeux_proto::printable;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ pub(crate) fn log(way: &str, transport: &str, body: &Bytes) {
             Ok(value) => masked(value).to_string(),
             Err(_) => String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned(),
         };
-        tracing::trace!(target: "bayeux::wire", "{way} {transport} {text}");
+        tracing::trace!(target: "bayeux::wire", "{way} {transport} {}", printable(&text));
     }
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::printable::write_printable;
+
 /// The name of a channel, or a wildcard pattern over names: `/chat/demo`, `/chat/*`, `/chat/**`.
 ///
 /// Cheap to clone. Two names that differ only in one trailing slash or in surrounding white space are the
@@ -184,9 +186,11 @@ fn shorten(name: &str) -> String {
     }
 }
 
+/// The name, with the control and formatting characters escaped that a peer's name may have; [`as_str`](Channel::as_str)
+/// has them as they came.
 impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write_printable(f, &self.0)
     }
 }
 

@@ -25,6 +25,7 @@ mod data;
 mod error;
 mod id;
 mod message;
+mod printable;
 mod time;
 
 pub use advice::{Advice, Interval, Reconnect};
@@ -34,4 +35,5 @@ pub use data::Data;
 pub use error::BayeuxError;
 pub use id::{ClientId, MessageId};
 pub use message::{Fields, Message, Subscription};
+pub use printable::printable;
 pub use time::Time;
