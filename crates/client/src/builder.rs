@@ -65,8 +65,11 @@ impl Builder {
             proxy: Proxy::system(),
             headers: HeaderMap::new(),
             cookies: Vec::new(),
+            secure_cookies_over_http: false,
             connect_timeout: session.connect_timeout,
+            request_timeout: session.request_timeout,
             max_message_size: 16 * 1024 * 1024,
+            min_receive_rate: 100,
             subprotocol: None,
         };
         let capacity = |messages| Capacity { messages, bytes: BYTES, overflow: Overflow::default() };
@@ -236,6 +239,14 @@ impl Builder {
         self
     }
 
+    /// How many bytes a second a response body or a WebSocket message must have arrived with on average, once it has been
+    /// arriving for 30 s; one that is slower is a failure of the connection. The time before its first byte does not
+    /// count. Default: 100, of which the slowest links carry a multiple; 0 for no limit.
+    pub fn min_receive_rate(mut self, bytes_per_second: u32) -> Self {
+        self.http.min_receive_rate = bytes_per_second;
+        self
+    }
+
     /// The largest payload of a message to send, in bytes. Default: 1 MiB, as CometD's Java client.
     pub fn max_send_size(mut self, bytes: usize) -> Self {
         self.session.max_send_size = bytes;
@@ -280,9 +291,20 @@ impl Builder {
         self
     }
 
-    /// A cookie for each HTTP request. The cookies that the server sets are kept besides, for this client alone.
+    /// A cookie for each HTTP request. The cookies that the server sets are kept besides, for this client alone: at most 50
+    /// of a domain and 300 in all, of 4 KiB each, of which a request carries at most 16 KiB. None is kept for a domain
+    /// under which anybody can have a name, as `co.uk`.
     pub fn cookie(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.http.cookies.push((name.into(), value.into()));
+        self
+    }
+
+    /// Whether cookies that the server marks as `Secure` are sent over plain `http://` and `ws://` too, as a server behind a
+    /// proxy that adds TLS may need. Anybody on the way can read them. Default: false;
+    /// [`Event::CookiesWithheld`](crate::Event::CookiesWithheld) names those that were withheld. Loopback addresses always get
+    /// them.
+    pub fn secure_cookies_over_http(mut self, send: bool) -> Self {
+        self.http.secure_cookies_over_http = send;
         self
     }
 
@@ -351,6 +373,7 @@ impl Builder {
         session.seed = fastrand::u64(..);
         let mut http = self.http;
         http.headers = headers(&self.headers)?;
+        http.request_timeout = session.request_timeout;
         http.cookies.iter().try_for_each(|(name, value)| check_cookie(name, value))?;
         let all =
             servers.iter().flat_map(|server| [server.polling.clone(), server.websocket.clone()]).collect();

@@ -260,7 +260,10 @@ impl Driver {
             match event {
                 WebSocketEvent::Received(_) | WebSocketEvent::Alive => self.handle(Input::Alive),
                 WebSocketEvent::Arriving => self.handle(Input::Arriving),
-                WebSocketEvent::Lost(failure) => self.handle(Input::TransportLost(failure)),
+                WebSocketEvent::Lost(failure) => {
+                    self.parts.http.leave_connections();
+                    self.handle(Input::TransportLost(failure));
+                }
             }
         }
         self.received_frames(&mut frames);
@@ -348,7 +351,10 @@ impl Driver {
                 self.sinks.insert(sink, added);
             }
             Command::Detach(sink) => self.detach(sink),
-            Command::Reconnect => self.handle(Input::Reconnect),
+            Command::Reconnect => {
+                self.parts.http.leave_connections();
+                self.handle(Input::Reconnect);
+            }
             Command::Snapshot { leave, reply } => {
                 let snapshot = self.session.snapshot(!leave);
                 // A caller that went away meanwhile must not lose the session.
@@ -400,7 +406,10 @@ impl Driver {
             }
             LongPollingEvent::Progress(exchange) => self.handle(Input::Progress(exchange)),
             LongPollingEvent::Failed(exchange, failure) => {
-                self.handle(Input::ExchangeFailed(exchange, failure))
+                if is_of_connection(failure.kind()) {
+                    self.parts.http.leave_connections();
+                }
+                self.handle(Input::ExchangeFailed(exchange, failure));
             }
         }
     }
@@ -416,6 +425,9 @@ impl Driver {
 
     /// Does all that the session wants done, then tells what changed.
     fn carry_out(&mut self) {
+        if let Some(names) = self.parts.http.newly_withheld_cookies() {
+            self.event(Event::CookiesWithheld { names });
+        }
         self.do_outputs();
         self.hand_over();
         if !self.filled.is_empty() {
@@ -430,7 +442,11 @@ impl Driver {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(transmit) => self.send(transmit),
-                Output::Cancel(exchange) => self.long_polling.cancel(exchange),
+                Output::Cancel(exchange) => {
+                    // A server that did not answer here may not be reached over what else is open to it.
+                    self.parts.http.leave_connections();
+                    self.long_polling.cancel(exchange);
+                }
                 Output::CloseWebSocket { graceful: true } => self.websocket.close(),
                 Output::CloseWebSocket { graceful: false } => self.websocket.abort(),
                 Output::Deliver { sinks, messages } => self.deliver(&sinks, messages),
@@ -593,7 +609,7 @@ impl Driver {
         self.hand_over();
         self.asking = None;
         self.parts.http.reset_cookies();
-        self.parts.http.close();
+        self.parts.http.leave_connections();
         for sink in self.sinks.values() {
             sink.queue.close(reason.clone());
         }
@@ -658,6 +674,18 @@ impl Driver {
             }
         }));
     }
+}
+
+/// Whether a failure says something about the connection, and not about the request or the server.
+fn is_of_connection(kind: FailureKind) -> bool {
+    !matches!(
+        kind,
+        FailureKind::Http { .. }
+            | FailureKind::UpgradeRefused { .. }
+            | FailureKind::TooLarge
+            | FailureKind::Malformed
+            | FailureKind::LocalLimit
+    )
 }
 
 impl Drop for Driver {

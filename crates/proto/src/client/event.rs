@@ -89,6 +89,12 @@ pub enum Event {
         /// What it was.
         what: String,
     },
+    /// Cookies that the server marked as `Secure` were not sent, because the URL is without TLS. A server that knows a
+    /// session by such a cookie refuses it then. Told by the shell.
+    CookiesWithheld {
+        /// The names of all that were withheld so far.
+        names: Vec<String>,
+    },
     /// A receiver does not keep up: this many messages were dropped since this was last told. Told by the shell.
     SlowConsumer {
         /// The channel of the receiver; `None` for the inbox.

@@ -30,6 +30,8 @@ pub enum FailureKind {
     Tls,
     /// The proxy refused. Nothing was sent.
     Proxy,
+    /// A limit of this machine was reached: too many open files, say. Nothing was sent.
+    LocalLimit,
     /// The server answered the WebSocket upgrade with this HTTP status.
     UpgradeRefused {
         /// The HTTP status.
@@ -100,7 +102,11 @@ impl Failure {
     pub(super) fn is_out_of_reach(&self) -> bool {
         matches!(
             self.kind,
-            FailureKind::UnknownHost | FailureKind::Unreachable | FailureKind::Tls | FailureKind::Proxy
+            FailureKind::UnknownHost
+                | FailureKind::Unreachable
+                | FailureKind::Tls
+                | FailureKind::Proxy
+                | FailureKind::LocalLimit
         )
     }
 
@@ -112,6 +118,7 @@ impl Failure {
                 | FailureKind::Unreachable
                 | FailureKind::Tls
                 | FailureKind::Proxy
+                | FailureKind::LocalLimit
                 | FailureKind::UpgradeRefused { .. }
         )
     }
