@@ -247,7 +247,9 @@ impl Builder {
         self
     }
 
-    /// The largest payload of a message to send, in bytes. Default: 1 MiB, as CometD's Java client.
+    /// The largest frame or request body to send, in bytes: a larger message is refused, and a
+    /// [`batch`](Client::batch) that is larger goes out in several. What [extensions](crate::Extension) add does not count.
+    /// Default: 1 MiB, as CometD's Java client, and as this project's server takes.
     pub fn max_send_size(mut self, bytes: usize) -> Self {
         self.session.max_send_size = bytes;
         self

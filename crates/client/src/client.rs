@@ -76,8 +76,12 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future gives the attempt up; the client is then closed.
     pub async fn open(&self) -> Result<(), Error> {
+        let http = &self.inner.parts.http;
+        if self.is_closed() {
+            http.forget_withheld_cookies();
+        }
         let reply = self.call(Operation::Open).await;
-        reply.map(drop).map_err(|cause| Error::new("open", cause))
+        reply.map(drop).map_err(|cause| Error::new("open", cause).withheld(http.withheld_cookies()))
     }
 
     /// Opens the connection with the session of a [`SessionSnapshot`], as another client or process left it: with its
@@ -95,7 +99,11 @@ impl Client {
     /// As [`open`](Client::open).
     pub async fn resume(&self, snapshot: &SessionSnapshot) -> Result<(), Error> {
         let (session, cookies) = snapshot.parts(&self.inner.urls)?;
-        let failed = |cause| Error::new("resume", cause);
+        let http = &self.inner.parts.http;
+        if self.is_closed() {
+            http.forget_withheld_cookies();
+        }
+        let failed = |cause| Error::new("resume", cause).withheld(http.withheld_cookies());
         send(&self.start(), Command::RestoreCookies(Box::new(cookies))).await.map_err(failed)?;
         self.call(Operation::Resume(Box::new(session))).await.map(drop).map_err(failed)
     }

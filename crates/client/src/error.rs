@@ -19,6 +19,8 @@ pub struct Error {
 struct Inner {
     operation: Cow<'static, str>,
     cause: Cause,
+    /// Cookies that the server did not get, which may be the reason for what it said.
+    withheld: Vec<String>,
 }
 
 /// The kinds of [`Error`].
@@ -75,11 +77,28 @@ pub(crate) enum End {
 
 impl Error {
     pub(crate) fn new(operation: impl Into<Cow<'static, str>>, cause: Cause) -> Self {
-        Self { inner: Box::new(Inner { operation: operation.into(), cause }) }
+        Self { inner: Box::new(Inner { operation: operation.into(), cause, withheld: Vec::new() }) }
     }
 
     pub(crate) fn config(text: impl Into<String>) -> Self {
         Self::new("configuration", Cause::Config(text.into()))
+    }
+
+    /// Names the `Secure` cookies that were withheld for want of TLS, if the server may have said no for want of them.
+    pub(crate) fn withheld(mut self, cookies: Vec<String>) -> Self {
+        let server_answered = match &self.inner.cause {
+            Cause::Call(CallError::Refused(_)) => true,
+            Cause::Call(CallError::Transport { failure, .. }) => failure.http_status().is_some(),
+            Cause::Call(CallError::Closed(reason)) | Cause::Close(reason) => {
+                reason.server_error().is_some()
+                    || reason.failure().is_some_and(|failure| failure.http_status().is_some())
+            }
+            _ => false,
+        };
+        if server_answered {
+            self.inner.withheld = cookies;
+        }
+        self
     }
 
     /// Whether this is the end of a receiver.
@@ -224,7 +243,14 @@ fn retryable(failure: &Failure) -> bool {
 /// One line: what a peer or a payload put into the text is escaped, if a terminal or a log could take it for more.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{}: {}", self.inner.operation, self.inner.cause);
+        let mut text = format!("{}: {}", self.inner.operation, self.inner.cause);
+        if !self.inner.withheld.is_empty() {
+            text = format!(
+                "{text}; cookies that the server marks as Secure were withheld, because the URL is without TLS: {}; \
+                 secure_cookies_over_http sends them",
+                self.inner.withheld.join(", ")
+            );
+        }
         f.write_str(&printable(&text))
     }
 }

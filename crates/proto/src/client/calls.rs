@@ -10,9 +10,11 @@ use super::diagnosis::{Diagnosis, diagnose};
 use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
 use super::outcome::{CallError, CallResult, CloseReason};
-use super::requests::{Kind, Request, Stamp};
+use super::requests::{Kind, Request, Stamp, wire_size};
 use super::subscriptions::Status;
 use crate::channel::Channel;
+use crate::codec;
+use crate::id::{ClientId, MessageId};
 use crate::message::{Message, Subscription};
 use crate::time::Time;
 
@@ -84,12 +86,26 @@ impl Core {
         if channel.is_wild() {
             return wrong("is a pattern; a message is published to one channel");
         }
-        let (size, cap) = (message.data().as_bytes().len(), self.config.max_send_size);
+        let (size, cap) = (self.sent_size(&message), self.config.max_send_size);
         if size > cap {
             return Err(CallError::TooLarge { size, cap });
         }
         self.enqueue(Some(call), kind, message, timeout, group, now)?;
         Ok(())
+    }
+
+    /// How many bytes a message takes if it is sent alone; not less, but it may be fewer if it is far from the limit.
+    fn sent_size(&self, message: &Message) -> usize {
+        // As long as CometD's, in a session that is not there yet.
+        const ID: &str = "0123456789012345678901234567890123456789";
+        let client_id = self.client_id.as_ref().map_or(ID, ClientId::as_str);
+        let at_most = wire_size(message) + client_id.len();
+        if at_most <= self.config.max_send_size {
+            return at_most;
+        }
+        let mut sent = message.clone().with_id(MessageId::from(u64::from(u32::MAX)));
+        sent.fields_mut().client_id = Some(ClientId::new(client_id));
+        codec::encode(&[sent]).len()
     }
 
     fn subscribe(
@@ -307,12 +323,13 @@ impl Core {
         if duplex && self.connect.trial.is_some() {
             return;
         }
-        let max_bytes = if duplex { MAX_FRAME } else { MAX_POST };
+        let most = self.config.max_send_size;
+        let max_bytes = if duplex { MAX_FRAME } else { MAX_POST }.min(most);
         // What went out over HTTP before a change of transports is not to be overtaken.
         while self.lane.busy.is_none() && self.requests.has_queued() {
             let exchange = self.new_exchange();
             let stamp = Stamp { generation: self.auth.generation, session: self.sessions };
-            let messages = self.requests.take_turn(exchange, max_bytes, stamp, now);
+            let messages = self.requests.take_turn(exchange, max_bytes, most, stamp, now);
             if !duplex {
                 self.lane.busy = Some(exchange);
                 self.lane.look_at = now + self.config.request_timeout;

@@ -52,7 +52,8 @@ pub struct Config {
     pub ack: bool,
     /// How many calls may wait for their reply at once. Default: 10,000.
     pub max_pending: usize,
-    /// The largest payload of one message to send, in bytes. Default: 1 MiB (CometD's `maxSendBayeuxMessageSize`).
+    /// The largest batch to send, in bytes as it is sent; a larger message is refused, and a larger batch is divided. Default:
+    /// 1 MiB (CometD's `maxSendBayeuxMessageSize`).
     pub max_send_size: usize,
     /// Fields added to each handshake; those of the protocol win.
     pub handshake_fields: Map<String, Value>,

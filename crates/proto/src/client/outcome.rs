@@ -50,10 +50,12 @@ pub enum CallError {
         /// How many may wait.
         cap: usize,
     },
-    /// The payload is larger than may be sent.
-    #[error("the message has {size} bytes, more than the {cap} that may be sent")]
+    /// The message is larger than may be sent.
+    #[error(
+        "the message takes {size} bytes, more than the {cap} that may be sent; max_send_size sets the limit"
+    )]
     TooLarge {
-        /// Its size in bytes.
+        /// Its size in bytes, as it would be sent.
         size: usize,
         /// The cap in bytes.
         cap: usize,

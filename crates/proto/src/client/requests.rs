@@ -139,11 +139,13 @@ impl Requests {
         !self.queue.is_empty()
     }
 
-    /// Gives the next requests their turn: at least one group, and no more groups than fit in `max_bytes`.
+    /// Gives the next requests their turn: at least one group, and no more groups than fit in `max_bytes`; of a group, no
+    /// more requests than fit in `most`.
     pub(super) fn take_turn(
         &mut self,
         exchange: ExchangeId,
         max_bytes: usize,
+        most: usize,
         stamp: Stamp,
         now: Time,
     ) -> Vec<(u64, Message)> {
@@ -156,7 +158,8 @@ impl Requests {
                 continue;
             };
             let size = wire_size(&request.message);
-            if last_group.is_some_and(|last| last != group) && bytes.saturating_add(size) > max_bytes {
+            let limit = if last_group.is_some_and(|last| last != group) { max_bytes } else { most };
+            if !taken.is_empty() && bytes.saturating_add(size) > limit {
                 break;
             }
             bytes = bytes.saturating_add(size);
