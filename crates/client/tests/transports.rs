@@ -3,12 +3,16 @@
 
 mod fixture;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bayeux::{Backoff, ConnectionType, Event, FailureKind};
-use bayeux_testkit::{Answer, FaultProxy, Peer, RequestKind, TestServer};
+use bayeux::{Backoff, ConnectionType, Event, FailureKind, TlsOptions};
+use bayeux_testkit::{Answer, Authority, FaultProxy, Peer, RequestKind, TestServer};
 use fixture::*;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 fn kinds(peer: &Peer, kind: RequestKind) -> usize {
     peer.requests().iter().filter(|request| request.kind == kind).count()
@@ -300,4 +304,125 @@ async fn the_subprotocol_is_asked_for_and_must_be_granted() {
         over(ConnectionType::WebSocket, &ignorant.url()).websocket_protocol("bayeux").build().unwrap();
     let error = within(client.open()).await.unwrap_err();
     assert!(error.to_string().contains("subprotocol"), "{error}");
+}
+
+/// A way to a server whose connections can all die without a word, as when an address changes: new ones work.
+struct Path {
+    address: std::net::SocketAddr,
+    /// How many connections were made.
+    made: Arc<AtomicUsize>,
+    /// How many of them are dead: the first ones.
+    dead: Arc<AtomicUsize>,
+    /// How many bytes went into dead ones.
+    wasted: Arc<AtomicUsize>,
+    forwarding: tokio::task::JoinHandle<()>,
+}
+
+impl Path {
+    async fn to(target: std::net::SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (made, dead, wasted) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let counts = (Arc::clone(&made), Arc::clone(&dead), Arc::clone(&wasted));
+        let forwarding = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                let nth = counts.0.fetch_add(1, Ordering::SeqCst);
+                let (dead, wasted) = (Arc::clone(&counts.1), Arc::clone(&counts.2));
+                connections.spawn(async move {
+                    let far = TcpStream::connect(target).await.unwrap();
+                    let ((mut up, mut down), (mut answers, mut requests)) =
+                        (near.into_split(), far.into_split());
+                    let is_dead = move || nth < dead.load(Ordering::SeqCst);
+                    let dies = is_dead.clone();
+                    let downwards = async move {
+                        let mut buffer = vec![0; 16 * 1024];
+                        while let Ok(count @ 1..) = answers.read(&mut buffer).await {
+                            if !dies() {
+                                down.write_all(&buffer[..count]).await.unwrap();
+                            }
+                        }
+                    };
+                    let upwards = async move {
+                        let mut buffer = vec![0; 16 * 1024];
+                        while let Ok(count @ 1..) = up.read(&mut buffer).await {
+                            if is_dead() {
+                                wasted.fetch_add(count, Ordering::SeqCst);
+                            } else {
+                                requests.write_all(&buffer[..count]).await.unwrap();
+                            }
+                        }
+                    };
+                    tokio::join!(upwards, downwards);
+                });
+            }
+        });
+        Self { address, made, dead, wasted, forwarding }
+    }
+
+    fn made(&self) -> usize {
+        self.made.load(Ordering::SeqCst)
+    }
+
+    fn kill_all(&self) {
+        self.dead.store(self.made(), Ordering::SeqCst);
+    }
+
+    fn wasted(&self) -> usize {
+        self.wasted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        self.forwarding.abort();
+    }
+}
+
+/// A request has more bytes than that. What closes a connection over TLS and HTTP/2 has fewer.
+const A_REQUEST: usize = 150;
+
+#[tokio::test]
+async fn no_connection_from_before_a_loss_is_used_again() {
+    for tls in [false, true] {
+        let authority = Authority::new();
+        // Held for so long that a busy machine does not take a late answer for a dead connection.
+        let options = || bayeux_server::Server::builder().timeout(Duration::from_secs(2));
+        let mut server = TestServer::builder().options(options);
+        if tls {
+            server = server.tls(authority.issue(&["127.0.0.1"]));
+        }
+        let server = server.start().await;
+        let path = Path::to(server.address()).await;
+        let scheme = if tls { "https" } else { "http" };
+        let trust = TlsOptions::new().ca_pem(authority.pem().as_bytes()).unwrap();
+        let client = over(ConnectionType::LongPolling, &format!("{scheme}://{}/cometd", path.address))
+            .tls(trust.only_given_authorities())
+            .request_timeout(Duration::from_secs(2))
+            .build()
+            .unwrap();
+        let mut events = client.events();
+        within(client.open()).await.unwrap();
+        connected(&mut events).await;
+        for n in 0..20 {
+            within(client.publish("/a", &n)).await.unwrap();
+        }
+        let normal = if tls { 1 } else { 2 };
+        assert!(path.made() <= normal, "{} connections in normal operation", path.made());
+
+        path.kill_all();
+        lost(&mut events).await;
+        // What is on its way when the loss is noticed is from before.
+        let before = path.wasted();
+        connected(&mut events).await;
+        within(client.publish("/a", &1)).await.unwrap();
+        assert!(path.wasted() < before + A_REQUEST, "tls {tls}: {} bytes", path.wasted() - before);
+
+        path.kill_all();
+        let before = path.wasted();
+        client.reconnect_now().await;
+        within(client.publish("/a", &2)).await.unwrap();
+        assert!(path.wasted() < before + A_REQUEST, "tls {tls}: {} bytes", path.wasted() - before);
+        within(client.close()).await.unwrap();
+    }
 }

@@ -212,9 +212,11 @@ impl Given {
         let usage = webpki::KeyUsage::server_auth();
         match certificate.verify_for_usage(self.algorithms.all, &[], &[], now, usage, None, None) {
             Ok(_) | Err(webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity) => {}
-            Err(webpki::Error::CertExpired { .. }) => return Err(invalid(CertificateError::Expired)),
-            Err(webpki::Error::CertNotValidYet { .. }) => {
-                return Err(invalid(CertificateError::NotValidYet));
+            Err(webpki::Error::CertExpired { time, not_after }) => {
+                return Err(invalid(CertificateError::ExpiredContext { time, not_after }));
+            }
+            Err(webpki::Error::CertNotValidYet { time, not_before }) => {
+                return Err(invalid(CertificateError::NotValidYetContext { time, not_before }));
             }
             Err(error) => {
                 let error = rustls::OtherError(Arc::new(error));

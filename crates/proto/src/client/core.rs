@@ -23,6 +23,7 @@ use crate::channel::Channel;
 use crate::connection_type::ConnectionType;
 use crate::id::{ClientId, MessageId};
 use crate::message::{Message, Subscription};
+use crate::printable::printable;
 use crate::time::Time;
 
 /// A success that ends sooner than this was none.
@@ -232,7 +233,11 @@ impl Core {
         self.outputs.push_back(output);
     }
 
-    pub(super) fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, mut event: Event) {
+        if let Event::Ignored { what } = &mut event {
+            // It quotes the peer.
+            *what = printable(what).into_owned();
+        }
         self.emit(Output::Event(event));
     }
 
