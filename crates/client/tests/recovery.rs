@@ -5,7 +5,7 @@ mod fixture;
 
 use std::time::{Duration, Instant};
 
-use bayeux::{Backoff, Builder, Client, ConnectionType, Event, Events, FailureKind, LostCause, State};
+use bayeux::{Backoff, Builder, ConnectionType, Event, Events, FailureKind, LostCause, State};
 use bayeux_server::Server;
 use bayeux_testkit::{Answer, Peer, Request, RequestKind, TestServer};
 use fixture::*;
@@ -13,15 +13,6 @@ use serde_json::{Value, json};
 
 /// For a machine under load, on top of a bound that is documented.
 const LEEWAY: Duration = Duration::from_secs(2);
-
-/// An open client that listens to its events from the beginning, up to its first `Connected`.
-async fn watched(builder: Builder) -> (Client, Events) {
-    let client = builder.build().unwrap();
-    let mut events = client.events();
-    within(client.open()).await.unwrap();
-    connected(&mut events).await;
-    (client, events)
-}
 
 /// All events up to the next `Connected`.
 async fn until_connected(events: &mut Events) -> Vec<Event> {

@@ -7,7 +7,12 @@ use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
 
 use crate::{Outcome, files};
 
-pub(crate) fn check(root: &Path) -> Outcome {
+/// Checks every page below a folder: relative links must name a file, and a heading if they name one.
+///
+/// # Errors
+///
+/// If a file cannot be read.
+pub fn check(root: &Path) -> Outcome {
     let root = root.canonicalize()?;
     let mut pages = HashMap::new();
     for file in files::below(&root, "md")? {

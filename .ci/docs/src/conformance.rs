@@ -10,7 +10,12 @@ const PAGE: &str = "docs/conformance.md";
 /// Where tests with numbers may stand.
 const FOLDERS: [&str; 4] = ["crates", "interop", "benches", "fuzz"];
 
-pub(crate) fn check(root: &Path, write: bool) -> Outcome {
+/// Compares both, or writes the tests into the rows.
+///
+/// # Errors
+///
+/// If a file cannot be read or written.
+pub fn check(root: &Path, write: bool) -> Outcome {
     let mut tests = BTreeSet::new();
     for folder in FOLDERS {
         for file in files::below(&root.join(folder), "rs")? {

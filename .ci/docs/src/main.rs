@@ -1,19 +1,16 @@
 //! Checks the documents of the repository. `.ci/run` runs both checks.
 //!
 //! ```text
-//! cargo run -p bayeux-checks -- conformance [--write]
-//! cargo run -p bayeux-checks -- links
+//! cargo run -p bayeux-docs -- conformance [--write]
+//! cargo run -p bayeux-docs -- links
 //! ```
-
-mod conformance;
-mod files;
-mod links;
-mod numbered;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: bayeux-checks (conformance [--write] | links)";
+use bayeux_docs::{conformance, links};
+
+const USAGE: &str = "usage: bayeux-docs (conformance [--write] | links)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +34,3 @@ fn main() -> ExitCode {
         }
     }
 }
-
-/// What is wrong, a line each; or why it could not be found out.
-type Outcome = Result<Vec<String>, Box<dyn std::error::Error>>;
