@@ -3,6 +3,7 @@
 
 mod descriptors;
 mod feed;
+mod figure;
 mod floor;
 mod goals;
 mod job;
@@ -14,6 +15,7 @@ mod process;
 mod race;
 mod racers;
 mod report;
+mod results;
 mod servers;
 mod works;
 

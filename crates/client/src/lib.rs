@@ -92,7 +92,7 @@ pub use bayeux_proto::{
     Reconnect,
 };
 
-/// The programs in the README are compiled, and run where they need no server, as tests.
+/// The programs of the README are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

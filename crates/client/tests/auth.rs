@@ -50,7 +50,7 @@ async fn works_with_the_second_token(transport: ConnectionType, peer: &Peer, whe
 }
 
 #[tokio::test]
-async fn wish_05_a_refusal_is_seen_wherever_it_is_hidden() {
+async fn request_05_a_refusal_is_seen_wherever_it_is_hidden() {
     for transport in BOTH {
         // In the handshake of a second session, with advice to stop, and with the real reason in `ext`.
         let peer = Peer::start(|request| match (request.name(), request.nth) {
@@ -117,7 +117,7 @@ async fn wish_05_a_refusal_is_seen_wherever_it_is_hidden() {
 }
 
 #[tokio::test]
-async fn wish_05_any_number_of_refused_calls_ask_once() {
+async fn request_05_any_number_of_refused_calls_ask_once() {
     for transport in BOTH {
         let peer = Peer::start(|request| {
             if request.has("/n") && !bears(request, 2) {
@@ -143,7 +143,7 @@ async fn wish_05_any_number_of_refused_calls_ask_once() {
 }
 
 #[tokio::test]
-async fn wish_05_an_open_websocket_is_reopened_with_the_new_credentials() {
+async fn request_05_an_open_websocket_is_reopened_with_the_new_credentials() {
     let peer = Peer::start(|request| match request.message("/n") {
         Some(message) if bears(request, 1) => {
             Answer::messages([Request::refusal_of(message, "401::expired")])

@@ -135,7 +135,7 @@ async fn case_50_close_while_connects_fail_ends_the_attempts() {
 }
 
 #[tokio::test]
-async fn case_51_b10_a_disconnect_by_the_server_ends_the_session() {
+async fn case_51_bug_b10_a_disconnect_by_the_server_ends_the_session() {
     for transport in BOTH {
         for farewell in [
             json!({"channel": "/meta/disconnect"}),

@@ -38,14 +38,6 @@ async fn goes_away(network: &FaultProxy, events: &mut Events) {
     event(events, |event| matches!(event, Event::Retrying { failures: 2.., .. })).await;
 }
 
-async fn watched(builder: bayeux::Builder) -> (Client, Events) {
-    let client = builder.build().unwrap();
-    let mut events = client.events();
-    within(client.open()).await.unwrap();
-    connected(&mut events).await;
-    (client, events)
-}
-
 #[tokio::test]
 async fn calls_wait_for_the_connection_and_keep_their_order() {
     for transport in BOTH {

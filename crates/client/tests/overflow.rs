@@ -204,14 +204,14 @@ async fn a_full_queue_delays_nothing_else(transport: ConnectionType, overflow: O
 }
 
 #[tokio::test]
-async fn wish_12_a_full_queue_delays_no_reply_no_connect_and_no_other_stream() {
+async fn request_12_a_full_queue_delays_no_reply_no_connect_and_no_other_stream() {
     let all = BOTH.into_iter().flat_map(|transport| ALL.map(|overflow| (transport, overflow)));
     let all = all.map(|(transport, overflow)| a_full_queue_delays_nothing_else(transport, overflow));
     futures_util::future::join_all(all).await;
 }
 
 #[tokio::test]
-async fn wish_12_pause_brings_five_thousand_messages_through_a_queue_of_ten() {
+async fn request_12_pause_brings_five_thousand_messages_through_a_queue_of_ten() {
     const MESSAGES: u32 = 5000;
     for transport in BOTH {
         // Small replies, because each is sent again until all of it has found room.

@@ -5,7 +5,7 @@ mod fixture;
 
 use std::time::{Duration, Instant};
 
-use bayeux::{Backoff, Builder, Client, ConnectionType, Event, Events, FailureKind, LostCause, State};
+use bayeux::{Backoff, Builder, ConnectionType, Event, Events, FailureKind, LostCause, State};
 use bayeux_server::Server;
 use bayeux_testkit::{Answer, Peer, Request, RequestKind, TestServer};
 use fixture::*;
@@ -13,15 +13,6 @@ use serde_json::{Value, json};
 
 /// For a machine under load, on top of a bound that is documented.
 const LEEWAY: Duration = Duration::from_secs(2);
-
-/// An open client that listens to its events from the beginning, up to its first `Connected`.
-async fn watched(builder: Builder) -> (Client, Events) {
-    let client = builder.build().unwrap();
-    let mut events = client.events();
-    within(client.open()).await.unwrap();
-    connected(&mut events).await;
-    (client, events)
-}
 
 /// All events up to the next `Connected`.
 async fn until_connected(events: &mut Events) -> Vec<Event> {
@@ -177,7 +168,7 @@ async fn case_26_a_body_that_is_cut_in_the_middle_is_not_delivered_by_half() {
 }
 
 #[tokio::test]
-async fn wish_04_a_half_open_link_is_noticed_within_the_documented_bound() {
+async fn request_04_a_half_open_link_is_noticed_within_the_documented_bound() {
     // The advised timeout is long over WebSocket, so that it is the ping that notices.
     for (transport, advised, bound) in [
         (ConnectionType::WebSocket, Duration::from_secs(30), Duration::from_secs(1) + millis(300)),
@@ -208,7 +199,7 @@ async fn wish_04_a_half_open_link_is_noticed_within_the_documented_bound() {
 }
 
 #[tokio::test]
-async fn wish_04_a_quiet_link_that_lives_is_not_taken_for_dead() {
+async fn request_04_a_quiet_link_that_lives_is_not_taken_for_dead() {
     // Quiet for several times as long as it takes to notice a dead one.
     for (transport, advised) in
         [(ConnectionType::WebSocket, Duration::from_secs(30)), (ConnectionType::LongPolling, millis(500))]
@@ -226,7 +217,7 @@ async fn wish_04_a_quiet_link_that_lives_is_not_taken_for_dead() {
 }
 
 #[tokio::test]
-async fn wish_08_an_established_session_leaves_a_websocket_whose_frames_vanish() {
+async fn request_08_an_established_session_leaves_a_websocket_whose_frames_vanish() {
     let peer = Peer::decent().await;
     let builder = quick(&peer.url()).connect_timeout(millis(100)).request_timeout(millis(100));
     let (client, mut events) = watched(builder).await;
@@ -350,7 +341,7 @@ fn impatient(transport: ConnectionType, peer: &Peer) -> Builder {
 }
 
 #[tokio::test]
-async fn case_57_wish_11_a_slow_link_may_take_longer_than_any_deadline_while_bytes_arrive() {
+async fn case_57_request_11_a_slow_link_may_take_longer_than_any_deadline_while_bytes_arrive() {
     for (transport, name) in [
         (ConnectionType::WebSocket, "/go"),
         (ConnectionType::LongPolling, "/go"),
@@ -436,7 +427,7 @@ async fn case_22_a_session_that_the_server_must_have_dropped_is_not_asked_for_ag
 }
 
 #[tokio::test]
-async fn wish_04_silence_on_long_polling_is_told_to_receivers() {
+async fn request_04_silence_on_long_polling_is_told_to_receivers() {
     let peer = Peer::decent().await;
     let builder = over(ConnectionType::LongPolling, &peer.url());
     let client = opened(builder.connection_timeout(millis(200)).request_timeout(millis(100))).await;

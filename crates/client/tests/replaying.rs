@@ -105,12 +105,13 @@ async fn replays_over(transport: ConnectionType) -> Result<(), Error> {
 }
 
 #[tokio::test]
-async fn wish_02_subscriptions_are_restored_from_the_last_event_seen_over_websocket() -> Result<(), Error> {
+async fn request_02_subscriptions_are_restored_from_the_last_event_seen_over_websocket() -> Result<(), Error>
+{
     replays_over(ConnectionType::WebSocket).await
 }
 
 #[tokio::test]
-async fn wish_02_subscriptions_are_restored_from_the_last_event_seen_over_long_polling() -> Result<(), Error>
-{
+async fn request_02_subscriptions_are_restored_from_the_last_event_seen_over_long_polling()
+-> Result<(), Error> {
     replays_over(ConnectionType::LongPolling).await
 }

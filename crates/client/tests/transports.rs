@@ -227,7 +227,7 @@ async fn case_40_a_thousand_publishes_take_two_requests_at_once_and_keep_their_o
 }
 
 #[tokio::test]
-async fn bug_b12_wish_08_a_server_that_has_nothing_but_websocket() {
+async fn bug_b12_request_08_a_server_that_has_nothing_but_websocket() {
     let peer = Peer::start(|request| match request.kind {
         RequestKind::Post => Answer::status(405),
         _ => request.decently(),

@@ -17,6 +17,7 @@ pub mod codec;
 pub mod server;
 
 pub mod ext;
+pub mod websocket;
 
 mod advice;
 mod channel;
@@ -37,3 +38,8 @@ pub use id::{ClientId, MessageId};
 pub use message::{Fields, Message, Subscription};
 pub use printable::printable;
 pub use time::Time;
+
+/// The programs of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

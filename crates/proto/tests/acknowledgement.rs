@@ -189,7 +189,7 @@ fn law_7_over_http_events_in_other_responses_are_no_part_of_the_window() {
 }
 
 #[test]
-fn wish_12_a_receiver_without_room_gets_no_more_than_it_can_take_and_the_session_lives_on() {
+fn request_12_a_receiver_without_room_gets_no_more_than_it_can_take_and_the_session_lives_on() {
     for transport in BOTH {
         let mut it = acknowledged(transport);
         it.call(subscribe("/a", SLOW));
@@ -288,7 +288,7 @@ fn the_pauses_of_a_receiver_without_room_stay_below_what_the_server_keeps_a_sess
 }
 
 #[test]
-fn case_42_wish_10_a_response_that_is_too_large_is_told_and_its_events_come_again() {
+fn case_42_request_10_a_response_that_is_too_large_is_told_and_its_events_come_again() {
     let mut it = acknowledged(LongPolling);
     let held = it.take_held();
     it.fail(&held, FailureKind::TooLarge);

@@ -63,7 +63,7 @@ fn a_service_may_answer_with_data_and_refuse_in_one() {
 }
 
 #[test]
-fn wish_09_an_answer_without_id_goes_to_the_oldest_request_on_its_channel() {
+fn request_09_an_answer_without_id_goes_to_the_oldest_request_on_its_channel() {
     let mut it = Harness::connected(WebSocket);
     it.take_held();
     let first = it.request("/service/a", json!(1));

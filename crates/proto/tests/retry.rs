@@ -84,7 +84,7 @@ fn law_3_the_same_seed_gives_the_same_pauses_and_another_gives_others() {
 }
 
 #[test]
-fn wish_07_so_many_attempts_and_no_more() {
+fn request_07_so_many_attempts_and_no_more() {
     for transport in BOTH {
         let mut settings = with(plain().max_attempts(3));
         settings.transports = vec![transport];

@@ -53,7 +53,7 @@ fn a_websocket_that_is_left_is_closed_though_it_works() {
 }
 
 #[test]
-fn wish_08_an_upgrade_that_is_refused_speaks_louder_against_the_websocket() {
+fn request_08_an_upgrade_that_is_refused_speaks_louder_against_the_websocket() {
     let mut it = Harness::new(config(&BOTH)).opened();
     it.elapse(secs(20));
     let held = it.take_held();

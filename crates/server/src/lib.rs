@@ -42,3 +42,8 @@ pub use bayeux_proto::server::{Activity, AllowAll, Denial, Overflow, Policy, Rem
 pub use bayeux_proto::{
     BayeuxError, Channel, ClientId, ConnectionType, Data, InvalidChannel, Message, Reconnect,
 };
+
+/// The programs of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
