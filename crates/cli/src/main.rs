@@ -1,11 +1,15 @@
 //! `bayeux`: CometD at a terminal and in scripts.
 
 mod args;
+mod arguments;
 mod bench;
 mod chat;
 mod command;
+mod config;
+mod context;
 mod demo;
 mod failure;
+mod harmless;
 mod input;
 mod inspect;
 mod interrupt;
@@ -19,10 +23,14 @@ mod publish;
 mod report;
 mod request;
 mod screen;
+mod secrets;
 mod serve;
 mod session;
 mod subscribe;
+mod syntax;
+mod target;
 mod under_way;
+mod values;
 
 use std::io::Write;
 
@@ -56,6 +64,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Chat(options) => chat::run(options).await,
         Command::Pipe(options) => pipe::run(options).await,
         Command::Bench(options) => bench::run(options).await,
+        Command::Context(options) => context::run(options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "bayeux", &mut script);
