@@ -235,7 +235,7 @@ pub(crate) struct Bench {
     /// The server. If it is left out: that of BAYEUX_URL, or of the context.
     pub(crate) url: Option<String>,
     /// The channel of the rooms, below /bench.
-    #[arg(long, default_value = "/a")]
+    #[arg(long, default_value = "/a", value_parser = below_bench)]
     pub(crate) channel: String,
     /// How many rooms there are.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
@@ -426,6 +426,13 @@ fn transports() -> impl TypedValueParser<Value = ConnectionType> {
             ConnectionType::LongPolling
         }
     })
+}
+
+fn below_bench(text: &str) -> Result<String, String> {
+    match Channel::parse(&format!("/bench{text}/0")) {
+        Ok(_) if text.starts_with('/') => Ok(text.to_owned()),
+        _ => Err("a channel is written as /a or /a/b, without * and without a / at its end".to_owned()),
+    }
 }
 
 /// A number of bytes, such as 65536, 512KiB or 4MiB.

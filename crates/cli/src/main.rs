@@ -32,8 +32,6 @@ mod target;
 mod under_way;
 mod values;
 
-use std::io::Write;
-
 use clap::{CommandFactory, Parser};
 
 use crate::args::{Args, Command};
@@ -68,7 +66,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "bayeux", &mut script);
-            Ok(std::io::stdout().write_all(&script)?)
+            Ok(output::print_bytes(&script)?)
         }
     }
 }

@@ -21,6 +21,12 @@ pub(crate) fn print_json(line: impl Display) -> io::Result<()> {
     json_line(&mut out, at_terminal, line).and_then(|()| out.flush()).map_err(|error| in_output(&error))
 }
 
+/// Prints what is for another program, as it is.
+pub(crate) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| in_output(&error))
+}
+
 /// Prints a JSON line to standard error, as [`print_json`]; nothing depends on its outcome.
 pub(crate) fn print_event(line: impl Display) {
     let mut out = io::stderr().lock();

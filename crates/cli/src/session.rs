@@ -86,6 +86,11 @@ fn watch(client: &Client, as_json: bool) -> JoinHandle<()> {
     })
 }
 
+/// Reports on standard error what happens to the connection, to programs or to people, for as long as the client is open.
+pub(crate) fn report_events(client: &Client, options: &Connection) {
+    drop(watch(client, options.events));
+}
+
 /// Prints the lifecycle events as JSON lines on standard error, for commands that tell people in their own way.
 pub(crate) fn print_events(client: &Client) {
     drop(watch(client, true));

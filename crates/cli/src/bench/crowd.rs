@@ -66,6 +66,10 @@ impl Crowd {
         let mut joining = futures_util::stream::iter(joining).buffer_unordered(AT_ONCE);
         while let Some(client) = joining.next().await {
             let client = client?;
+            if clients.is_empty() {
+                // What happens to one happens to all, and need not be reported by each.
+                session::report_events(&client, &options.connection);
+            }
             tokio::spawn(read(client.clone(), Arc::clone(tally), epoch));
             clients.push(client);
             bar.inc(1);
