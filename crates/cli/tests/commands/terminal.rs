@@ -202,6 +202,12 @@ fn pasted_lines_are_all_said_in_their_order() {
             }
         }
     }
+    // Several times what the kernel keeps of a terminal's input.
+    let many: Vec<_> = (1..=1000).map(|n| format!("one-of-a-thousand-{n}")).collect();
+    ann.press(&many.iter().map(|line| format!("{line}\r")).collect::<String>());
+    for line in many {
+        assert_eq!(until(&bob, "ann: "), format!("ann: {line}"));
+    }
     ann.press("last\rof all\r/quit\rnever\r");
     assert_eq!(ann.exit_code(), Some(0));
     assert_eq!(until(&bob, "ann: "), "ann: last");
