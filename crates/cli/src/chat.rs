@@ -11,11 +11,12 @@ use futures_util::stream::FuturesOrdered;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::args::Chat;
+use crate::args::{self, Chat};
 use crate::failure::Failure;
 use crate::narrator::Narrator;
 use crate::screen::{self, Screen};
-use crate::session;
+use crate::target::Target;
+use crate::{arguments, session};
 
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -51,14 +52,18 @@ struct Room<'a> {
 type Sending<'a> = LocalBoxFuture<'a, (Option<String>, Result<(), Error>)>;
 
 pub(crate) async fn run(options: Chat) -> Result<(), Failure> {
-    let client = session::client(&options.url, &options.connection)?;
+    let (url, nickname) = arguments::before_nickname(options.url, options.nickname);
+    let nickname = nickname.ok_or_else(|| arguments::missing("NICKNAME", "bayeux chat [URL] <NICKNAME>"))?;
+    let nickname = args::nickname(&nickname).map_err(Failure::Usage)?;
+    let target = Target::new(url, &options.connection)?;
+    let client = session::client(&target, &options.connection)?;
     if options.connection.events {
         session::print_events(&client);
     }
     session::guard(&client, async {
         let mut events = client.events();
         client.open().await?;
-        let mut room = Room::new(&options);
+        let mut room = Room::new(&nickname, &options.room);
         client.subscribe(&room.chat).await?;
         client.subscribe(&room.members).await?;
         talk(&client, &mut events, &mut room, &options.room).await
@@ -97,7 +102,9 @@ async fn talk(
                     room.not_sent(text.as_deref(), &error, &mut screen)?;
                 }
             },
-            line = typed.recv(), if sending.len() < AT_ONCE => match line.as_deref().map(str::trim) {
+            line = typed.next(), if sending.len() < AT_ONCE => match line.transpose() {
+                Err(why) => screen.note(&format!("not sent: {why}"))?,
+                Ok(line) => match line.as_deref().map(str::trim) {
                 None | Some(QUIT) => break,
                 Some("") => {}
                 Some("/help") => screen.note(COMMANDS)?,
@@ -109,6 +116,7 @@ async fn talk(
                         screen.note(&format!("{command} is no command: {COMMANDS}"))?;
                     }
                     (None, None) => sending.push_back(room.say(client, line.to_owned())),
+                },
                 },
             },
             message = client.receive() => match message {
@@ -146,11 +154,11 @@ async fn leave(
 }
 
 impl<'a> Room<'a> {
-    fn new(options: &'a Chat) -> Self {
+    fn new(nickname: &'a str, room: &str) -> Self {
         Self {
-            nickname: &options.nickname,
-            chat: format!("/chat/{}", options.room),
-            members: format!("/members/{}", options.room),
+            nickname,
+            chat: format!("/chat/{room}"),
+            members: format!("/members/{room}"),
             present: None,
             said: VecDeque::new(),
         }

@@ -125,6 +125,10 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
             FailureKind::Http { status: 404 } | FailureKind::UpgradeRefused { status: 404 } => {
                 "check the path: CometD servers usually listen at /cometd".to_owned()
             }
+            FailureKind::Http { status: 413 } | FailureKind::Closed { code: 1009 } => {
+                "the server takes no message as large as that; bayeux serve has --max-message-size".to_owned()
+            }
+            FailureKind::TooLarge => "--max-message-size takes larger ones".to_owned(),
             FailureKind::UpgradeRefused { .. } => {
                 "the server may not speak WebSocket here: --transport long-polling".to_owned()
             }

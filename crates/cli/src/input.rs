@@ -4,8 +4,8 @@ use std::io;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader, Stdin};
 
-/// The longest line that is read, in bytes.
-const LONGEST: usize = 16 * 1024 * 1024;
+/// The longest line or value that is read, in bytes.
+pub(crate) const LONGEST: usize = 16 * 1024 * 1024;
 
 /// Lines as they come; blank ones are passed over.
 #[derive(Debug)]
@@ -73,8 +73,11 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             return Some(Err(format!("is longer than {} bytes", self.longest)));
         }
         match String::from_utf8(std::mem::take(&mut self.begun)) {
-            Ok(text) if text.trim().is_empty() => None,
-            Ok(text) => Some(Ok(text.trim().to_owned())),
+            Ok(text) => {
+                // Some editors begin a file with a byte order mark.
+                let text = text.trim_start_matches('\u{feff}').trim();
+                if text.is_empty() { None } else { Some(Ok(text.to_owned())) }
+            }
             Err(_) => Some(Err("is not UTF-8".to_owned())),
         }
     }
@@ -111,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn lines_that_cannot_be_are_told_and_passed_over() {
-        let input: &[u8] = b"12345678901\n\xff\xfe\nok\n";
+        let input: &[u8] = b"\xef\xbb\xbf12345678901\n\xff\xfe\n\xef\xbb\xbfok\r\n";
         let mut lines = Lines::new(input, 10);
         let too_long = lines.next().await.unwrap().unwrap();
         assert_eq!((too_long.number, too_long.text), (1, Err("is longer than 10 bytes".to_owned())));

@@ -6,11 +6,12 @@ use anstyle::{AnsiColor, Style};
 use bayeux::{Client, ConnectionType, Error, Message};
 use serde_json::{Value, json};
 
-use crate::args::Inspect;
+use crate::args::{Connection, Inspect};
 use crate::failure::Failure;
 use crate::interrupt::interrupted;
 use crate::json::{Object, one_line};
-use crate::{failure, output, report, session};
+use crate::target::Target;
+use crate::{failure, harmless, output, report, session};
 
 /// What one transport gave.
 struct Finding {
@@ -25,7 +26,8 @@ struct Reached {
 }
 
 pub(crate) async fn run(options: Inspect) -> Result<(), Failure> {
-    let mut transports = options.connection.transport.clone();
+    let target = Target::new(options.url.clone(), &options.connection)?;
+    let mut transports = target.access.transport.clone();
     if transports.is_empty() {
         transports = vec![ConnectionType::WebSocket, ConnectionType::LongPolling];
     }
@@ -35,7 +37,7 @@ pub(crate) async fn run(options: Inspect) -> Result<(), Failure> {
     let mut findings = Vec::new();
     for transport in transports {
         let outcome = tokio::select! {
-            outcome = reach(&options, transport) => outcome,
+            outcome = reach(&target, &options.connection, transport) => outcome,
             code = interrupted() => return Err(Failure::Interrupted(code)),
         };
         let outcome = match outcome {
@@ -48,7 +50,7 @@ pub(crate) async fn run(options: Inspect) -> Result<(), Failure> {
         findings.push(Finding { transport, outcome });
     }
     if options.json {
-        output::print(as_json(&options, &findings)?)?;
+        output::print_json(as_json(&target, &options.connection, &findings)?)?;
     } else {
         as_text(&findings)?;
     }
@@ -65,12 +67,16 @@ pub(crate) async fn run(options: Inspect) -> Result<(), Failure> {
     }
 }
 
-async fn reach(options: &Inspect, transport: ConnectionType) -> Result<Reached, Failure> {
+async fn reach(
+    target: &Target,
+    connection: &Connection,
+    transport: ConnectionType,
+) -> Result<Reached, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-    let mut connection = options.connection.clone();
-    connection.transport = vec![transport];
+    let mut target = target.clone();
+    target.access.transport = vec![transport];
     // Extensions answer only when they are spoken to.
-    let client = session::builder(&options.url, &connection)?
+    let client = session::builder(&target, connection)?
         .handshake_ext("ack", true)
         .handshake_ext("timesync", json!({"tc": now, "l": 0, "o": 0}))
         .build()?;
@@ -117,7 +123,7 @@ fn facts(reply: &Message) -> Vec<(String, String)> {
     facts
 }
 
-fn as_json(options: &Inspect, findings: &[Finding]) -> Result<Object, Failure> {
+fn as_json(target: &Target, connection: &Connection, findings: &[Finding]) -> Result<Object, Failure> {
     let millis = |time: Duration| (time.as_secs_f64() * 100_000.0).round() / 100.0;
     let transports: Vec<_> = findings
         .iter()
@@ -133,7 +139,7 @@ fn as_json(options: &Inspect, findings: &[Finding]) -> Result<Object, Failure> {
             }
         })
         .collect();
-    let client = session::client(&options.url, &options.connection)?;
+    let client = session::client(target, connection)?;
     Ok(Object::new().with("url", session::shown_url(&client)).with_objects("transports", &transports))
 }
 
@@ -158,13 +164,13 @@ fn as_text(findings: &[Finding]) -> std::io::Result<()> {
             }
             Err(error) => output::print(format_args!(
                 "{BAD}{name:<13}{BAD:#} fails: {}",
-                output::clean(&error.to_string())
+                harmless::text(&error.to_string())
             ))?,
         }
     }
     let reply = findings.iter().find_map(|finding| finding.outcome.as_ref().ok()?.handshake.clone());
     for (name, value) in reply.as_deref().map(facts).unwrap_or_default() {
-        output::print(format_args!("{:<13} {}", output::clean(&name), output::clean(&shown(&value))))?;
+        output::print(format_args!("{:<13} {}", harmless::text(&name), harmless::text(&shown(&value))))?;
     }
     Ok(())
 }

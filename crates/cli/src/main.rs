@@ -1,11 +1,15 @@
 //! `bayeux`: CometD at a terminal and in scripts.
 
 mod args;
+mod arguments;
 mod bench;
 mod chat;
 mod command;
+mod config;
+mod context;
 mod demo;
 mod failure;
+mod harmless;
 mod input;
 mod inspect;
 mod interrupt;
@@ -19,12 +23,14 @@ mod publish;
 mod report;
 mod request;
 mod screen;
+mod secrets;
 mod serve;
 mod session;
 mod subscribe;
+mod syntax;
+mod target;
 mod under_way;
-
-use std::io::Write;
+mod values;
 
 use clap::{CommandFactory, Parser};
 
@@ -56,10 +62,11 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Chat(options) => chat::run(options).await,
         Command::Pipe(options) => pipe::run(options).await,
         Command::Bench(options) => bench::run(options).await,
+        Command::Context(options) => context::run(options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "bayeux", &mut script);
-            Ok(std::io::stdout().write_all(&script)?)
+            Ok(output::print_bytes(&script)?)
         }
     }
 }

@@ -6,6 +6,10 @@ use bayeux::Event;
 #[derive(Debug, Default)]
 pub(crate) struct Narrator {
     lost: bool,
+    /// There was a connection.
+    connected: bool,
+    /// Why there was none when that was told last.
+    cause: Option<String>,
 }
 
 impl Narrator {
@@ -20,8 +24,20 @@ impl Narrator {
             Event::Retrying { delay, failures: 0 | 1, .. } if self.lost => {
                 format!("trying again in {:.1} s", delay.as_secs_f64())
             }
+            // Who waits for a server to come up is told once what is the matter.
+            Event::Retrying { cause, .. } if !self.connected => {
+                let cause = cause.to_string();
+                if self.cause.as_ref() == Some(&cause) {
+                    return None;
+                }
+                format!("waiting for the server: {}", self.cause.insert(cause))
+            }
             Event::Retrying { delay, cause, .. } => {
                 format!("no connection: {cause}; trying again in {:.1} s", delay.as_secs_f64())
+            }
+            Event::Connected { .. } if !std::mem::replace(&mut self.connected, true) => {
+                self.lost = false;
+                return None;
             }
             Event::Connected { transport } if std::mem::take(&mut self.lost) => {
                 format!("connected again over {transport}")

@@ -1,20 +1,46 @@
 //! What is printed: JSON lines and texts, to whom they belong.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
-/// Prints a line to standard output at once: whoever reads it may be waiting.
+use crate::harmless;
+
+/// Prints a line for people to standard output at once, with colours at a terminal.
 pub(crate) fn print(line: impl Display) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| in_output(&error))
 }
 
-/// Prints a JSON line to standard error, whose end is nobody's concern.
+/// Prints a line of JSON to standard output at once: whoever reads it may be waiting. At a terminal, what a terminal
+/// would obey is escaped; elsewhere, what came from a peer is printed as it came.
+pub(crate) fn print_json(line: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let at_terminal = out.is_terminal();
+    json_line(&mut out, at_terminal, line).and_then(|()| out.flush()).map_err(|error| in_output(&error))
+}
+
+/// Prints what is for another program, as it is.
+pub(crate) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| in_output(&error))
+}
+
+/// Prints a JSON line to standard error, as [`print_json`]; nothing depends on its outcome.
 pub(crate) fn print_event(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let mut out = io::stderr().lock();
+    let at_terminal = out.is_terminal();
+    let _ = json_line(&mut out, at_terminal, line);
+}
+
+fn json_line(out: &mut impl Write, at_terminal: bool, line: impl Display) -> io::Result<()> {
+    if at_terminal { writeln!(out, "{}", harmless::json(&line.to_string())) } else { writeln!(out, "{line}") }
+}
+
+/// Says where it failed.
+fn in_output(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
 }
 
 /// Waits until whoever reads standard output has gone, which a write would otherwise tell only when the next message
@@ -58,30 +84,26 @@ pub(crate) fn warning(text: &str) {
 
 /// Tells how things stand.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{}", clean(text));
+    let _ = writeln!(anstream::stderr().lock(), "{}", harmless::text(text));
 }
 
 fn labelled(style: Style, label: &str, text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{style}{label}{style:#} {}", clean(text));
+    let _ = writeln!(anstream::stderr().lock(), "{style}{label}{style:#} {}", harmless::text(text));
 }
 
-/// Other people's text must not drive this terminal: no control characters, nothing that turns the direction of
-/// what follows.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '\n' | '\r' | '\t' => Some(' '),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
-            c if c.is_control() => None,
-            c => Some(c),
-        })
-        .collect()
-}
+/// Where logs are written: standard error, one event a line, and without what a terminal would obey.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Log;
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn text_of_others_cannot_drive_the_terminal() {
-        assert_eq!(super::clean("a\u{1b}[2Jb\nc\u{202e}d\u{7}é"), "a[2Jb cdé");
+impl Write for Log {
+    /// The formatter writes each event at once.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = harmless::log_line(&String::from_utf8_lossy(event));
+        io::stderr().lock().write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -12,11 +12,13 @@ use crate::command::{self, Asked, Misunderstood};
 use crate::failure::{self, Failure};
 use crate::input::{self, Line};
 use crate::interrupt::Interruptions;
+use crate::target::Target;
 use crate::under_way::UnderWay;
 use crate::{line, output, session};
 
 pub(crate) async fn run(options: Pipe) -> Result<(), Failure> {
-    let client = session::client(&options.url, &options.connection)?;
+    let target = Target::new(options.url, &options.connection)?;
+    let client = session::client(&target, &options.connection)?;
     if options.connection.events {
         session::print_events(&client);
     }
@@ -50,20 +52,20 @@ async fn open(
             opened = &mut opening => break opened,
             Some(event) = events.next() => early.push(event),
             code = interruptions.next() => {
-                output::print(line::closed(&CloseReason::Requested))?;
+                output::print_json(line::closed(&CloseReason::Requested))?;
                 return Err(Failure::Interrupted(code));
             }
         }
     };
     if opened.is_ok() {
         let transport = client.connection_type().map(|transport| transport.as_str());
-        output::print(line::typed("opened").with("transport", transport))?;
+        output::print_json(line::typed("opened").with("transport", transport))?;
     }
     let mut end = None;
     for event in early {
         match event {
             Event::Closed(reason) => end = Some(reason),
-            event => output::print(line::event(&event))?,
+            event => output::print_json(line::event(&event))?,
         }
     }
     match opened {
@@ -79,7 +81,7 @@ async fn not_opened(
     events: &mut Events,
 ) -> Result<Failure, Failure> {
     const SOON: Duration = Duration::from_secs(1);
-    output::print(line::error(error))?;
+    output::print_json(line::error(error))?;
     let ended = async {
         loop {
             match events.next().await {
@@ -94,7 +96,7 @@ async fn not_opened(
         None => tokio::time::timeout(SOON, ended).await.ok().flatten(),
     };
     if let Some(reason) = end {
-        output::print(line::closed(&reason))?;
+        output::print_json(line::closed(&reason))?;
     }
     if let Some(hint) = failure::hint(error) {
         output::hint(&hint);
@@ -125,34 +127,34 @@ async fn drive(
             Some(event) = events.next() => match event {
                 Event::Closed(reason) => {
                     print_the_rest(client, &mut under_way).await?;
-                    output::print(line::closed(&reason))?;
+                    output::print_json(line::closed(&reason))?;
                     return match (signal, failure::close_code(&reason)) {
                         (Some(code), _) => Err(Failure::Interrupted(code)),
                         (None, 0) => Ok(()),
                         (None, code) => Err(Failure::Told(code)),
                     };
                 }
-                event => output::print(line::event(&event))?,
+                event => output::print_json(line::event(&event))?,
             },
             code = interruptions.next() => if signal.replace(code).is_some() {
                 return Err(Failure::Interrupted(code));
             },
             // The end is told by the event.
             _ = &mut closing, if !closing.is_terminated() => {}
-            Some(outcome) = under_way.next() => output::print(outcome)?,
+            Some(outcome) = under_way.next() => output::print_json(outcome)?,
             line = lines.next(), if !at_end && signal.is_none() && under_way.has_room() => match line? {
                 None => at_end = true,
                 Some(line) => match understand(line) {
                     Ok(Asked::Close) => at_end = true,
                     Ok(Asked::Command(command)) => under_way.begin(command),
-                    Err(wrong) => output::print(line::misunderstood(&wrong))?,
+                    Err(wrong) => output::print_json(line::misunderstood(&wrong))?,
                 },
             },
             message = client.receive(), if !client.is_closed() => match message {
-                Ok(message) => output::print(line::message(&message))?,
+                Ok(message) => output::print_json(line::message(&message))?,
                 // The end is told by the event.
                 Err(_) if client.is_closed() => {}
-                Err(error) => output::print(line::error(&error))?,
+                Err(error) => output::print_json(line::error(&error))?,
             },
         }
     }
@@ -161,11 +163,11 @@ async fn drive(
 /// What has come before the end and was not printed yet.
 async fn print_the_rest(client: &Client, under_way: &mut UnderWay<'_>) -> io::Result<()> {
     while let Some(outcome) = under_way.next().await {
-        output::print(outcome)?;
+        output::print_json(outcome)?;
     }
     while client.pending_count() > 0 {
         if let Ok(message) = client.receive().await {
-            output::print(line::message(&message))?;
+            output::print_json(line::message(&message))?;
         }
     }
     Ok(())

@@ -1,77 +1,115 @@
 //! `bayeux publish`
 
-use bayeux::{Client, Error, Message};
+use bayeux::{Client, Error, ErrorKind, Message};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use serde_json::value::RawValue;
+use tokio::io::AsyncBufRead;
 
 use crate::args::Publish;
 use crate::failure::{self, Failure};
-use crate::{input, output, payload, report, session};
+use crate::payload::{self, Source};
+use crate::target::Target;
+use crate::values::Values;
+use crate::{arguments, output, report, session};
 
 /// How many publishes are on their way at once: enough to fill the wire.
 const PIPELINE: usize = 256;
 
+/// The largest message that the client sends if nothing else is said.
+const MAX_SIZE: usize = 1024 * 1024;
+
+const LARGER: &str = "--max-message-size sends larger ones, if the server takes them";
+
 pub(crate) async fn run(options: Publish) -> Result<(), Failure> {
-    let once = match options.data.as_str() {
-        "-" => None,
-        json => Some(payload::parse(json)?),
-    };
-    session::run(&options.url, &options.connection, async |client| match once {
-        Some(data) => {
-            let reply = client.publish(&options.channel, &data).await?;
-            Ok(output::print(report::reply(&reply))?)
-        }
-        None => publish_lines(client, &options.channel).await,
+    const USAGE: &str = "bayeux publish [URL] <CHANNEL> <JSON|-|@FILE>";
+    let (url, rest) = arguments::before_channel(options.url, options.channel.into_iter().chain(options.data));
+    let mut rest = rest.into_iter();
+    let channel = rest.next().ok_or_else(|| arguments::missing("CHANNEL", USAGE))?;
+    let data = rest.next().ok_or_else(|| arguments::missing("JSON|-|@FILE", USAGE))?;
+    let target = Target::new(url, &options.connection)?;
+    let source = payload::source(&data).await?;
+    let largest = options.connection.max_message_size.unwrap_or(MAX_SIZE);
+    session::run(&target, &options.connection, async |client| match source {
+        Source::Given(data) => match client.publish(&channel, &data).await {
+            Ok(reply) => Ok(output::print_json(report::reply(&reply))?),
+            Err(error) if is_too_large(&error, data.get(), largest) => {
+                Err(Failure::ClientHint(error, LARGER))
+            }
+            Err(error) => Err(error.into()),
+        },
+        Source::Stream { name, values } => publish_all(client, &channel, &name, values, largest).await,
     })
     .await
 }
 
-/// Publishes each line; a bad one is told and passed over.
-async fn publish_lines(client: &Client, channel: &str) -> Result<(), Failure> {
-    let mut lines = input::stdin();
+/// Publishes each value; a bad one is told and passed over.
+async fn publish_all(
+    client: &Client,
+    channel: &str,
+    name: &str,
+    mut values: Values<impl AsyncBufRead + Unpin>,
+    largest: usize,
+) -> Result<(), Failure> {
     let mut replies = FuturesOrdered::new();
     let mut worst = 0;
     let mut at_end = false;
+    let mut too_large = false;
     while !at_end || !replies.is_empty() {
         tokio::select! {
             biased;
-            Some((number, reply)) = replies.next() => {
-                worst = worst.max(tell(number, reply)?);
+            Some((line, refused, reply)) = replies.next() => {
+                if refused {
+                    too_large = true;
+                }
+                worst = worst.max(tell(name, line, reply)?);
                 // What follows would fail in the same way.
                 at_end |= client.is_closed();
             }
-            line = lines.next(), if !at_end && replies.len() < PIPELINE => {
-                let Some(line) = line? else {
+            value = values.next(), if !at_end && replies.len() < PIPELINE => {
+                let value = value.map_err(|error| Failure::Usage(format!("cannot read {}: {error}", read_from(name))))?;
+                let Some(value) = value else {
                     at_end = true;
                     continue;
                 };
-                match line.text.and_then(|text| parse(&text)) {
+                let line = value.line;
+                match value.json {
                     Ok(data) => {
-                        let number = line.number;
-                        replies.push_back(async move { (number, client.publish(channel, &data).await) });
+                        replies.push_back(async move {
+                            let reply = client.publish(channel, &data).await;
+                            let refused =
+                                reply.as_ref().is_err_and(|error| is_too_large(error, data.get(), largest));
+                            (line, refused, reply)
+                        });
                     }
                     Err(text) => {
-                        output::error(&format!("line {} {text}", line.number));
+                        output::error(&format!("{name}line {line} {text}"));
                         worst = worst.max(2);
                     }
                 }
             },
         }
     }
+    if too_large {
+        output::hint(LARGER);
+    }
     if worst > 0 { Err(Failure::Told(worst)) } else { Ok(()) }
 }
 
-fn parse(text: &str) -> Result<Box<RawValue>, String> {
-    serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}: {}", payload::beginning(text)))
+/// Whether the client refused to send the message because of its size, of which the payload is nearly all.
+fn is_too_large(error: &Error, data: &str, largest: usize) -> bool {
+    error.kind() == ErrorKind::Invalid && data.len().saturating_add(4096) > largest
+}
+
+fn read_from(name: &str) -> &str {
+    if name.is_empty() { "standard input" } else { name.trim_end_matches(": ") }
 }
 
 /// Prints an outcome; the exit code that it calls for.
-fn tell(number: u64, reply: Result<Message, Error>) -> Result<u8, Failure> {
+fn tell(name: &str, line: u64, reply: Result<Message, Error>) -> Result<u8, Failure> {
     match reply {
-        Ok(reply) => output::print(report::reply(&reply)).map(|()| 0).map_err(Failure::from),
+        Ok(reply) => output::print_json(report::reply(&reply)).map(|()| 0).map_err(Failure::from),
         Err(error) => {
-            output::error(&format!("line {number}: {error}"));
+            output::error(&format!("{name}line {line}: {error}"));
             Ok(failure::code(&error))
         }
     }

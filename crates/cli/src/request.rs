@@ -4,13 +4,20 @@ use serde_json::value::RawValue;
 
 use crate::args::Request;
 use crate::failure::Failure;
-use crate::{json, output, payload, session};
+use crate::target::Target;
+use crate::{arguments, json, output, payload, session};
 
 pub(crate) async fn run(options: Request) -> Result<(), Failure> {
-    let data = payload::parse(&options.data)?;
-    session::run(&options.url, &options.connection, async |client| {
-        match client.request::<Box<RawValue>>(&options.channel, &data).await {
-            Ok(answer) => Ok(output::print(json::one_line(answer.get()))?),
+    const USAGE: &str = "bayeux request [URL] <CHANNEL> <JSON|-|@FILE>";
+    let (url, rest) = arguments::before_channel(options.url, options.channel.into_iter().chain(options.data));
+    let mut rest = rest.into_iter();
+    let channel = rest.next().ok_or_else(|| arguments::missing("CHANNEL", USAGE))?;
+    let data = rest.next().ok_or_else(|| arguments::missing("JSON|-|@FILE", USAGE))?;
+    let target = Target::new(url, &options.connection)?;
+    let data = payload::source(&data).await?.only().await?;
+    session::run(&target, &options.connection, async |client| {
+        match client.request::<Box<RawValue>>(&channel, &data).await {
+            Ok(answer) => Ok(output::print_json(json::one_line(answer.get()))?),
             Err(error) if error.is_timeout() && error.failure().is_none() => Err(Failure::ClientHint(
                 error,
                 "is there a service on this channel? A server without it does not say so",

@@ -1,5 +1,6 @@
 //! The screen of the chat: lines that arrive stand above the line that is being typed.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anstyle::{AnsiColor, Style};
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor, ExternalPrinter};
+use tokio::io::{BufReader, Stdin};
 use tokio::sync::mpsc;
 
-use crate::output;
+use crate::input::{self, Line, Lines};
+use crate::{harmless, output};
 
 const NOTE: Style = Style::new().dimmed();
 
@@ -29,30 +32,56 @@ struct EditorState {
     reading: AtomicBool,
 }
 
-/// Opens the screen: what is typed, line by line until its end or the line `last`, and where to show things. Without a
-/// terminal that is standard input and output.
-pub(crate) fn open(prompt: String, last: &'static str) -> (mpsc::UnboundedReceiver<String>, Screen) {
-    // Unbounded, because a reader that waits here would not print what this program waits to be printed.
-    let (lines, typed) = mpsc::unbounded_channel();
-    let screen = match editor() {
+/// What is typed, line by line.
+pub(crate) enum Typed {
+    /// Unbounded, because a reader that waits here would not print what this program waits to be printed.
+    AtTerminal(mpsc::UnboundedReceiver<String>),
+    Plain {
+        lines: Lines<BufReader<Stdin>>,
+        /// The rest of a line that had carriage returns in it.
+        rest: VecDeque<String>,
+    },
+}
+
+/// Opens the screen: what is typed until its end or the line `last`, and where to show things. Without a terminal that
+/// is standard input and output.
+pub(crate) fn open(prompt: String, last: &'static str) -> (Typed, Screen) {
+    match editor() {
         Some((editor, print)) => {
+            let (lines, typed) = mpsc::unbounded_channel();
             let screen = Screen::of_terminal(print);
             let state = screen.editor.clone().unwrap_or_default();
             std::thread::spawn(move || read_terminal(editor, &prompt, last, &state, &lines));
-            screen
+            (Typed::AtTerminal(typed), screen)
         }
-        None => {
-            std::thread::spawn(move || {
-                for line in io::stdin().lines().map_while(Result::ok) {
-                    if lines.send(line).is_err() {
-                        break;
-                    }
+        None => (Typed::Plain { lines: input::stdin(), rest: VecDeque::new() }, Screen::plain()),
+    }
+}
+
+impl Typed {
+    /// The next line, or why there is none in its place; `None` at the end. Nothing is lost when the future is dropped.
+    pub(crate) async fn next(&mut self) -> Option<Result<String, String>> {
+        match self {
+            Self::AtTerminal(lines) => lines.recv().await.map(Ok),
+            Self::Plain { lines, rest } => loop {
+                if let Some(line) = rest.pop_front() {
+                    return Some(Ok(line));
                 }
-            });
-            Screen::plain()
+                match lines.next().await {
+                    Ok(Some(Line { text: Ok(text), .. })) => rest.extend(separate(&text).map(str::to_owned)),
+                    Ok(Some(Line { number, text: Err(why) })) => {
+                        return Some(Err(format!("line {number} {why}")));
+                    }
+                    Ok(None) | Err(_) => return None,
+                }
+            },
         }
-    };
-    (typed, screen)
+    }
+}
+
+/// The lines of what was pasted, whatever ends them.
+fn separate(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['\n', '\r']).filter(|line| !line.trim().is_empty())
 }
 
 impl Screen {
@@ -82,12 +111,12 @@ impl Screen {
     /// Shows what somebody said.
     pub(crate) fn said(&mut self, user: &str, text: &str) -> io::Result<()> {
         let style = colour(user);
-        (self.print)(format!("{style}{}{style:#}: {}", output::clean(user), output::clean(text)))
+        (self.print)(format!("{style}{}{style:#}: {}", harmless::text(user), harmless::text(text)))
     }
 
     /// Shows something that nobody said.
     pub(crate) fn note(&mut self, text: &str) -> io::Result<()> {
-        (self.print)(format!("{NOTE}{}{NOTE:#}", output::clean(text)))
+        (self.print)(format!("{NOTE}{}{NOTE:#}", harmless::text(text)))
     }
 }
 
@@ -117,9 +146,11 @@ fn editor() -> Option<(DefaultEditor, Print)> {
     let colours = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
     let print = move |line: String| {
         let line = if colours { line } else { anstream::adapter::strip_str(&line).to_string() };
-        // A terminal that is gone shows nothing.
-        let _ = printer.print(format!("{line}\n"));
-        Ok(())
+        match printer.print(format!("{line}\n")) {
+            Ok(()) => Ok(()),
+            // The editor has ended.
+            Err(_) => output::print(line),
+        }
     };
     Some((editor, Box::new(print)))
 }
@@ -137,10 +168,12 @@ fn read_terminal(
         let line = editor.readline(prompt);
         state.reading.store(false, Ordering::SeqCst);
         match line {
-            Ok(line) => {
-                let ends = line.trim() == last;
-                if lines.send(line).is_err() || ends {
-                    return;
+            // What is pasted may have line breaks in it.
+            Ok(pasted) => {
+                for line in separate(&pasted) {
+                    if lines.send(line.to_owned()).is_err() || line.trim() == last {
+                        return;
+                    }
                 }
             }
             Err(ReadlineError::Signal(_)) => {}

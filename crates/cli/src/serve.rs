@@ -17,7 +17,10 @@ pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
         _ => session::log("bayeux_server=trace,hyper=debug"),
     }
     let demo = Demo::default();
-    let mut builder = Server::builder().timeout(options.timeout).max_interval(options.max_interval);
+    let mut builder = Server::builder()
+        .timeout(options.timeout)
+        .max_interval(options.max_interval)
+        .max_message_size(options.max_message_size);
     if options.callback_polling {
         let all = [ConnectionType::WebSocket, ConnectionType::LongPolling, ConnectionType::CallbackPolling];
         builder = builder.transports(all);

@@ -4,24 +4,25 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use bayeux::{Builder, Client, Error, Event, Proxy, TlsOptions};
+use bayeux::{AuthReason, Backoff, Builder, Client, Credentials, Error, Event, Proxy, TlsOptions};
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::Connection;
+use crate::args::{Access, Connection, Patience};
 use crate::failure::Failure;
 use crate::interrupt::{Interruptions, interrupted};
 use crate::narrator::Narrator;
+use crate::target::Target;
 use crate::{output, report};
 
 /// Opens a client as the options say, does `work` until it is done or the user interrupts, and closes in good order.
 /// What happens to the connection is told on standard error.
 pub(crate) async fn run(
-    url: &str,
+    target: &Target,
     options: &Connection,
     work: impl AsyncFnOnce(&Client) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let client = client(url, options)?;
+    let client = client(target, options)?;
     let watch = watch(&client, options.events);
     let outcome = guard(&client, async {
         client.open().await?;
@@ -60,11 +61,11 @@ pub(crate) async fn close(client: &Client) -> Result<(), Failure> {
 }
 
 /// A client as the options say, with its log, not yet open.
-pub(crate) fn client(url: &str, options: &Connection) -> Result<Client, Failure> {
+pub(crate) fn client(target: &Target, options: &Connection) -> Result<Client, Failure> {
     if options.verbose {
         log("bayeux::wire=trace,bayeux=debug");
     }
-    Ok(builder(url, options)?.build()?)
+    Ok(builder(target, options)?.build()?)
 }
 
 /// Tells on standard error what happens to the connection, to programs or to people, until the client is closed.
@@ -85,37 +86,64 @@ fn watch(client: &Client, as_json: bool) -> JoinHandle<()> {
     })
 }
 
+/// Reports on standard error what happens to the connection, to programs or to people, for as long as the client is open.
+pub(crate) fn report_events(client: &Client, options: &Connection) {
+    drop(watch(client, options.events));
+}
+
 /// Prints the lifecycle events as JSON lines on standard error, for commands that tell people in their own way.
 pub(crate) fn print_events(client: &Client) {
     drop(watch(client, true));
 }
 
 /// The options as those of a builder.
-pub(crate) fn builder(url: &str, options: &Connection) -> Result<Builder, Failure> {
-    if !url.contains("://") {
-        return Err(Failure::UsageHint(
-            "this is no URL of a server: http://, https://, ws:// or wss:// is missing".to_owned(),
-            "write it as http://localhost:8080/cometd",
-        ));
+pub(crate) fn builder(target: &Target, options: &Connection) -> Result<Builder, Failure> {
+    let Target { url, access, secrets } = target;
+    if options.wait.is_some() && humantime::parse_duration(url).is_ok() {
+        return Err(Failure::UsageHint(format!("{url} is no URL"), "a time to wait is written --wait=1m"));
     }
+    check_scheme(url)?;
     let mut builder = Client::builder(url)
-        .fallback_urls(&options.fallback_url)
+        .fallback_urls(&access.fallback_url)
         .connection_timeout(options.connection_timeout.0)
         .connect_timeout(options.connect_timeout)
-        .tls(tls(options)?);
-    if !options.transport.is_empty() {
-        builder = builder.connection_types(options.transport.iter().copied());
+        .tls(tls(access)?);
+    if !access.transport.is_empty() {
+        builder = builder.connection_types(access.transport.iter().copied());
     }
-    // What is wrong with them is told without them: they are secrets.
-    for header in &options.header {
-        let (name, value) = pair(header, ':', "--header: it is no \"Name: value\"")?;
+    if let Some(Patience(wait)) = options.wait {
+        builder = builder.retry_open(true).open_timeout(wait).retry(
+            // Who waits for a server to come up wants to know it soon.
+            Backoff::exponential(Duration::from_millis(250)..=Duration::from_secs(2)).jittered(),
+        );
+    }
+    if let Some(bytes) = options.max_message_size {
+        builder = builder.max_message_size(bytes).max_send_size(bytes);
+    }
+    for (name, value) in &secrets.headers {
         builder = builder.header(name, value);
     }
-    for cookie in &options.cookie {
-        let (name, value) = pair(cookie, '=', "--cookie: it is no name=value")?;
+    for (name, value) in &secrets.cookies {
         builder = builder.cookie(name, value);
     }
-    match options.proxy.as_deref() {
+    for (key, value) in &secrets.ext {
+        builder = builder.handshake_ext(key, value.clone());
+    }
+    match &secrets.bearer {
+        Some(bearer) if bearer.file.is_some() => {
+            let bearer = bearer.clone();
+            builder = builder.auth(move |reason| {
+                let token = match reason {
+                    AuthReason::First => bearer.token.clone(),
+                    _ => bearer.renewed(),
+                };
+                async move { Ok(Credentials::bearer(&token)?) }
+            });
+        }
+        Some(bearer) => builder = builder.header("Authorization", format!("Bearer {}", bearer.token)),
+        None => {}
+    }
+    match access.proxy.as_deref() {
         None => {}
         Some("none") => builder = builder.proxy(Proxy::none()),
         Some(url) => builder = builder.proxy(Proxy::url(url)?),
@@ -123,14 +151,24 @@ pub(crate) fn builder(url: &str, options: &Connection) -> Result<Builder, Failur
     Ok(builder)
 }
 
-fn pair<'a>(text: &'a str, separator: char, wrong: &str) -> Result<(&'a str, &'a str), Failure> {
-    match text.split_once(separator) {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim(), value.trim())),
-        _ => Err(Failure::Usage(wrong.to_owned())),
-    }
+/// Whether a client could use the URL.
+pub(crate) fn check_url(url: &str) -> Result<(), Failure> {
+    check_scheme(url)?;
+    Client::builder(url).build()?;
+    Ok(())
 }
 
-fn tls(options: &Connection) -> Result<TlsOptions, Failure> {
+fn check_scheme(url: &str) -> Result<(), Failure> {
+    if url.contains("://") {
+        return Ok(());
+    }
+    Err(Failure::UsageHint(
+        "this is no URL of a server: http://, https://, ws:// or wss:// is missing".to_owned(),
+        "write it as http://localhost:8080/cometd",
+    ))
+}
+
+fn tls(options: &Access) -> Result<TlsOptions, Failure> {
     let read = |option: &str, path: &Path| {
         std::fs::read(path)
             .map_err(|error| Failure::Usage(format!("{option}: cannot read {}: {error}", path.display())))
@@ -171,7 +209,7 @@ pub(crate) fn log(filter: &str) {
     // A second logger would be a mistake of ours, and no reason to fail.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
+        .with_writer(|| output::Log)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .try_init();

@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use bayeux::Client;
 
-use crate::args::{Patience, Subscribe};
+use crate::args::{Connection, Patience, Subscribe};
 use crate::failure::Failure;
 use crate::json::Object;
-use crate::{output, report, session};
+use crate::target::Target;
+use crate::{arguments, output, report, session};
 
 pub(crate) async fn run(options: Subscribe) -> Result<(), Failure> {
-    session::run(&options.url, &options.connection, async |client| {
-        subscribe(client, &options).await?;
+    let (url, channels) = arguments::before_channel(options.url.clone(), options.channels.clone());
+    if channels.is_empty() {
+        return Err(arguments::missing("CHANNEL", "bayeux subscribe [URL] <CHANNEL>..."));
+    }
+    let target = Target::new(url, &options.connection)?;
+    session::run(&target, &options.connection, async |client| {
+        subscribe(client, &channels, &options.connection).await?;
         tokio::select! {
             outcome = print_messages(client, &options) => outcome,
             // That is what was asked for.
@@ -23,18 +29,18 @@ pub(crate) async fn run(options: Subscribe) -> Result<(), Failure> {
     .await
 }
 
-async fn subscribe(client: &Client, options: &Subscribe) -> Result<(), Failure> {
-    for channel in &options.channels {
+async fn subscribe(client: &Client, channels: &[String], options: &Connection) -> Result<(), Failure> {
+    for channel in channels {
         client.subscribe(channel).await?;
-        if options.connection.events {
+        if options.events {
             output::print_event(Object::new().with("event", "subscribed").with("channel", channel));
         }
     }
-    if std::io::stderr().is_terminal() && !options.connection.events {
+    if std::io::stderr().is_terminal() && !options.events {
         let transport = client.connection_type().map(|transport| format!(" over {transport}"));
         output::note(&format!(
             "subscribed to {}{}; ^C ends",
-            options.channels.join(", "),
+            channels.join(", "),
             transport.unwrap_or_default()
         ));
     }
@@ -53,7 +59,7 @@ async fn print_messages(client: &Client, options: &Subscribe) -> Result<(), Fail
     let mut printed = 0;
     while options.count.is_none_or(|count| printed < count) {
         match client.receive().await {
-            Ok(message) => output::print(report::message(&message))?,
+            Ok(message) => output::print_json(report::message(&message))?,
             Err(error) if error.is_timeout() && !client.is_closed() => {
                 return Err(lost(client, options.connection.connection_timeout));
             }

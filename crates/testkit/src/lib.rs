@@ -7,10 +7,16 @@
 //! | [`FaultProxy`] | a network between a client and any server, which breaks on demand |
 //! | [`HttpProxy`], [`SocksProxy`] | the proxies of a company network |
 //! | [`Authority`] | certificates |
-//! | [`sim`] | both sessions and a network that fails, in virtual time, from one seed |
 //!
-//! All but the last listen on a free port of the loopback interface, so that tests run in parallel, and end when they are
+//! They listen on a free port of the loopback interface, so that tests run in parallel, and end when they are
 //! dropped. They panic when they cannot do their part: that ends the test.
+//!
+//! With tokio's paused clock (`tokio::time::pause`), what takes hours takes milliseconds: all waits of client, server, peer and
+//! network are tokio's. Connect before the clock is paused, since it does not wait for the kernel to carry bytes.
+//! `docs/testing-your-program.md` in the repository has a test of each kind.
+//!
+//! [`sim`] is something else: both sessions and a network that fails, in virtual time, from one seed. It is how this project
+//! proves its own laws, and knows nothing of a user's program.
 //!
 //! ```
 //! use bayeux_testkit::TestServer;

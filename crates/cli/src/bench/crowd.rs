@@ -13,6 +13,7 @@ use super::tally::Tally;
 use crate::args::Bench;
 use crate::failure::Failure;
 use crate::session;
+use crate::target::Target;
 
 /// How many clients are opened at once.
 const AT_ONCE: usize = 50;
@@ -47,6 +48,7 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// Opens the clients and joins the rooms.
     pub(crate) async fn gather(
+        target: &Target,
         options: &Bench,
         tally: &Arc<Tally>,
         bar: &ProgressBar,
@@ -57,13 +59,17 @@ impl Crowd {
         let joining = (0..options.clients).map(|_| {
             let rooms = some_rooms(options);
             rooms.iter().for_each(|room| members[*room as usize] += 1);
-            join(options, rooms)
+            join(target, options, rooms)
         });
         // The rooms of all are known before the first is open.
         let joining: Vec<_> = joining.collect();
         let mut joining = futures_util::stream::iter(joining).buffer_unordered(AT_ONCE);
         while let Some(client) = joining.next().await {
             let client = client?;
+            if clients.is_empty() {
+                // What happens to one happens to all, and need not be reported by each.
+                session::report_events(&client, &options.connection);
+            }
             tokio::spawn(read(client.clone(), Arc::clone(tally), epoch));
             clients.push(client);
             bar.inc(1);
@@ -127,8 +133,8 @@ fn some_rooms(options: &Bench) -> Vec<u32> {
     fastrand::choose_multiple(0..options.rooms, options.rooms_per_client as usize)
 }
 
-async fn join(options: &Bench, rooms: Vec<u32>) -> Result<Client, Failure> {
-    let client = session::builder(&options.url, &options.connection)?.acknowledge(options.ack).build()?;
+async fn join(target: &Target, options: &Bench, rooms: Vec<u32>) -> Result<Client, Failure> {
+    let client = session::builder(target, &options.connection)?.acknowledge(options.ack).build()?;
     client.open().await?;
     let outcomes = client
         .batch(|batch| rooms.iter().try_for_each(|room| batch.subscribe(channel(&options.channel, *room))));

@@ -19,6 +19,7 @@ use crate::args::Bench;
 use crate::failure::Failure;
 use crate::interrupt::interrupted;
 use crate::output;
+use crate::target::Target;
 
 /// How often is looked whether more has come, and how often in vain before what is missing is given up.
 const LOOK: Duration = Duration::from_millis(500);
@@ -32,9 +33,10 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
 }
 
 async fn load(options: &Bench) -> Result<(), Failure> {
+    let target = Target::new(options.url.clone(), &options.connection)?;
     let tally = Arc::new(Tally::default());
     let bar = bar(u64::from(options.clients), "clients");
-    let crowd = Crowd::gather(options, &tally, &bar).await?;
+    let crowd = Crowd::gather(&target, options, &tally, &bar).await?;
     bar.finish_and_clear();
     let mut missing = 0;
     for _ in 0..options.iterations {

@@ -1,6 +1,6 @@
 //! `bayeux bench`
 
-use crate::running::{Server, bayeux};
+use crate::running::{Running, Server, bayeux};
 
 const SMALL: [&str; 14] = [
     "--clients",
@@ -59,4 +59,30 @@ fn people_get_a_histogram() {
 #[test]
 fn a_server_that_refuses_is_told() {
     bayeux(&["bench", "http://127.0.0.1:9/cometd", "--clients", "1"]).assert().code(1);
+}
+
+#[test]
+fn a_server_that_goes_down_is_reported_once() {
+    let mut server = Server::start();
+    let arguments = ["--clients", "3", "--rooms", "1", "--rooms-per-client", "1", "--batches", "1000000"];
+    let mut process = Running::start(&[&["bench", &server.url], &arguments[..]].concat());
+    let subscriber = Running::start(&["subscribe", &server.url, "/bench/**", "--count", "1"]);
+    subscriber.line();
+    server.process.kill();
+    process.error_with("warning: connection lost: ");
+    process.error_with("warning: trying again in ");
+    #[cfg(unix)]
+    {
+        process.signal(rustix::process::Signal::INT);
+        assert_eq!(process.exit_code(), 130);
+        let losses = process.rest().1.into_iter().filter(|line| line.contains("connection lost"));
+        assert_eq!(losses.count(), 0, "one client reports for all");
+    }
+}
+
+#[test]
+fn a_channel_that_cannot_be_is_told() {
+    for wrong in ["a", "", "/", "/*", "/a/", "/a/**"] {
+        bayeux(&["bench", "http://127.0.0.1:9/cometd", &format!("--channel={wrong}")]).assert().code(2);
+    }
 }

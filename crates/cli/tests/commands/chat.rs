@@ -93,3 +93,16 @@ fn names_and_rooms_that_cannot_be_are_told() {
     bayeux(&["chat", "http://localhost/cometd", "ann", "--room", "a/b"]).assert().code(2);
     bayeux(&["chat", "http://localhost/cometd", "ann", "--room", "*"]).assert().code(2);
 }
+
+#[test]
+fn lines_of_the_input_end_in_any_way_and_those_that_cannot_be_are_passed_over() {
+    let server = Server::start();
+    let page = Running::start(&["subscribe", &server.url, "/chat/room", "--events"]);
+    page.error_with("\"subscribed\"");
+    let input = b"\xef\xbb\xbfa1\r\na2\ra3\na\xff4\n\ra5\r\r\na6".as_slice();
+    let output = bayeux(&["chat", &server.url, "ann", "--room", "room"]).stdin(input).assert().success();
+    let output = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(output.contains("not sent: line 3 is not UTF-8"), "{output}");
+    let said: Vec<_> = (0..7).map(|_| page.json()["data"]["chat"].clone()).collect();
+    assert_eq!(said, ["ann has joined", "a1", "a2", "a3", "a5", "a6", "ann has left"]);
+}

@@ -5,6 +5,9 @@
 mod bench;
 mod chat;
 mod completions;
+mod contexts;
+mod credentials;
+mod documented;
 mod help;
 mod inspect;
 mod options;

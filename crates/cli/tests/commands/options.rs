@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use crate::running::{Running, Server, bayeux, nobody};
 
 /// Accepts one connection, answers it with a status, and gives what was sent.
-fn one_request(status: &str) -> (String, std::thread::JoinHandle<String>) {
+pub(crate) fn one_request(status: &str) -> (String, std::thread::JoinHandle<String>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/cometd", listener.local_addr().unwrap());
     let response = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
@@ -231,5 +231,80 @@ fn an_interruption_ends_the_opening() {
         let _connection = listener.accept().unwrap();
         process.signal(rustix::process::Signal::INT);
         assert_eq!(process.exit_code(), 130, "{command:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_up_yet_is_waited_for() {
+    let url = nobody();
+    let port = url.rsplit(':').next().unwrap().strip_suffix("/cometd").unwrap().to_owned();
+    for command in
+        [&["subscribe", &url, "/a", "--wait", "--events"][..], &["inspect", &url, "--wait=30s", "--events"]]
+    {
+        let mut process = Running::start(command);
+        process.error_with("\"retrying\"");
+        let server = Server::at(&port);
+        process.error_with("\"connected\"");
+        if command[0] == "subscribe" {
+            process.error_with("\"subscribed\"");
+            server.publish("/a", "1");
+            assert_eq!(process.line(), r#"{"channel":"/a","data":1}"#);
+        } else {
+            assert_eq!(process.exit_code(), 0);
+        }
+    }
+}
+
+#[test]
+fn waiting_for_a_server_has_a_bound() {
+    let started = "warning: waiting for the server: ";
+    let output = bayeux(&["subscribe", &nobody(), "/a", "--wait=2s"])
+        .assert()
+        .code(4)
+        .stdout_eq("")
+        .get_output()
+        .clone();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(error.matches(started).count(), 1, "it is told once: {error}");
+    let output = bayeux(&["subscribe", "--wait", "5s", "/a"]).assert().code(2).get_output().clone();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("hint: a time to wait is written --wait=1m"), "{error}");
+}
+
+#[test]
+fn the_sizes_of_messages_are_options_of_both_sides() {
+    let big = format!("\"{}\"", "x".repeat(2 * 1024 * 1024));
+    let server = Server::with(&["--port", "0", "--max-message-size", "4MiB"]);
+    for transport in ["websocket", "long-polling"] {
+        let publish = |more: &[&str]| {
+            let mut args = vec!["publish", &server.url, "/a", "-", "--transport", transport];
+            args.extend(more);
+            bayeux(&args).stdin(big.clone()).assert()
+        };
+        let error = String::from_utf8(publish(&[]).code(2).get_output().stderr.clone()).unwrap();
+        assert!(error.contains("hint: --max-message-size sends larger ones"), "{error}");
+        publish(&["--max-message-size", "4MiB"]).success();
+    }
+    let small = Server::with(&["--port", "0", "--max-message-size", "1KiB"]);
+    let data = format!("\"{}\"", "x".repeat(2048));
+    bayeux(&["publish", &small.url, "/a", &data, "--transport", "long-polling"]).assert().failure();
+    for wrong in ["", "0", "4MB", "-1", "99999999999999GiB", "x"] {
+        bayeux(&["serve", &format!("--max-message-size={wrong}")]).assert().code(2);
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
+        let server = Server::start();
+        for args in
+            [&["publish", &server.url, "/a", "1"][..], &["pipe", &server.url], &["inspect", &server.url]]
+        {
+            let output =
+                crate::running::command().args(args).stdout(full.try_clone().unwrap()).output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(error.contains("error: cannot write to standard output: "), "{args:?}: {error}");
+            assert_eq!(output.status.code(), Some(2), "{args:?}");
+        }
     }
 }

@@ -175,7 +175,10 @@ fn a_server_that_is_not_there_is_an_error_and_the_end() {
 fn an_interruption_closes_cleanly() {
     use rustix::process::Signal;
     let server = Server::start();
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        if signal == Signal::HUP && crate::running::hang_up_is_ignored() {
+            continue;
+        }
         let mut pipe = pipe(&server, &[]);
         pipe.json_where(event("connected"));
         pipe.signal(signal);

@@ -85,3 +85,65 @@ fn it_publishes_although_nobody_reads_the_reply() {
     assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]));
     assert_eq!(subscriber.line(), r#"{"channel":"/a","data":1}"#);
 }
+
+#[test]
+fn values_may_be_spread_over_lines_and_come_from_a_file_with_a_byte_order_mark() {
+    let server = Server::start();
+    let subscriber = Running::start(&["subscribe", &server.url, "/n", "--events"]);
+    subscriber.error_with("\"subscribed\"");
+    let folder = crate::running::folder("publish-values");
+    let file = folder.join("values.json").display().to_string();
+    let text =
+        "\u{feff}{\r\n  \"n\": [\n    1e400, 1.0,\n    12345678901234567890123\n  ]\r\n}\n7 \"x\"{}[]\n";
+    std::fs::write(&file, text).unwrap();
+    let from_file = bayeux(&["publish", &server.url, "/n", &format!("@{file}")]).assert().success();
+    assert_eq!(String::from_utf8_lossy(&from_file.get_output().stdout).lines().count(), 5);
+    for data in ["-", "@-"] {
+        bayeux(&["publish", &server.url, "/n", data]).stdin(text).assert().success();
+    }
+    for _ in 0..3 {
+        let first = r#"{"n": [     1e400, 1.0,     12345678901234567890123   ] }"#;
+        let spaces = |text: &str| text.split_whitespace().collect::<String>();
+        assert_eq!(spaces(&subscriber.line()), spaces(&format!(r#"{{"channel":"/n","data":{first}}}"#)));
+        for data in ["7", "\"x\"", "{}", "[]"] {
+            assert_eq!(subscriber.line(), format!(r#"{{"channel":"/n","data":{data}}}"#));
+        }
+    }
+    std::fs::write(&file, "1\n{bad\n2").unwrap();
+    let output = bayeux(&["publish", &server.url, "/n", &format!("@{file}")]).assert().code(2);
+    let errors = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(errors.contains(&format!("error: {file}: line 2 is no JSON: ")), "{errors}");
+    bayeux(&["publish", &server.url, "/n", "@/no/such/file"]).assert().code(2).stderr_eq(snapbox::str![[
+        r#"
+error: cannot read /no/such/file: [..]
+
+"#
+    ]]);
+    bayeux(&["publish", &server.url, "/n", &format!("@{}", folder.display())]).assert().code(2);
+}
+
+#[test]
+fn a_value_is_published_as_soon_as_its_line_ends() {
+    let server = Server::start();
+    let mut publisher = Running::start(&["publish", &server.url, "/n", "-"]);
+    for line in ["1", "{", "\"a\": 1", "}"] {
+        publisher.say(line);
+        if matches!(line, "1" | "}") {
+            assert_eq!(publisher.json()["successful"], true);
+        }
+    }
+    publisher.end_input();
+    assert_eq!(publisher.exit_code(), 0);
+}
+
+#[test]
+fn the_log_shows_numbers_as_they_travel() {
+    let server = Server::start();
+    for transport in ["websocket", "long-polling"] {
+        let data = r#"{"big":12345678901234567890123,"huge":1e400,"one":1.0,"z":1,"a":2}"#;
+        let output =
+            bayeux(&["publish", &server.url, "/a", data, "-v", "--transport", transport]).assert().success();
+        let log = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+        assert!(log.contains(data), "{log}");
+    }
+}

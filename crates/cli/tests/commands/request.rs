@@ -46,3 +46,24 @@ error: request to /service/nobody: no reply within 10.0s
 "#
     ]]);
 }
+
+#[test]
+fn the_payload_may_come_from_a_file_or_standard_input() {
+    let server = Server::start();
+    let file = crate::running::folder("request-payload").join("payload.json").display().to_string();
+    std::fs::write(&file, "\u{feff}{\n  \"n\": 1\n}\n").unwrap();
+    for data in [format!("@{file}"), "-".to_owned(), "@-".to_owned()] {
+        bayeux(&["request", &server.url, "/service/echo", &data])
+            .stdin("{\n  \"n\": 1\n}\n")
+            .assert()
+            .success()
+            .stdout_eq("{   \"n\": 1 }\n");
+    }
+    for (input, error) in
+        [("", "there is no payload"), ("1 2", "there is more than one"), ("{", "line 1 is no JSON: ")]
+    {
+        let output = bayeux(&["request", &server.url, "/service/echo", "-"]).stdin(input).assert().code(2);
+        let errors = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(errors.contains(error), "{errors}");
+    }
+}

@@ -16,6 +16,13 @@ pub(crate) fn command() -> Command {
     for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         command.env_remove(name);
     }
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BAYEUX_") {
+            command.env_remove(name);
+        }
+    }
+    // There is no such file: what the user of this machine keeps is not for tests.
+    command.env("BAYEUX_CONFIG", concat!(env!("CARGO_TARGET_TMPDIR"), "/no-config.toml"));
     command.env_remove("RUST_LOG").env_remove("CLICOLOR_FORCE").env("COLUMNS", "100");
     command
 }
@@ -188,6 +195,22 @@ impl Server {
 pub(crate) fn nobody() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}/cometd", listener.local_addr().unwrap())
+}
+
+/// A new folder for the files of a test.
+pub(crate) fn folder(name: &str) -> std::path::PathBuf {
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Whether this process, and so what it starts, ignores the signal that a closed terminal sends, as after `nohup`.
+#[cfg(unix)]
+pub(crate) fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.is_some_and(|bits| u64::from_str_radix(bits.trim(), 16).unwrap() & 1 == 1)
 }
 
 /// The lines of a stream, read as they come, so that no process waits for its reader.

@@ -70,7 +70,11 @@ fn publish_until_it_comes(server: &Server, reader: &Running) {
 fn an_interruption_closes_cleanly() {
     use rustix::process::Signal;
     let server = Server::start();
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+    let signals = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
+    for (signal, code) in signals {
+        if signal == Signal::HUP && crate::running::hang_up_is_ignored() {
+            continue;
+        }
         let mut subscriber = subscribe(&server, &["/a"]);
         subscriber.signal(signal);
         assert_eq!(subscriber.exit_code(), code);
@@ -122,4 +126,32 @@ fn a_channel_that_is_none_is_told() {
 error: subscribe: invalid channel name "a": it must begin with '/'
 
 "#]]);
+}
+
+/// As `nohup` starts a command.
+#[cfg(unix)]
+#[test]
+fn a_command_that_is_to_outlive_its_terminal_does() {
+    use rustix::process::Signal;
+    let server = Server::start();
+    let mut subscriber = Running::of(std::process::Command::new("sh").arg("-c").arg(format!(
+        "trap '' HUP; exec '{}' subscribe {} /a --events",
+        env!("CARGO_BIN_EXE_bayeux"),
+        server.url
+    )));
+    subscriber.error_with("\"subscribed\"");
+    subscriber.signal(Signal::HUP);
+    server.publish("/a", "1");
+    assert_eq!(subscriber.line(), r#"{"channel":"/a","data":1}"#);
+    subscriber.signal(Signal::INT);
+    assert_eq!(subscriber.exit_code(), 130);
+}
+
+#[test]
+fn what_a_terminal_would_obey_goes_to_a_pipe_as_it_came() {
+    let server = Server::start();
+    let subscriber = subscribe(&server, &["/a"]);
+    let data = "{\"\u{9b}31m\":\"\u{202e}\u{2028}\u{200b}\u{7f}\u{e0041}\"}";
+    server.publish("/a", data);
+    assert_eq!(subscriber.line(), format!("{{\"channel\":\"/a\",\"data\":{data}}}"));
 }
