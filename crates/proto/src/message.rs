@@ -141,6 +141,26 @@ impl Message {
         self.data.is_some()
     }
 
+    /// About how many bytes of memory it takes.
+    pub(crate) fn cost(&self) -> usize {
+        let texts =
+            |texts: &[String]| texts.iter().map(|text| size_of::<String>() + text.len()).sum::<usize>();
+        let fields = self.fields.as_ref().map_or(0, |fields| {
+            let names = fields.subscription.as_ref().map_or(0, |names| texts(names.names()));
+            let types = fields.supported_connection_types.as_deref().map_or(0, texts);
+            size_of::<Fields>() + names + types + fields.unknown.len() * size_of::<(String, Data)>()
+        });
+        let data = [&self.data, &self.ext].into_iter().flatten().map(|data| data.as_bytes().len());
+        size_of::<Self>() + fields + data.sum::<usize>()
+    }
+
+    /// How many steps it is to handle it, before it is handed to anybody.
+    pub(crate) fn work(&self) -> u64 {
+        const STEP: usize = 1024;
+        let data = [&self.data, &self.ext].into_iter().flatten().map(|data| data.as_bytes().len());
+        1 + (data.sum::<usize>() / STEP) as u64
+    }
+
     /// Whether it has a payload and none of the fields that tell anything else: the message of a publisher then, or the
     /// answer of a service.
     pub(crate) fn is_bare(&self) -> bool {

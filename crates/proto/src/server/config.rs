@@ -28,7 +28,7 @@ pub struct Config {
     pub connect_delivery_only: bool,
     /// How many messages wait for a session that does not fetch them. Default: 10,000.
     pub max_queue: usize,
-    /// How many bytes these may have. Default: 16 MiB.
+    /// How many bytes these may have, with about 100 bytes for each besides its text. Default: 16 MiB.
     pub max_queue_bytes: usize,
     /// What happens when more come. Default: the oldest go.
     pub overflow: Overflow,
@@ -41,6 +41,20 @@ pub struct Config {
     pub max_sessions: usize,
     /// How many subscriptions a session may have. Default: 10,000.
     pub max_subscriptions: usize,
+    /// How many subscriptions all sessions may have together; one beyond is refused with `503::server_busy`.
+    /// Default: 1,000,000.
+    pub max_subscriptions_in_all: usize,
+    /// How many bytes the engine keeps for clients: sessions, subscriptions, messages that wait or are being sent, and
+    /// requests that are much work. When it is nearly used up, the sessions with the fullest queues lose them (they
+    /// overflow), and if that is not enough, handshakes, subscriptions and publishes are refused with
+    /// `503::server_busy`. Default: 512 MiB, which is 4 KiB for each of 125,000 sessions.
+    pub max_memory: usize,
+    /// How many steps of work one call does, at most about twice as many; what is left waits for the next. A step takes
+    /// about as long as to hand one message to one session. Default: 2,048, which is about a millisecond.
+    pub max_steps: usize,
+    /// For how long a client may ask not to have to connect (the `interval` of its advice), because the server keeps the
+    /// session and its messages that much longer. Longer ones are cut. Default: 60 s.
+    pub max_client_interval: Duration,
     /// After how long without activity a session is ended, although it connects. Default: never.
     pub max_inactivity: Option<Duration>,
     /// Whose activity counts for that. Default: the client's.
@@ -145,6 +159,10 @@ impl Default for Config {
             max_batch: 10_000,
             max_sessions: 1_000_000,
             max_subscriptions: 10_000,
+            max_subscriptions_in_all: 1_000_000,
+            max_memory: 512 * 1024 * 1024,
+            max_steps: 2048,
+            max_client_interval: Duration::from_secs(60),
             max_inactivity: None,
             activity: Activity::default(),
             max_sessions_per_browser: Some(1),

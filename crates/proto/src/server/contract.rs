@@ -151,6 +151,9 @@ pub enum Output {
     Unsubscribed(ClientId, Channel),
     /// Messages of a session that does not fetch them were dropped.
     Dropped(ClientId, u64),
+    /// The messages of a socket that had to wait are handled: more may be read from it. Comes only after
+    /// [`Engine::is_busy`](super::Engine::is_busy) was true.
+    Ready(LinkId),
     /// A request was refused because it came without the cookie that the session began with. That is an attack, or a
     /// client that keeps no cookies (some do not for hosts that are numbers).
     WrongBrowser(LinkId),

@@ -11,14 +11,18 @@ mod encoded;
 mod ending;
 mod engine;
 mod handshake;
+mod lanes;
+mod memory;
 mod policy;
 mod publishing;
 mod queue;
 mod replies;
 mod session;
 mod subscribing;
+mod work;
 
 pub use config::{Activity, Config, Overflow, Seed};
 pub use contract::{Input, LinkId, LinkKind, Output, RemovedBecause, ServiceCall, ServiceToken};
 pub use engine::Engine;
+pub use memory::Memory;
 pub use policy::{AllowAll, Denial, Policy};

@@ -84,6 +84,11 @@ pub(super) fn farewell() -> Message {
     message
 }
 
+/// The server has no memory left for what is asked for. It may have some later.
+pub(super) fn server_busy() -> BayeuxError {
+    BayeuxError::parse("503::server_busy")
+}
+
 pub(super) fn unknown_session() -> BayeuxError {
     BayeuxError::parse("402::session_unknown")
 }
