@@ -271,7 +271,7 @@ async fn a_stream_that_its_policy_closed_does_not_end_the_client() {
         assert_eq!(within(small.next()).await.unwrap().unwrap(), 0);
         assert_eq!(within(small.next()).await.unwrap().unwrap(), 1);
         let error = within(small.next()).await.unwrap().unwrap_err();
-        assert!(error.is_closed() && error.to_string().contains("queue was full"), "{error}");
+        assert!(error.is_closed() && error.to_string().contains("the queue of /n was full"), "{error}");
         assert!(within(small.next()).await.is_none());
         drop(small);
         let mut again = client.stream::<u32>("/n").await.unwrap();
