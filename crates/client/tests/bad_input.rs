@@ -225,11 +225,7 @@ async fn case_26_malformed_bodies_are_survived_and_lose_nothing_that_came_before
     for transport in BOTH {
         for (what, body) in malformed() {
             let peer = Peer::decent().await;
-            let client = over(transport, &peer.url()).build().unwrap();
-            let mut events = client.events();
-            within(client.open()).await.unwrap();
-            client.subscribe("/n").await.unwrap();
-            peer.wait_for_messages("/meta/connect", 2).await;
+            let (client, mut events) = receiving(over(transport, &peer.url()), &peer).await;
             peer.push([json!({"channel": "/n", "data": "before"})]);
             if transport == ConnectionType::WebSocket {
                 peer.push_text(&body);
@@ -267,9 +263,7 @@ async fn elements_that_are_no_messages_are_passed_over() {
             assert!(matches!(kind(&error), FailureKind::Malformed | FailureKind::Timeout), "{error}");
         }
         let peer = Peer::decent().await;
-        let client = open(transport, &peer.url()).await;
-        client.subscribe("/n").await.unwrap();
-        peer.wait_for_messages("/meta/connect", 2).await;
+        let (client, _) = receiving(over(transport, &peer.url()), &peer).await;
         peer.push([json!(1), json!([[]]), json!({"channel": "/n", "data": "after"}), json!(null)]);
         assert_eq!(next(&client).await, r#""after""#);
         within(client.close()).await.unwrap();
@@ -359,11 +353,7 @@ async fn case_25_a_lone_object_is_accepted() {
 async fn case_28_a_message_without_channel_is_reported_and_the_rest_is_processed() {
     for transport in BOTH {
         let peer = Peer::decent().await;
-        let client = over(transport, &peer.url()).build().unwrap();
-        let mut events = client.events();
-        within(client.open()).await.unwrap();
-        client.subscribe("/n").await.unwrap();
-        peer.wait_for_messages("/meta/connect", 2).await;
+        let (client, mut events) = receiving(over(transport, &peer.url()), &peer).await;
         peer.push([
             json!({"channel": "/n", "data": 1}),
             json!({"data": "nowhere"}),
@@ -382,9 +372,7 @@ async fn case_28_a_message_without_channel_is_reported_and_the_rest_is_processed
 async fn replies_to_nothing_are_passed_over() {
     for transport in BOTH {
         let peer = Peer::decent().await;
-        let client = open(transport, &peer.url()).await;
-        client.subscribe("/n").await.unwrap();
-        peer.wait_for_messages("/meta/connect", 2).await;
+        let (client, _) = receiving(over(transport, &peer.url()), &peer).await;
         peer.push([
             json!({"channel": "/meta/connect", "id": "999999", "successful": false, "advice": {"reconnect": "none"}}),
             json!({"channel": "/meta/subscribe", "id": "999998", "successful": false, "error": "403::no"}),
@@ -417,11 +405,8 @@ async fn case_42_more_than_the_cap_is_an_error_that_says_so() {
         assert!(!error.is_retryable());
 
         let peer = Peer::decent().await;
-        let client = over(transport, &peer.url()).max_message_size(50_000).build().unwrap();
-        let mut events = client.events();
-        within(client.open()).await.unwrap();
-        client.subscribe("/n").await.unwrap();
-        peer.wait_for_messages("/meta/connect", 2).await;
+        let (client, mut events) =
+            receiving(over(transport, &peer.url()).max_message_size(50_000), &peer).await;
         peer.push([large]);
         assert!(lost(&mut events).await.contains("max_message_size"));
         // What was in it is gone, and that is told.

@@ -142,11 +142,7 @@ async fn case_51_bug_b10_a_disconnect_by_the_server_ends_the_session() {
             json!({"channel": "/meta/disconnect", "successful": true}),
         ] {
             let peer = Peer::decent().await;
-            let client = over(transport, &peer.url()).build().unwrap();
-            let mut events = client.events();
-            within(client.open()).await.unwrap();
-            client.subscribe("/n").await.unwrap();
-            peer.wait_for_messages("/meta/connect", 2).await;
+            let (client, mut events) = receiving(over(transport, &peer.url()), &peer).await;
             peer.push([json!({"channel": "/n", "data": "last"}), farewell]);
             event(&mut events, |event| matches!(event, Event::Closed(CloseReason::Server(_)))).await;
             assert_eq!(next(&client).await, r#""last""#, "what came before is not lost");

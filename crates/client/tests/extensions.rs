@@ -114,9 +114,7 @@ async fn a_veto_of_what_comes_in_hides_it() {
             "\"spam\"" => Err(Veto::new("spam")),
             _ => Ok(()),
         };
-        let client = opened(over(transport, &peer.url()).extension(With(pass, hide))).await;
-        client.subscribe("/n").await.unwrap();
-        peer.wait_for_messages("/meta/connect", 2).await;
+        let (client, _) = receiving(over(transport, &peer.url()).extension(With(pass, hide)), &peer).await;
         peer.push(["spam", "ham"].map(|data| json!({"channel": "/n", "data": data})));
         assert_eq!(next(&client).await, r#""ham""#);
         within(client.close()).await.unwrap();

@@ -119,9 +119,7 @@ async fn after_the_server_closed_it() {
     for transport in BOTH {
         for way in ["disconnect", "advice"] {
             let peer = Peer::decent().await;
-            let client = open(transport, &peer.url()).await;
-            client.subscribe("/n").await.unwrap();
-            peer.wait_for_messages("/meta/connect", 2).await;
+            let (client, _) = receiving(over(transport, &peer.url()), &peer).await;
             let mut events = client.events();
             match way {
                 "disconnect" => peer.push([json!({"channel": "/meta/disconnect"})]),
