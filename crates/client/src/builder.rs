@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux_proto::ConnectionType;
+use bayeux_proto::Transport;
 use bayeux_proto::client::{Config, Delivery, Offline, Retry};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -93,7 +93,7 @@ impl Builder {
 
     /// The transports to use, the preferred one first. Default: WebSocket, then long-polling. The next is tried when
     /// one is refused or does not answer.
-    pub fn connection_types(mut self, order: impl IntoIterator<Item = ConnectionType>) -> Self {
+    pub fn transports(mut self, order: impl IntoIterator<Item = Transport>) -> Self {
         self.session.transports = order.into_iter().collect();
         self
     }
@@ -139,7 +139,7 @@ impl Builder {
 
     /// How long the connection may stay lost until receivers are told with a timeout error; the client goes on
     /// trying. Default: 10 s. `None`: they wait for ever.
-    pub fn connection_timeout(mut self, patience: impl Into<Option<Duration>>) -> Self {
+    pub fn outage_timeout(mut self, patience: impl Into<Option<Duration>>) -> Self {
         self.patience = patience.into();
         self
     }
@@ -444,12 +444,12 @@ fn shown(text: &str) -> String {
     }
 }
 
-fn checked_transports(order: &[ConnectionType]) -> Result<Vec<ConnectionType>, Error> {
-    let mut known: Vec<ConnectionType> = Vec::new();
+fn checked_transports(order: &[Transport]) -> Result<Vec<Transport>, Error> {
+    let mut known: Vec<Transport> = Vec::new();
     for kind in order {
         match kind {
-            ConnectionType::WebSocket | ConnectionType::LongPolling if known.contains(kind) => {}
-            ConnectionType::WebSocket | ConnectionType::LongPolling => known.push(*kind),
+            Transport::WebSocket | Transport::LongPolling if known.contains(kind) => {}
+            Transport::WebSocket | Transport::LongPolling => known.push(*kind),
             other => {
                 return Err(Error::config(format!(
                     "{other} is a transport for browsers, which this client lacks"
@@ -497,7 +497,7 @@ impl std::fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("url", &shown(&self.url))
             .field("fallback_urls", &self.fallback_urls.iter().map(|url| shown(url)).collect::<Vec<_>>())
-            .field("connection_types", &self.session.transports)
+            .field("transports", &self.session.transports)
             .field("headers", &headers)
             .field("tls", &self.http.tls)
             .field("proxy", &self.http.proxy)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bayeux_proto::client::{CallError, CallId, CallResult, CloseReason, Operation, SinkId, State};
-use bayeux_proto::{ConnectionType, Message};
+use bayeux_proto::{Message, Transport};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
@@ -191,7 +191,7 @@ impl Client {
     }
 
     /// The transport in use; `None` before the first handshake.
-    pub fn connection_type(&self) -> Option<ConnectionType> {
+    pub fn transport(&self) -> Option<Transport> {
         self.inner.shared.status.borrow().transport
     }
 
@@ -230,8 +230,8 @@ impl Client {
     }
 
     /// The server's reply to the handshake: what it supports, its advice, its extensions.
-    pub fn handshake(&self) -> Option<Arc<Message>> {
-        self.inner.shared.handshake()
+    pub fn handshake_reply(&self) -> Option<Arc<Message>> {
+        self.inner.shared.handshake_reply()
     }
 
     /// The URL that was given; of several, that of the server in use.
@@ -326,7 +326,7 @@ impl std::fmt::Debug for Client {
         f.debug_struct("Client")
             .field("url", &self.inner.parts.session.endpoint)
             .field("state", &self.state())
-            .field("connection_type", &self.connection_type())
+            .field("transport", &self.transport())
             .finish_non_exhaustive()
     }
 }

@@ -14,7 +14,7 @@ use bayeux_proto::client::{
     Output, Session, SinkId, State, Transmit,
 };
 use bayeux_proto::codec::{self, Batch, Decoder};
-use bayeux_proto::{Channel, ConnectionType, Message, Time, printable};
+use bayeux_proto::{Channel, Message, Time, Transport, printable};
 use futures_util::FutureExt;
 use http::HeaderMap;
 use tokio::sync::futures::OwnedNotified;
@@ -99,7 +99,7 @@ pub(crate) struct Driver {
     credentials: HeaderMap,
     asking: Option<Asking>,
     /// Rings when a receiver has room again that had none.
-    roomy: Pin<Box<OwnedNotified>>,
+    credit_freed: Pin<Box<OwnedNotified>>,
     timer: Pin<Box<Sleep>>,
     /// When it rings: at what is due first, or before.
     timer_at: Option<Time>,
@@ -145,7 +145,7 @@ impl Driver {
             websocket: WebSocket::new(Arc::clone(&parts.http), parts.servers[0].websocket.clone()),
             credentials: HeaderMap::new(),
             asking: None,
-            roomy: Box::pin(Arc::clone(&shared.roomy).notified_owned()),
+            credit_freed: Box::pin(Arc::clone(&shared.credit_freed).notified_owned()),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
             look_at: None,
@@ -164,7 +164,7 @@ impl Driver {
     )]
     pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
-            self.tell_room();
+            self.grant_credit();
             std::future::poll_fn(|cx| self.poll(cx)).await;
             self.end(&CloseReason::Requested);
             // A goodbye that was begun is said to its end.
@@ -224,10 +224,10 @@ impl Driver {
             });
             self.handle(Input::Credentials(input));
         }
-        while woken && self.roomy.as_mut().poll(cx).is_ready() {
+        while woken && self.credit_freed.as_mut().poll(cx).is_ready() {
             any = true;
-            self.roomy.set(Arc::clone(&self.shared.roomy).notified_owned());
-            self.tell_room();
+            self.credit_freed.set(Arc::clone(&self.shared.credit_freed).notified_owned());
+            self.grant_credit();
         }
         any |= self.poll_timer(woken, cx);
         if any { Poll::Ready(true) } else { Poll::Pending }
@@ -351,7 +351,7 @@ impl Driver {
             }
             Command::Attach(attached) => {
                 let (sink, channel, queue) = *attached;
-                self.handle(Input::Room(sink, queue.room()));
+                self.handle(Input::Credit(sink, queue.room()));
                 self.tell_lost(&queue);
                 let added = Sink { queue, channel: Some(channel), batch: Vec::new() };
                 self.sinks.insert(sink, added);
@@ -392,7 +392,7 @@ impl Driver {
             if let Some(event) = self.drops.forget(sink, self.now()) {
                 self.event(event);
             }
-            self.handle(Input::Room(sink, None));
+            self.handle(Input::Credit(sink, None));
             self.handle(Input::Call(NOBODY, Operation::Unsubscribe { channel, sink }));
         }
     }
@@ -477,7 +477,7 @@ impl Driver {
     }
 
     /// Tells the session how much fits into the queues that must not lose anything.
-    fn tell_room(&mut self) {
+    fn grant_credit(&mut self) {
         self.filled.clear();
         self.filled.extend(self.sinks.keys());
         self.tell_filled();
@@ -487,7 +487,7 @@ impl Driver {
     fn tell_filled(&mut self) {
         while let Some(id) = self.filled.pop() {
             if let Some(room) = self.sinks.get(&id).and_then(|sink| sink.queue.room()) {
-                self.handle(Input::Room(id, Some(room)));
+                self.handle(Input::Credit(id, Some(room)));
             }
         }
     }
@@ -506,7 +506,7 @@ impl Driver {
         let body = codec::encode(&messages);
         wire_log::log(">", transport.as_str(), &body);
         match transport {
-            ConnectionType::WebSocket => {
+            Transport::WebSocket => {
                 if self.websocket.is_closed() {
                     self.parts.extensions.headers(&mut headers);
                     self.websocket.open(self.parts.servers[server].websocket.clone(), headers);

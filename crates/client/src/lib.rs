@@ -89,8 +89,7 @@ pub use bayeux_proto::client::{
 };
 pub use bayeux_proto::ext::binary::{Binary, BinaryError};
 pub use bayeux_proto::{
-    Advice, BayeuxError, Channel, ConnectionType, Data, Interval, InvalidChannel, Message, MessageId,
-    Reconnect,
+    Advice, BayeuxError, Channel, Data, Interval, InvalidChannel, Message, MessageId, Reconnect, Transport,
 };
 
 /// The programs of the README are tests.

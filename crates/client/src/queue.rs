@@ -55,7 +55,7 @@ pub(crate) struct Queue {
     channel: Option<Channel>,
     state: Mutex<State>,
     /// Rung when a queue that was short of room has it again.
-    roomy: Arc<Notify>,
+    credit_freed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -136,8 +136,8 @@ pub(crate) enum Next {
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: Capacity, channel: Option<Channel>, roomy: Arc<Notify>) -> Self {
-        Self { capacity, channel, state: Mutex::default(), roomy }
+    pub(crate) fn new(capacity: Capacity, channel: Option<Channel>, credit_freed: Arc<Notify>) -> Self {
+        Self { capacity, channel, state: Mutex::default(), credit_freed }
     }
 
     /// A panic while the lock is held cannot leave a queue half changed.
@@ -303,7 +303,7 @@ impl Queue {
         if self.is_roomy(messages, bytes) {
             state.short = false;
             drop(state);
-            self.roomy.notify_one();
+            self.credit_freed.notify_one();
         }
     }
 

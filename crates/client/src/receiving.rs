@@ -153,8 +153,11 @@ impl Client {
         let failed = |cause| Error::new(format!("subscribe to {channel}"), cause);
         let driver = self.driver().ok_or_else(|| failed(not_open()))?;
         let sink = SinkId(self.inner.last_sink.fetch_add(1, Ordering::Relaxed) + 1);
-        let queue =
-            Arc::new(Queue::new(self.stream, Some(channel.clone()), Arc::clone(&self.inner.shared.roomy)));
+        let queue = Arc::new(Queue::new(
+            self.stream,
+            Some(channel.clone()),
+            Arc::clone(&self.inner.shared.credit_freed),
+        ));
         let attached = Box::new((sink, channel.clone(), Arc::clone(&queue)));
         send(&driver, Command::Attach(attached)).await.map_err(failed)?;
         let receiver = Receiver::new(
@@ -171,7 +174,7 @@ impl Client {
     /// The next message of the inbox; waits until there is one.
     ///
     /// # Errors
-    /// When the connection stays lost for [`Builder::connection_timeout`](crate::Builder::connection_timeout) (a timeout: the client goes on trying, and
+    /// When the connection stays lost for [`Builder::outage_timeout`](crate::Builder::outage_timeout) (a timeout: the client goes on trying, and
     /// so may the caller), when a subscription could not be restored (it is tried again), when the server closed the
     /// session, or when the client is closed and the inbox is empty.
     ///

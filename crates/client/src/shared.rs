@@ -7,7 +7,7 @@ use bayeux_proto::client::{
     CallError, CallId, CallResult, CloseReason, Event, Operation, Session, SessionSnapshot, SinkId, State,
     SubscriptionChanges,
 };
-use bayeux_proto::{Channel, ConnectionType, Data, Message};
+use bayeux_proto::{Channel, Data, Message, Transport};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
@@ -61,7 +61,7 @@ pub(crate) struct ForgottenPublish {
 pub(crate) struct Status {
     pub(crate) state: State,
     /// The transport in use; `None` before the first handshake.
-    pub(crate) transport: Option<ConnectionType>,
+    pub(crate) transport: Option<Transport>,
     /// The place of the server in use among those that were given.
     pub(crate) server: usize,
     /// Why the client is closed, when it is.
@@ -79,15 +79,15 @@ pub(crate) struct Shared {
     events: Listeners,
     pub(crate) inbox: Arc<Queue>,
     /// Rung when a full queue has room again.
-    pub(crate) roomy: Arc<Notify>,
+    pub(crate) credit_freed: Arc<Notify>,
     subscriptions: Mutex<BTreeSet<Channel>>,
     handshake: Mutex<Option<Arc<Message>>>,
 }
 
 impl Shared {
     pub(crate) fn new(inbox: Capacity) -> Self {
-        let roomy = Arc::new(Notify::new());
-        let inbox = Queue::new(inbox, None, Arc::clone(&roomy));
+        let credit_freed = Arc::new(Notify::new());
+        let inbox = Queue::new(inbox, None, Arc::clone(&credit_freed));
         let closed = Some(CloseReason::NotOpen);
         let status = Status {
             state: State::Disconnected,
@@ -102,7 +102,7 @@ impl Shared {
             status: watch::Sender::new(status),
             events: Listeners::default(),
             inbox: Arc::new(inbox),
-            roomy,
+            credit_freed,
             subscriptions: Mutex::default(),
             handshake: Mutex::new(None),
         }
@@ -145,7 +145,7 @@ impl Shared {
     }
 
     /// The server's last reply to a handshake.
-    pub(crate) fn handshake(&self) -> Option<Arc<Message>> {
+    pub(crate) fn handshake_reply(&self) -> Option<Arc<Message>> {
         self.handshake.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

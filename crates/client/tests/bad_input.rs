@@ -6,7 +6,7 @@ mod fixture;
 
 use std::time::{Duration, Instant};
 
-use bayeux::{Client, ConnectionType, Error, ErrorKind, Event, FailureKind, Overflow};
+use bayeux::{Client, Error, ErrorKind, Event, FailureKind, Overflow, Transport};
 use bayeux_testkit::{Answer, Authority, Peer, Request, TestServer};
 use fixture::*;
 use serde_json::{Value, json};
@@ -119,7 +119,7 @@ async fn case_23_an_http_error_with_a_page() {
             assert_eq!(error.is_retryable(), status != 404);
             let text = error.to_string();
             assert!(text.contains(&peer.url()) && text.contains(&status.to_string()), "{text}");
-            if transport == ConnectionType::LongPolling {
+            if transport == Transport::LongPolling {
                 assert!(
                     text.contains("503 backend fetch failed") || text.contains("503 Backend fetch failed"),
                     "{text}"
@@ -133,7 +133,7 @@ async fn case_23_an_http_error_with_a_page() {
         _ => request.decently(),
     })
     .await;
-    let client = over(ConnectionType::LongPolling, &peer.url()).build().unwrap();
+    let client = over(Transport::LongPolling, &peer.url()).build().unwrap();
     let mut events = client.events();
     within(client.open()).await.unwrap();
     assert!(lost(&mut events).await.contains("503"));
@@ -150,7 +150,7 @@ async fn an_error_page_without_an_end_is_an_error_at_once() {
     })
     .await;
     let began = Instant::now();
-    let error = open_fails(over(ConnectionType::LongPolling, &peer.url())).await;
+    let error = open_fails(over(Transport::LongPolling, &peer.url())).await;
     assert_eq!(error.http_status(), Some(500), "{error}");
     assert!(began.elapsed() < Duration::from_secs(8), "before the request timeout");
 }
@@ -166,7 +166,7 @@ async fn case_36_redirects() {
             let error = open_fails(over(transport, &peer.url())).await;
             assert_eq!(error.http_status(), Some(status), "{error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
-            if transport == ConnectionType::LongPolling {
+            if transport == Transport::LongPolling {
                 assert!(error.to_string().contains(&goal_url), "it says where to: {error}");
             }
         }
@@ -179,10 +179,10 @@ async fn case_36_redirects() {
         _ => request.decently(),
     })
     .await;
-    let client = open(ConnectionType::LongPolling, &peer.url()).await;
+    let client = open(Transport::LongPolling, &peer.url()).await;
     within(client.close()).await.unwrap();
     let endless = Peer::start(|_| Answer::status(308).header("location", "/cometd/again")).await;
-    let error = open_fails(over(ConnectionType::LongPolling, &endless.url())).await;
+    let error = open_fails(over(Transport::LongPolling, &endless.url())).await;
     assert!(error.to_string().contains("redirects more than"), "{error}");
     assert!(endless.requests().len() < 10);
 }
@@ -227,7 +227,7 @@ async fn case_26_malformed_bodies_are_survived_and_lose_nothing_that_came_before
             let peer = Peer::decent().await;
             let (client, mut events) = receiving(over(transport, &peer.url()), &peer).await;
             peer.push([json!({"channel": "/n", "data": "before"})]);
-            if transport == ConnectionType::WebSocket {
+            if transport == Transport::WebSocket {
                 peer.push_text(&body);
             } else {
                 let mut bad = Some(body);
@@ -279,7 +279,7 @@ async fn deep_data_is_delivered_and_refused_where_it_is_decoded() {
         let mut values = client.stream::<Value>("/n").await.unwrap();
         peer.wait_for_messages("/meta/connect", 2).await;
         let body = format!(r#"[{{"channel":"/n","data":{deep}}},{{"channel":"/n","data":1}}]"#);
-        if transport == ConnectionType::WebSocket {
+        if transport == Transport::WebSocket {
             peer.push_text(body.as_bytes());
         } else {
             let mut body = Some(body);
@@ -321,7 +321,7 @@ async fn case_24_an_empty_answer_is_a_failure() {
             _ => request.decently(),
         })
         .await;
-        let client = over(ConnectionType::LongPolling, &peer.url()).build().unwrap();
+        let client = over(Transport::LongPolling, &peer.url()).build().unwrap();
         let mut events = client.events();
         within(client.open()).await.unwrap();
         lost(&mut events).await;
@@ -423,7 +423,7 @@ async fn bug_b13_a_chunked_body_without_a_length_is_capped_too() {
         body.push_str(&format!("2710\r\n{}\r\n", " ".repeat(10_000)));
     }
     let peer = Peer::start(move |_| Answer::raw(body.clone())).await;
-    let error = open_fails(over(ConnectionType::LongPolling, &peer.url()).max_message_size(50_000)).await;
+    let error = open_fails(over(Transport::LongPolling, &peer.url()).max_message_size(50_000)).await;
     assert_eq!(kind(&error), FailureKind::TooLarge, "{error}");
 }
 
@@ -485,7 +485,7 @@ async fn rubbish_in_place_of_http_and_of_frames() {
         assert!(error.to_string().contains(&peer.url()), "{error}");
     }
     let peer = Peer::decent().await;
-    let client = over(ConnectionType::WebSocket, &peer.url()).build().unwrap();
+    let client = over(Transport::WebSocket, &peer.url()).build().unwrap();
     let mut events = client.events();
     within(client.open()).await.unwrap();
     for rubbish in

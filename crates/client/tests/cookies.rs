@@ -3,7 +3,7 @@
 
 mod fixture;
 
-use bayeux::{ConnectionType, Event, Proxy};
+use bayeux::{Event, Proxy, Transport};
 use bayeux_testkit::{Answer, Peer, Request};
 use fixture::*;
 
@@ -34,10 +34,8 @@ async fn baking() -> Peer {
 #[tokio::test]
 async fn case_34_case_35_each_client_has_a_jar_of_its_own() {
     let peer = baking().await;
-    let (one, two) = (
-        open(ConnectionType::LongPolling, &peer.url()).await,
-        open(ConnectionType::LongPolling, &peer.url()).await,
-    );
+    let (one, two) =
+        (open(Transport::LongPolling, &peer.url()).await, open(Transport::LongPolling, &peer.url()).await);
     one.publish("/one", &1).await.unwrap();
     two.publish("/two", &2).await.unwrap();
     let of = |channel| cookies(&peer.requests().into_iter().find(|request| request.has(channel)).unwrap());
@@ -59,7 +57,7 @@ async fn case_34_case_35_each_client_has_a_jar_of_its_own() {
 #[tokio::test]
 async fn case_34_the_upgrade_carries_the_jar_and_fills_it() {
     let peer = baking().await;
-    let client = open(ConnectionType::WebSocket, &peer.url()).await;
+    let client = open(Transport::WebSocket, &peer.url()).await;
     peer.wait_for_messages("/meta/connect", 2).await;
     peer.cut();
     let again = peer.wait_for(|request| request.name() == "upgrade" && request.nth == 1).await;
@@ -76,7 +74,7 @@ async fn case_35_a_cookie_that_has_run_out_is_gone() {
         _ => request.decently(),
     })
     .await;
-    let client = open(ConnectionType::LongPolling, &format!("{}?all=one", peer.url())).await;
+    let client = open(Transport::LongPolling, &format!("{}?all=one", peer.url())).await;
     client.subscribe("/n").await.unwrap();
     client.publish("/x", &1).await.unwrap();
     client.publish("/y", &1).await.unwrap();
@@ -164,7 +162,7 @@ async fn insisting() -> Peer {
 async fn a_secure_cookie_that_is_withheld_is_named() {
     let peer = insisting().await;
     let through = || Proxy::url(&format!("http://{}", peer.address())).unwrap();
-    let builder = || over(ConnectionType::LongPolling, "http://192.0.2.1/cometd").proxy(through());
+    let builder = || over(Transport::LongPolling, "http://192.0.2.1/cometd").proxy(through());
     let client = builder().open_timeout(millis(500)).build().unwrap();
     let mut events = client.events();
     let error = within(client.open()).await.unwrap_err();

@@ -3,7 +3,7 @@
 
 mod fixture;
 
-use bayeux::{ConnectionType, Event, FailureKind};
+use bayeux::{Event, FailureKind, Transport};
 use bayeux_testkit::{Answer, Peer};
 use fixture::*;
 
@@ -19,7 +19,7 @@ async fn a_subscribe_that_fails_says_why() {
     ];
     for (answer, kind) in answers {
         let peer = Peer::decent().await;
-        let builder = over(ConnectionType::LongPolling, &peer.url()).call_timeout(millis(300));
+        let builder = over(Transport::LongPolling, &peer.url()).call_timeout(millis(300));
         let client = builder.build().unwrap();
         let mut events = client.events();
         within(client.open()).await.unwrap();

@@ -6,7 +6,7 @@ mod fixture;
 
 use std::time::Duration;
 
-use bayeux::{Client, ConnectionType, Event, FailureKind};
+use bayeux::{Client, Event, FailureKind, Transport};
 use bayeux_testkit::{Answer, Peer, RequestKind};
 use fixture::*;
 use futures_util::{SinkExt, StreamExt};
@@ -126,7 +126,7 @@ async fn pings_from_a_server_that_reads_nothing_end_the_connection() {
     let measured = Measured::from_now().await;
     for payload in [0, 1, 125] {
         let socket = Socket::new();
-        let client = over(ConnectionType::WebSocket, &socket.url()).build().unwrap();
+        let client = over(Transport::WebSocket, &socket.url()).build().unwrap();
         let many = frame(0x89, &vec![b'p'; payload]).repeat(2_000);
         let text = flooded(&socket, &client, many).await;
         assert!(text.contains("pings") && text.contains(&socket.url()), "{text}");
@@ -138,7 +138,7 @@ async fn pings_from_a_server_that_reads_nothing_end_the_connection() {
 async fn pings_inside_a_message_end_the_connection_too() {
     let measured = Measured::from_now().await;
     let socket = Socket::new();
-    let client = over(ConnectionType::WebSocket, &socket.url()).build().unwrap();
+    let client = over(Transport::WebSocket, &socket.url()).build().unwrap();
     // Fragments that never end, each behind a ping.
     let mut stream_of = frame(0x01, b"[");
     let more: Vec<u8> = [frame(0x89, &[b'p'; 125]), frame(0x00, b" ")].concat().repeat(2_000);
@@ -164,7 +164,7 @@ async fn pings_that_are_answered_cost_nothing_however_many() {
     const PINGS: usize = 10;
     let measured = Measured::from_now().await;
     let socket = Socket::new();
-    let client = over(ConnectionType::WebSocket, &socket.url()).build().unwrap();
+    let client = over(Transport::WebSocket, &socket.url()).build().unwrap();
     let pinging = async {
         let mut stream = socket.connected().await;
         let pings = frame(0x89, b"ping").repeat(PINGS);
@@ -186,7 +186,7 @@ async fn fragments_without_end_end_the_connection() {
     for fragment in [&b""[..], b"x"] {
         let measured = Measured::from_now().await;
         let socket = Socket::new();
-        let builder = over(ConnectionType::WebSocket, &socket.url()).max_message_size(64 * 1024);
+        let builder = over(Transport::WebSocket, &socket.url()).max_message_size(64 * 1024);
         let client = builder.build().unwrap();
         let mut events = client.events();
         let flooding = async {
@@ -211,7 +211,7 @@ async fn a_message_in_fragments_of_a_byte_takes_a_small_multiple_of_its_size() {
     const SIZE: usize = 200_000;
     let measured = Measured::from_now().await;
     let socket = Socket::new();
-    let client = over(ConnectionType::WebSocket, &socket.url()).build().unwrap();
+    let client = over(Transport::WebSocket, &socket.url()).build().unwrap();
     let answering = async {
         let (mut stream, connect) = socket.held().await;
         let reply = json!([{
@@ -238,7 +238,7 @@ async fn a_message_in_fragments_of_a_byte_takes_a_small_multiple_of_its_size() {
 async fn a_server_that_reads_nothing_but_gives_signs_of_life_is_given_up() {
     let measured = Measured::from_now().await;
     let socket = Socket::new();
-    let client = over(ConnectionType::WebSocket, &socket.url())
+    let client = over(Transport::WebSocket, &socket.url())
         .request_timeout(millis(400))
         .call_timeout(millis(400))
         .build()
@@ -274,7 +274,7 @@ async fn a_server_that_reads_nothing_but_gives_signs_of_life_is_given_up() {
 async fn a_close_that_is_never_read_ends_the_connection() {
     let measured = Measured::from_now().await;
     let socket = Socket::new();
-    let client = over(ConnectionType::WebSocket, &socket.url()).build().unwrap();
+    let client = over(Transport::WebSocket, &socket.url()).build().unwrap();
     let mut events = client.events();
     let server = async {
         let mut stream = socket.connected().await;
@@ -319,7 +319,7 @@ async fn a_body_in_chunks_of_a_byte_takes_a_small_multiple_of_its_size() {
         None => request.decently(),
     })
     .await;
-    let client = open(ConnectionType::LongPolling, &peer.url()).await;
+    let client = open(Transport::LongPolling, &peer.url()).await;
     within(client.publish("/big", &1)).await.unwrap();
     // The scripted server keeps six bytes for each, and its text.
     assert!(measured.peak() < 20 * SIZE / 1024, "{} KiB", measured.peak());
@@ -334,7 +334,7 @@ async fn a_body_that_promises_much_and_sends_little_costs_what_it_sends() {
         _ => request.decently(),
     })
     .await;
-    let builder = over(ConnectionType::LongPolling, &peer.url()).request_timeout(millis(300));
+    let builder = over(Transport::LongPolling, &peer.url()).request_timeout(millis(300));
     let client = opened(builder).await;
     for _ in 0..3 {
         within(client.publish("/big", &1)).await.unwrap_err();
@@ -364,7 +364,7 @@ async fn a_gzip_bomb_stops_at_the_limit() {
             _ => request.decently(),
         })
         .await;
-        let builder = over(ConnectionType::LongPolling, &peer.url()).max_message_size(1024 * 1024);
+        let builder = over(Transport::LongPolling, &peer.url()).max_message_size(1024 * 1024);
         let client = opened(builder).await;
         let error = within(client.publish("/bomb", &1)).await.unwrap_err();
         if status.starts_with("200") {
@@ -388,7 +388,7 @@ async fn however_many_cookies_come_requests_stay_small() {
         })
     })
     .await;
-    let client = opened(over(ConnectionType::LongPolling, &peer.url()).cookie("mine", "1")).await;
+    let client = opened(over(Transport::LongPolling, &peer.url()).cookie("mine", "1")).await;
     for n in 0..13 {
         within(client.publish("/a", &n)).await.unwrap();
     }
@@ -428,7 +428,7 @@ async fn text_of_a_server_forges_no_line_and_moves_no_cursor() {
             _ => request.decently(),
         })
         .await;
-        let client = open(ConnectionType::LongPolling, &peer.url()).await;
+        let client = open(Transport::LongPolling, &peer.url()).await;
         let error = within(client.publish("/evil", &1)).await.unwrap_err();
         clean(name, &format!("{error} {error:?} {:?}", error.failure()));
         within(client.close()).await.unwrap();
@@ -466,7 +466,7 @@ async fn text_of_a_server_forges_no_line_and_moves_no_cursor() {
         _ => request.decently(),
     })
     .await;
-    let client = over(ConnectionType::WebSocket, &peer.url()).build().unwrap();
+    let client = over(Transport::WebSocket, &peer.url()).build().unwrap();
     let mut events = client.events();
     within(client.open()).await.unwrap();
     let error = within(client.publish("/evil", &1)).await.unwrap_err();
@@ -493,7 +493,7 @@ async fn a_body_that_trickles_is_given_up() {
         _ => request.decently(),
     })
     .await;
-    let client = open(ConnectionType::LongPolling, &peer.url()).await;
+    let client = open(Transport::LongPolling, &peer.url()).await;
     // By the paused clock, which runs when all wait.
     let error = tokio::time::timeout(Duration::from_secs(600), client.publish("/slow", &1))
         .await

@@ -5,7 +5,7 @@ mod fixture;
 
 use std::time::{Duration, Instant};
 
-use bayeux::{Channel, Client, ConnectionType, ErrorKind, Event, Events, Overflow, State};
+use bayeux::{Channel, Client, ErrorKind, Event, Events, Overflow, State, Transport};
 use bayeux_server::{Server, ServiceError};
 use bayeux_testkit::{Peer, TestServer};
 use fixture::*;
@@ -141,7 +141,7 @@ async fn large_messages_do_not_pile_up_before_their_reader_has_its_turn() {
     const MESSAGES: usize = 100;
     let text = "x".repeat(64 * 1024);
     let peer = Peer::decent().await;
-    let client = open(ConnectionType::WebSocket, &peer.url()).await;
+    let client = open(Transport::WebSocket, &peer.url()).await;
     client.subscribe("/n").await.unwrap();
     // In a task of its own, for which the runtime has turns, unlike for what it is started with.
     let reading = tokio::spawn(async move {
@@ -168,7 +168,7 @@ fn strict_server() -> bayeux_server::Builder {
         .service("/service/echo", |request| async move { Ok::<_, ServiceError>(Some(request.data)) })
 }
 
-async fn a_full_queue_delays_nothing_else(transport: ConnectionType, overflow: Overflow) {
+async fn a_full_queue_delays_nothing_else(transport: Transport, overflow: Overflow) {
     let server = TestServer::builder().options(strict_server).start().await;
     let builder = over(transport, &server.url()).inbox(3, overflow).request_timeout(Duration::from_secs(5));
     let client = builder.build().unwrap();

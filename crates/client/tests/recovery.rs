@@ -5,7 +5,7 @@ mod fixture;
 
 use std::time::{Duration, Instant};
 
-use bayeux::{Backoff, Builder, ConnectionType, Event, Events, FailureKind, LostCause, State};
+use bayeux::{Backoff, Builder, Event, Events, FailureKind, LostCause, State, Transport};
 use bayeux_server::Server;
 use bayeux_testkit::{Answer, Peer, Request, RequestKind, TestServer};
 use fixture::*;
@@ -171,8 +171,8 @@ async fn case_26_a_body_that_is_cut_in_the_middle_is_not_delivered_by_half() {
 async fn request_04_a_half_open_link_is_noticed_within_the_documented_bound() {
     // The advised timeout is long over WebSocket, so that it is the ping that notices.
     for (transport, advised, bound) in [
-        (ConnectionType::WebSocket, Duration::from_secs(30), Duration::from_secs(1) + millis(300)),
-        (ConnectionType::LongPolling, millis(700), millis(700) + millis(300)),
+        (Transport::WebSocket, Duration::from_secs(30), Duration::from_secs(1) + millis(300)),
+        (Transport::LongPolling, millis(700), millis(700) + millis(300)),
     ] {
         let server = TestServer::builder().options(move || Server::builder().timeout(advised)).start().await;
         let builder = over(transport, &server.url())
@@ -202,7 +202,7 @@ async fn request_04_a_half_open_link_is_noticed_within_the_documented_bound() {
 async fn request_04_a_quiet_link_that_lives_is_not_taken_for_dead() {
     // Quiet for several times as long as it takes to notice a dead one.
     for (transport, advised) in
-        [(ConnectionType::WebSocket, Duration::from_secs(30)), (ConnectionType::LongPolling, millis(500))]
+        [(Transport::WebSocket, Duration::from_secs(30)), (Transport::LongPolling, millis(500))]
     {
         let server = TestServer::builder().options(move || Server::builder().timeout(advised)).start().await;
         let builder = over(transport, &server.url())
@@ -221,7 +221,7 @@ async fn request_08_an_established_session_leaves_a_websocket_whose_frames_vanis
     let peer = Peer::decent().await;
     let builder = quick(&peer.url()).connect_timeout(millis(100)).request_timeout(millis(100));
     let (client, mut events) = watched(builder).await;
-    assert_eq!(client.connection_type(), Some(ConnectionType::WebSocket));
+    assert_eq!(client.transport(), Some(Transport::WebSocket));
     client.subscribe("/n").await.unwrap();
     // From now on something on the way lets the upgrade pass, and nothing after it.
     peer.follow(|request| match request.kind {
@@ -231,7 +231,7 @@ async fn request_08_an_established_session_leaves_a_websocket_whose_frames_vanis
     peer.cut();
     let changed = event(&mut events, |event| matches!(event, Event::TransportChanged { .. })).await;
     let Event::TransportChanged { from, to, cause } = changed else { unreachable!() };
-    assert_eq!((from, to), (ConnectionType::WebSocket, ConnectionType::LongPolling));
+    assert_eq!((from, to), (Transport::WebSocket, Transport::LongPolling));
     assert_eq!(cause.unwrap().kind(), FailureKind::Timeout);
     connected(&mut events).await;
     client.publish("/n", &1).await.unwrap();
@@ -336,18 +336,18 @@ fn holding_briefly(request: &Request) -> Answer {
     }
 }
 
-fn impatient(transport: ConnectionType, peer: &Peer) -> Builder {
+fn impatient(transport: Transport, peer: &Peer) -> Builder {
     over(transport, &peer.url()).ping_interval(Duration::from_secs(1)).request_timeout(millis(400))
 }
 
 #[tokio::test]
 async fn case_57_request_11_a_slow_link_may_take_longer_than_any_deadline_while_bytes_arrive() {
     for (transport, name, pieces) in [
-        (ConnectionType::WebSocket, "/go", 40),
-        (ConnectionType::WebSocket, "/go", 200),
-        (ConnectionType::LongPolling, "/go", 40),
-        (ConnectionType::LongPolling, "/go", 200),
-        (ConnectionType::LongPolling, "/meta/connect", 40),
+        (Transport::WebSocket, "/go", 40),
+        (Transport::WebSocket, "/go", 200),
+        (Transport::LongPolling, "/go", 40),
+        (Transport::LongPolling, "/go", 200),
+        (Transport::LongPolling, "/meta/connect", 40),
     ] {
         let peer = Peer::start(holding_briefly).await;
         let (client, mut events) = watched(impatient(transport, &peer)).await;
@@ -400,7 +400,7 @@ async fn case_57_once_no_more_bytes_arrive_the_deadline_counts() {
         let elapsed = began.elapsed();
         // The half of a frame comes after the reply to the connect before it, and puts the deadline off.
         assert!(elapsed >= millis(400) && elapsed < millis(600) + LEEWAY, "{elapsed:?}: {error}");
-        if transport == ConnectionType::WebSocket {
+        if transport == Transport::WebSocket {
             // Behind half a frame nothing can come.
             lost(&mut events).await;
             connected(&mut events).await;
@@ -443,8 +443,8 @@ async fn case_22_a_session_that_the_server_must_have_dropped_is_not_asked_for_ag
 #[tokio::test]
 async fn request_04_silence_on_long_polling_is_told_to_receivers() {
     let peer = Peer::decent().await;
-    let builder = over(ConnectionType::LongPolling, &peer.url());
-    let client = opened(builder.connection_timeout(millis(200)).request_timeout(millis(100))).await;
+    let builder = over(Transport::LongPolling, &peer.url());
+    let client = opened(builder.outage_timeout(millis(200)).request_timeout(millis(100))).await;
     peer.follow(|_| Answer::cut());
     peer.cut();
     let error = within(client.receive()).await.unwrap_err();

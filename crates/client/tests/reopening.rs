@@ -3,7 +3,7 @@
 
 mod fixture;
 
-use bayeux::{Client, CloseReason, ConnectionType, ErrorKind, Event, State};
+use bayeux::{Client, CloseReason, ErrorKind, Event, State, Transport};
 use bayeux_testkit::{Answer, Peer, Request, TestServer};
 use fixture::*;
 use futures_util::FutureExt;
@@ -245,10 +245,10 @@ async fn another_transport_may_be_used_the_next_time() {
     })
     .await;
     let client = opened(quick(&peer.url())).await;
-    assert_eq!(client.connection_type(), Some(ConnectionType::LongPolling));
+    assert_eq!(client.transport(), Some(Transport::LongPolling));
     within(client.close()).await.unwrap();
     peer.follow(Request::decently);
     within(client.open()).await.unwrap();
-    assert_eq!(client.connection_type(), Some(ConnectionType::WebSocket), "the preferred one works again");
+    assert_eq!(client.transport(), Some(Transport::WebSocket), "the preferred one works again");
     within(client.close()).await.unwrap();
 }

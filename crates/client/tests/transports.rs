@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bayeux::{Backoff, ConnectionType, Event, FailureKind, TlsOptions};
+use bayeux::{Backoff, Event, FailureKind, TlsOptions, Transport};
 use bayeux_testkit::{Answer, Authority, FaultProxy, Peer, RequestKind, TestServer};
 use fixture::*;
 use serde_json::json;
@@ -41,7 +41,7 @@ async fn case_7_a_refused_port_is_tried_again_until_it_answers_and_the_transport
     assert_eq!(delays, [20, 40, 80, 80, 80].map(millis));
     network.forward();
     within(opening).await.unwrap().unwrap();
-    assert_eq!(client.connection_type(), Some(ConnectionType::WebSocket));
+    assert_eq!(client.transport(), Some(Transport::WebSocket));
     within(client.close()).await.unwrap();
 }
 
@@ -58,7 +58,7 @@ async fn case_8_a_refused_upgrade_moves_the_handshake_to_long_polling_at_once() 
         let client = quick(&peer.url()).retry(retry).build().unwrap();
         let mut events = client.events();
         within(client.open()).await.unwrap();
-        assert_eq!(client.connection_type(), Some(ConnectionType::LongPolling));
+        assert_eq!(client.transport(), Some(Transport::LongPolling));
         let changed = event(&mut events, |event| matches!(event, Event::TransportChanged { .. })).await;
         let Event::TransportChanged { cause: Some(cause), .. } = changed else { unreachable!("{changed:?}") };
         assert_eq!(cause.http_status(), Some(status));
@@ -77,7 +77,7 @@ async fn case_9_an_upgrade_that_is_never_completed_costs_the_connect_timeout() {
     let began = Instant::now();
     let client = opened(quick(&peer.url()).connect_timeout(millis(300))).await;
     assert!(began.elapsed() >= millis(300) && began.elapsed() < Duration::from_secs(5));
-    assert_eq!(client.connection_type(), Some(ConnectionType::LongPolling));
+    assert_eq!(client.transport(), Some(Transport::LongPolling));
     within(client.close()).await.unwrap();
     drop(client);
     peer.wait_until_idle().await;
@@ -93,7 +93,7 @@ async fn case_10_a_handshake_that_vanishes_in_the_socket_costs_one_deadline() {
     let began = Instant::now();
     let client = opened(quick(&peer.url()).connect_timeout(millis(200)).request_timeout(millis(200))).await;
     assert!(began.elapsed() < Duration::from_secs(5));
-    assert_eq!(client.connection_type(), Some(ConnectionType::LongPolling));
+    assert_eq!(client.transport(), Some(Transport::LongPolling));
     // The socket is gone; what is open is for long-polling.
     client.publish("/a", &1).await.unwrap();
     within(client.close()).await.unwrap();
@@ -101,7 +101,7 @@ async fn case_10_a_handshake_that_vanishes_in_the_socket_costs_one_deadline() {
     peer.wait_until_idle().await;
 
     let alone = Peer::start(|_| Answer::accept_and_swallow()).await;
-    let client = over(ConnectionType::WebSocket, &alone.url())
+    let client = over(Transport::WebSocket, &alone.url())
         .connect_timeout(millis(200))
         .request_timeout(millis(200))
         .build()
@@ -117,7 +117,7 @@ async fn case_11_a_dropped_socket_is_replaced_under_the_same_session() {
         _ => request.decently(),
     })
     .await;
-    let client = over(ConnectionType::WebSocket, &peer.url()).build().unwrap();
+    let client = over(Transport::WebSocket, &peer.url()).build().unwrap();
     let mut events = client.events();
     within(client.open()).await.unwrap();
     connected(&mut events).await;
@@ -155,7 +155,7 @@ async fn case_37_urls_of_all_shapes() {
         (base.clone(), "/handshake", "/"),
     ] {
         let before = peer.requests().len();
-        let client = open(ConnectionType::LongPolling, &url).await;
+        let client = open(Transport::LongPolling, &url).await;
         client.publish("/a", &1).await.unwrap();
         within(client.close()).await.unwrap();
         let requests = peer.requests().split_off(before);
@@ -168,12 +168,12 @@ async fn case_37_urls_of_all_shapes() {
             );
         }
         let before = peer.requests().len();
-        let client = open(ConnectionType::WebSocket, &url.replace("http://", "ws://")).await;
+        let client = open(Transport::WebSocket, &url.replace("http://", "ws://")).await;
         within(client.close()).await.unwrap();
         assert_eq!(peer.requests()[before].path, publish, "an upgrade has no suffix");
     }
     let before = peer.requests().len();
-    let client = opened(over(ConnectionType::LongPolling, &peer.url()).message_type_in_url(false)).await;
+    let client = opened(over(Transport::LongPolling, &peer.url()).message_type_in_url(false)).await;
     within(client.close()).await.unwrap();
     let posts = peer.requests().split_off(before);
     assert!(posts.iter().filter(|r| r.kind == RequestKind::Post).all(|request| request.path == "/cometd"));
@@ -212,7 +212,7 @@ async fn case_40_a_thousand_publishes_take_two_requests_at_once_and_keep_their_o
         _ => request.decently(),
     })
     .await;
-    let client = open(ConnectionType::LongPolling, &peer.url()).await;
+    let client = open(Transport::LongPolling, &peer.url()).await;
     let calls = (0..1000).map(|n| {
         let client = client.clone();
         async move { client.publish("/n", &n).await }
@@ -234,7 +234,7 @@ async fn bug_b12_request_08_a_server_that_has_nothing_but_websocket() {
     })
     .await;
     let client = opened(quick(&peer.url())).await;
-    assert_eq!(client.connection_type(), Some(ConnectionType::WebSocket));
+    assert_eq!(client.transport(), Some(Transport::WebSocket));
     assert_eq!(kinds(&peer, RequestKind::Post), 0, "the handshake goes over the preferred transport");
     assert_eq!(
         peer.received("/meta/handshake")[0]["supportedConnectionTypes"],
@@ -253,8 +253,7 @@ async fn only_what_is_allowed_is_offered_and_used() {
             json!([transport.as_str()])
         );
         within(client.close()).await.unwrap();
-        let unused =
-            if transport == ConnectionType::WebSocket { RequestKind::Post } else { RequestKind::Upgrade };
+        let unused = if transport == Transport::WebSocket { RequestKind::Post } else { RequestKind::Upgrade };
         assert_eq!(kinds(&peer, unused), 0);
     }
 }
@@ -297,11 +296,10 @@ async fn the_subprotocol_is_asked_for_and_must_be_granted() {
         _ => request.decently(),
     })
     .await;
-    let client = opened(over(ConnectionType::WebSocket, &peer.url()).websocket_protocol("bayeux")).await;
+    let client = opened(over(Transport::WebSocket, &peer.url()).websocket_protocol("bayeux")).await;
     within(client.close()).await.unwrap();
     let ignorant = Peer::decent().await;
-    let client =
-        over(ConnectionType::WebSocket, &ignorant.url()).websocket_protocol("bayeux").build().unwrap();
+    let client = over(Transport::WebSocket, &ignorant.url()).websocket_protocol("bayeux").build().unwrap();
     let error = within(client.open()).await.unwrap_err();
     assert!(error.to_string().contains("subprotocol"), "{error}");
 }
@@ -396,7 +394,7 @@ async fn no_connection_from_before_a_loss_is_used_again() {
         let path = Path::to(server.address()).await;
         let scheme = if tls { "https" } else { "http" };
         let trust = TlsOptions::new().ca_pem(authority.pem().as_bytes()).unwrap();
-        let client = over(ConnectionType::LongPolling, &format!("{scheme}://{}/cometd", path.address))
+        let client = over(Transport::LongPolling, &format!("{scheme}://{}/cometd", path.address))
             .tls(trust.only_given_authorities())
             .request_timeout(Duration::from_secs(2))
             .build()

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::advice::Advice;
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
 use crate::data::{Data, NULL};
 use crate::error::BayeuxError;
 use crate::id::{ClientId, MessageId};
+use crate::transport::Transport;
 
 /// A Bayeux message (specification, section 3), in either direction.
 ///
@@ -242,8 +242,8 @@ impl Message {
 
 impl Fields {
     /// The connection types that we know, in the order given.
-    pub fn known_connection_types(&self) -> impl Iterator<Item = ConnectionType> {
-        self.supported_connection_types.iter().flatten().filter_map(|name| ConnectionType::from_wire(name))
+    pub fn known_transports(&self) -> impl Iterator<Item = Transport> {
+        self.supported_connection_types.iter().flatten().filter_map(|name| Transport::from_wire(name))
     }
 }
 

@@ -6,7 +6,7 @@ use bayeux_proto::client::{AuthReason, CallError, CloseReason, FailureKind, Inpu
 use serde_json::{Map, Value, json};
 use support::{BOTH, Harness, LongPolling, Sent, WebSocket, config, secs};
 
-fn with_auth(transport: bayeux_proto::ConnectionType) -> Harness {
+fn with_auth(transport: bayeux_proto::Transport) -> Harness {
     let mut settings = config(&[transport]);
     settings.has_auth = true;
     Harness::new(settings)
@@ -19,7 +19,7 @@ fn token(text: &str) -> Input {
 }
 
 /// A connected session with the token "first".
-fn authenticated(transport: bayeux_proto::ConnectionType) -> Harness {
+fn authenticated(transport: bayeux_proto::Transport) -> Harness {
     let mut it = with_auth(transport);
     let open = it.open();
     it.input(token("first"));

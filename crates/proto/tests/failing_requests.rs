@@ -2,7 +2,7 @@
 
 mod support;
 
-use bayeux_proto::ConnectionType;
+use bayeux_proto::Transport;
 use bayeux_proto::client::{CallId, Event, Failure, FailureKind, State};
 use serde_json::json;
 use support::{Harness, LongPolling, Sent, WebSocket, config, secs};
@@ -190,7 +190,7 @@ fn a_subscribe_over_a_websocket_that_gets_no_reply_is_told_too() {
 
 #[test]
 fn a_publish_that_was_never_sent_says_so_and_why() {
-    for transport in [LongPolling, WebSocket] as [ConnectionType; 2] {
+    for transport in [LongPolling, WebSocket] as [Transport; 2] {
         let mut it = Harness::new(config(&[transport])).opened();
         it.cut(FailureKind::Lost);
         let call = it.publish("/a", json!(1));

@@ -2,13 +2,13 @@
 
 mod support;
 
-use bayeux_proto::ConnectionType;
+use bayeux_proto::Transport;
 use bayeux_proto::client::{Event, FailureKind, State};
 use serde_json::json;
 use support::{BOTH, Harness, LongPolling, Sent, WebSocket, config, secs};
 
 /// A session over the first of the transports, whose next connect goes out over the other, after four failures.
-fn moved(order: [ConnectionType; 2]) -> (Harness, Sent) {
+fn moved(order: [Transport; 2]) -> (Harness, Sent) {
     let mut it = Harness::new(config(&order)).opened();
     it.subscribe("/a");
     it.serve();

@@ -4,13 +4,13 @@ mod support;
 
 use std::time::Duration;
 
-use bayeux_proto::ConnectionType;
+use bayeux_proto::Transport;
 use bayeux_proto::client::{Event, Input, State};
 use serde_json::json;
 use support::{Harness, LongPolling, WebSocket, millis, secs};
 
 /// Bytes keep coming for that long.
-fn trickle(it: &mut Harness, transport: ConnectionType, pause: Duration, span: Duration) {
+fn trickle(it: &mut Harness, transport: Transport, pause: Duration, span: Duration) {
     let end = it.now() + span;
     let held = it.connects().pop();
     while it.now() < end {

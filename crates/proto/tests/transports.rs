@@ -2,12 +2,12 @@
 
 mod support;
 
-use bayeux_proto::ConnectionType;
+use bayeux_proto::Transport;
 use bayeux_proto::client::{Event, FailureKind, Input, State};
 use serde_json::json;
 use support::{BOTH, Harness, LongPolling, WebSocket, config, secs};
 
-fn transport_changes(it: &Harness) -> Vec<(ConnectionType, ConnectionType)> {
+fn transport_changes(it: &Harness) -> Vec<(Transport, Transport)> {
     let changes = it.events.iter().filter_map(|event| match event {
         Event::TransportChanged { from, to, .. } => Some((*from, *to)),
         _ => None,

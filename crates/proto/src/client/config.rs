@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::retry::Retry;
-use crate::connection_type::ConnectionType;
+use crate::transport::Transport;
 
 /// The settings of a [`Session`](super::Session). All waits are bounded; the defaults are CometD's where it has any.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct Config {
     /// reached. Default: none.
     pub fallbacks: Vec<String>,
     /// The transports to use, the preferred one first. Default: WebSocket, then long-polling.
-    pub transports: Vec<ConnectionType>,
+    pub transports: Vec<Transport>,
     /// Whether all transports talk to the same host and port, so that one that cannot be reached says all about
     /// the others. Default: true.
     pub same_endpoint: bool,
@@ -97,7 +97,7 @@ impl Default for Config {
         Self {
             endpoint: "the server".to_owned(),
             fallbacks: Vec::new(),
-            transports: vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
+            transports: vec![Transport::WebSocket, Transport::LongPolling],
             same_endpoint: true,
             request_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(10),

@@ -12,10 +12,10 @@ use super::moving::is_refused;
 use super::outcome::CloseReason;
 use crate::advice::{Advice, Interval, Reconnect};
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
 use crate::ext::ack;
 use crate::message::Message;
 use crate::time::Time;
+use crate::transport::Transport;
 
 /// A transport that was left without a clear word against it is tried again after this part of the cool-down.
 const DOUBT: u32 = 10;
@@ -222,7 +222,7 @@ impl Core {
     }
 
     /// Moves the session back to the transport that it was moved away from.
-    fn go_back(&mut self, to: ConnectionType, cause: &Failure) {
+    fn go_back(&mut self, to: Transport, cause: &Failure) {
         let from = self.transport();
         if from.is_duplex() {
             self.emit(Output::CloseWebSocket { graceful: true });

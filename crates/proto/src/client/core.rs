@@ -10,23 +10,23 @@ use super::arrivals::Arrivals;
 use super::cause::LostCause;
 use super::config::Config;
 use super::contract::{AuthReason, CallId, ExchangeId, Lane, Output, SinkId, Transmit};
+use super::credits::Credits;
 use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
 use super::moving::Moving;
 use super::outcome::{CallError, CallResult, CloseReason};
 use super::requests::Requests;
 use super::retry::FailedAttempt;
-use super::rooms::Rooms;
 use super::servers::Servers;
 use super::subscriptions::Subscriptions;
 use super::transports::Transports;
 use crate::advice::{Advice, Interval};
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
 use crate::id::{ClientId, MessageId};
 use crate::message::{Message, Subscription};
 use crate::printable::printable;
 use crate::time::Time;
+use crate::transport::Transport;
 
 /// A success that ends sooner than this was none.
 const LASTING: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ pub(super) struct Core {
     pub(super) connect: Connect,
     /// What is acknowledged of the events of this session.
     pub(super) window: Window,
-    pub(super) rooms: Rooms,
+    pub(super) credits: Credits,
     pub(super) auth: Auth,
     pub(super) opening: Option<Opening>,
     pub(super) closing: Option<Closing>,
@@ -115,7 +115,7 @@ pub(super) struct Connect {
     /// Events that are still to come with the handshake, before the first connect.
     pub(super) handshake_events: u64,
     /// A better transport is being tried; this one works.
-    pub(super) trial: Option<ConnectionType>,
+    pub(super) trial: Option<Transport>,
     /// Messages may have been lost with the connection, and this was not told yet.
     pub(super) gap: bool,
 }
@@ -210,7 +210,7 @@ impl Core {
                 gap: false,
             },
             window: Window::default(),
-            rooms: Rooms::default(),
+            credits: Credits::default(),
             auth: Auth::default(),
             opening: None,
             closing: None,
@@ -273,7 +273,7 @@ impl Core {
         ExchangeId(self.last_exchange)
     }
 
-    pub(super) fn transport(&self) -> ConnectionType {
+    pub(super) fn transport(&self) -> Transport {
         self.transports.current()
     }
 
@@ -284,7 +284,7 @@ impl Core {
 
     pub(super) fn send_over(
         &mut self,
-        transport: ConnectionType,
+        transport: Transport,
         lane: Lane,
         exchange: ExchangeId,
         mut messages: Vec<Message>,
@@ -447,7 +447,7 @@ impl Core {
 
     /// Whether a WebSocket may be open: for the transport in use, or for the one that a trial would leave.
     pub(super) fn may_have_socket(&self) -> bool {
-        self.transport().is_duplex() || self.connect.trial.is_some_and(ConnectionType::is_duplex)
+        self.transport().is_duplex() || self.connect.trial.is_some_and(Transport::is_duplex)
     }
 
     /// Ends the session: every call ends, everything is closed.
@@ -503,7 +503,7 @@ impl Core {
         self.connect.proven = None;
         self.connect.trial = None;
         self.connect.gap = false;
-        self.rooms.forget();
+        self.credits.forget();
         self.client_id = None;
         self.auth.asking = false;
         self.state = State::Disconnected;

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::outcome::{CallError, CloseReason};
 use crate::advice::Advice;
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
+use crate::transport::Transport;
 
 /// Where a session stands (the states of CometD's `BayeuxClient`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +34,7 @@ pub enum Event {
     /// Messages flow: the session stands and every subscription that could be restored is.
     Connected {
         /// The transport in use.
-        transport: ConnectionType,
+        transport: Transport,
     },
     /// Messages flow no more; the session tries to recover.
     Lost {
@@ -81,9 +81,9 @@ pub enum Event {
     /// Another transport is used from now on.
     TransportChanged {
         /// The one before.
-        from: ConnectionType,
+        from: Transport,
         /// The one now.
-        to: ConnectionType,
+        to: Transport,
         /// Why the one before was left.
         cause: Option<Failure>,
     },

@@ -13,11 +13,11 @@ use super::failure::{Failure, FailureKind};
 use super::outcome::CloseReason;
 use crate::advice::Reconnect;
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
 use crate::data::Data;
 use crate::ext::ack;
 use crate::message::Message;
 use crate::time::Time;
+use crate::transport::Transport;
 
 const VERSION: &str = "1.0";
 
@@ -123,7 +123,7 @@ impl Core {
             return self.handshake_failed(Failure::new(FailureKind::Malformed, text), now);
         };
         let carried_by = self.transport();
-        let offered: Vec<ConnectionType> = fields.known_connection_types().collect();
+        let offered: Vec<Transport> = fields.known_transports().collect();
         let named = fields.supported_connection_types.as_ref().is_some_and(|types| !types.is_empty());
         let retry_at = now + self.config.transport_cooldown;
         let Some(chosen) = self.transports.negotiate(&offered, named, retry_at) else {
@@ -138,7 +138,7 @@ impl Core {
         }
         self.auth.unproven = false;
         self.window.begin(if self.config.ack { ack::agreed(&reply) } else { None });
-        self.rooms.forget();
+        self.credits.forget();
         self.connect.held_turns = 0;
         self.connect.gap = false;
         let events = fields.handshake_messages.unwrap_or(0);

@@ -2,7 +2,7 @@
 
 use super::cause::LostCause;
 use super::failure::{Failure, FailureKind};
-use crate::connection_type::ConnectionType;
+use crate::transport::Transport;
 
 /// After that many strikes the session moves to another transport.
 const STRIKES: u32 = 4;
@@ -25,7 +25,7 @@ enum Stage {
     Settled,
     /// On probation, since the transport `from` was left.
     Moved {
-        from: ConnectionType,
+        from: Transport,
         /// It was refused over that one in plain words.
         refused: bool,
     },
@@ -50,13 +50,13 @@ impl Moving {
     }
 
     /// The session has moved away from that transport.
-    pub(super) fn moved(&mut self, from: ConnectionType, failure: &Failure) {
+    pub(super) fn moved(&mut self, from: Transport, failure: &Failure) {
         *self = Self { strikes: 0, stage: Stage::Moved { from, refused: is_refused(failure) } };
     }
 
     /// A connect succeeded. The transport that was left without a plain word against it, if this was the proof that it was
     /// the transport's fault.
-    pub(super) fn works(&mut self) -> Option<ConnectionType> {
+    pub(super) fn works(&mut self) -> Option<Transport> {
         match std::mem::take(self).stage {
             Stage::Moved { from, refused: false } => Some(from),
             Stage::Moved { .. } | Stage::Settled | Stage::AskingBack(_) => None,
@@ -65,7 +65,7 @@ impl Moving {
 
     /// A connect failed on probation. The transport to go back to, if nothing answers over this one either: one more
     /// failure there leads here again.
-    pub(super) fn is_silent(&mut self, failure: &Failure) -> Option<ConnectionType> {
+    pub(super) fn is_silent(&mut self, failure: &Failure) -> Option<Transport> {
         let silent = matches!(
             failure.kind(),
             FailureKind::Timeout
@@ -84,7 +84,7 @@ impl Moving {
     }
 
     /// The session is not known over this transport. The one to ask once more, if it was left just now.
-    pub(super) fn is_unknown(&mut self, cause: &LostCause) -> Option<ConnectionType> {
+    pub(super) fn is_unknown(&mut self, cause: &LostCause) -> Option<Transport> {
         match self.stage {
             Stage::Moved { from, .. } => {
                 *self = Self { strikes: 0, stage: Stage::AskingBack(cause.clone()) };
@@ -119,8 +119,8 @@ pub(super) fn is_refused(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection_type::ConnectionType::WebSocket;
     use crate::message::Message;
+    use crate::transport::Transport::WebSocket;
 
     fn failed(kind: FailureKind) -> Failure {
         Failure::new(kind, "test")

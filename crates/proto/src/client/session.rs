@@ -11,9 +11,9 @@ use super::snapshot::SessionSnapshot;
 use super::subscriptions::SubscriptionChanges;
 use crate::advice::Advice;
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
 use crate::message::Message;
 use crate::time::Time;
+use crate::transport::Transport;
 
 /// A client's session with a server, from the first handshake to the last disconnect and over any number of
 /// re-handshakes between them. It does no I/O and knows no clock.
@@ -37,7 +37,7 @@ impl Session {
     }
 
     /// The transport in use, or to be used.
-    pub fn transport(&self) -> ConnectionType {
+    pub fn transport(&self) -> Transport {
         self.core.transport()
     }
 
@@ -159,8 +159,8 @@ impl Session {
                 self.core.heard(now);
                 Next::Nothing
             }
-            Input::Room(sink, room) => {
-                self.core.room(sink, room, now);
+            Input::Credit(sink, room) => {
+                self.core.credit(sink, room, now);
                 Next::Nothing
             }
             Input::Reconnect => self.reconnect(now),
@@ -556,7 +556,7 @@ mod tests {
 
     impl Served {
         fn open() -> Self {
-            let config = Config { transports: vec![ConnectionType::WebSocket], ..Config::default() };
+            let config = Config { transports: vec![Transport::WebSocket], ..Config::default() };
             let mut served = Self { session: Session::new(config), calls: 0, forgotten: false };
             served.call(Operation::Open);
             served

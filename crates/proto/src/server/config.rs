@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
+use crate::transport::Transport;
 
 /// The settings of an [`Engine`](super::Engine); the defaults are CometD's where it has any.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Config {
     /// How many bytes these may have, with about 100 bytes for each besides its text. Default: 16 MiB.
     pub max_queue_bytes: usize,
     /// What happens when more come. Default: the oldest go.
-    pub overflow: Overflow,
+    pub overflow: QueueOverflow,
     /// How many bytes of events go into one reply or frame, as long as there is more than one: CometD's clients take no
     /// more than 1 MiB at once. Default: 512 KiB.
     pub max_reply_bytes: usize,
@@ -80,7 +80,7 @@ pub struct Config {
     /// they may be credentials. Default: `binary`.
     pub broadcast_ext: Vec<String>,
     /// The transports that are offered. Default: WebSocket and long-polling.
-    pub transports: Vec<ConnectionType>,
+    pub transports: Vec<Transport>,
     /// The seed of session ids. Whoever knows it can guess them: it must be random in production.
     pub seed: Seed,
 }
@@ -121,7 +121,7 @@ impl std::fmt::Debug for Seed {
 /// its client handshakes anew and knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Overflow {
+pub enum QueueOverflow {
     /// The oldest messages make room.
     #[default]
     DropOldest,
@@ -154,7 +154,7 @@ impl Default for Config {
             connect_delivery_only: false,
             max_queue: 10_000,
             max_queue_bytes: 16 * 1024 * 1024,
-            overflow: Overflow::default(),
+            overflow: QueueOverflow::default(),
             max_reply_bytes: 512 * 1024,
             max_batch: 10_000,
             max_sessions: 1_000_000,
@@ -174,7 +174,7 @@ impl Default for Config {
             lazy_channels: Vec::new(),
             broadcast_to_publisher: true,
             broadcast_ext: vec!["binary".to_owned()],
-            transports: vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
+            transports: vec![Transport::WebSocket, Transport::LongPolling],
             seed: Seed::default(),
         }
     }

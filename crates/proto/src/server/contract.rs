@@ -57,7 +57,7 @@ pub enum Input {
         messages: Vec<Message>,
     },
     /// A link is gone: the request was answered or given up, the socket closed.
-    LinkGone(LinkId),
+    LinkClosed(LinkId),
     /// The application publishes.
     Publish {
         /// The channel.

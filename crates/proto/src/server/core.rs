@@ -9,7 +9,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::browsers::Browsers;
 use super::channels::{Channels, Place, SessionKey};
-use super::config::{Activity, Config, Overflow};
+use super::config::{Activity, Config, QueueOverflow};
 use super::contract::{LinkId, LinkKind, Output};
 use super::encoded::Encoded;
 use super::lanes::{Lane, Lanes};
@@ -379,7 +379,7 @@ impl Core {
     pub(super) fn unburden(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         self.steps += session.queue.len() as u64 / 16;
-        if session.queue.is_acknowledged() || self.config.overflow == Overflow::EndSession {
+        if session.queue.is_acknowledged() || self.config.overflow == QueueOverflow::EndSession {
             // It ends, and its queue with it, so that it is not found here again.
             session.weight.leave(&mut self.heavy, key);
             return self.overflowed.push_back(key);

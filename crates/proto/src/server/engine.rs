@@ -91,7 +91,7 @@ impl Engine {
             Input::LinkOpened { link, browser, multiplexed } => {
                 return core.link_opened(link, browser, multiplexed);
             }
-            Input::LinkGone(link) => return core.link_gone(link, now),
+            Input::LinkClosed(link) => return core.link_gone(link, now),
             Input::WallClock(unix) => return core.set_wall_clock(unix, now),
             Input::Received { link, kind, messages } => core.received(link, kind, messages, now),
             Input::Publish { channel, data } => {

@@ -9,11 +9,11 @@ use super::queue::Queue;
 use super::replies::{granted, refused, server_busy, stop};
 use super::session::Session;
 use crate::advice::{Advice, Interval, Reconnect};
-use crate::connection_type::ConnectionType;
 use crate::error::BayeuxError;
 use crate::ext::ack;
 use crate::id::ClientId;
 use crate::message::Message;
+use crate::transport::Transport;
 
 /// How long a client waits before it tries again whether there is memory for it.
 const BUSY: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ impl Core {
         // A client whose handshake does not speak of transports finds out which there are; one that offers none is refused.
         let fields = message.fields();
         if let Some(offered) = &fields.supported_connection_types
-            && !fields.known_connection_types().any(|kind| self.config.transports.contains(&kind))
+            && !fields.known_transports().any(|kind| self.config.transports.contains(&kind))
         {
             let args = format!("c[{}],s[{}]", names(offered), names(&self.transport_names()));
             return Err((BayeuxError::new(405, &args, "no_transport"), stop()));
@@ -85,7 +85,7 @@ impl Core {
     }
 
     fn transport_names(&self) -> Vec<String> {
-        self.config.transports.iter().copied().map(ConnectionType::as_str).map(str::to_owned).collect()
+        self.config.transports.iter().copied().map(Transport::as_str).map(str::to_owned).collect()
     }
 
     fn add_session(&mut self, turn: &mut Turn, key: SessionKey, id: ClientId, acknowledged: bool) {

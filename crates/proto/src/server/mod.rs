@@ -21,7 +21,7 @@ mod session;
 mod subscribing;
 mod work;
 
-pub use config::{Activity, Config, Overflow, Seed};
+pub use config::{Activity, Config, QueueOverflow, Seed};
 pub use contract::{Input, LinkId, LinkKind, Output, RemovedBecause, ServiceCall, ServiceToken};
 pub use engine::Engine;
 pub use memory::Memory;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::config::Overflow;
+use super::config::QueueOverflow;
 use super::encoded::Encoded;
 use super::memory::{Charge, Meter};
 
@@ -36,7 +36,7 @@ struct Entry {
 pub(super) struct Bounds {
     pub(super) messages: usize,
     pub(super) bytes: usize,
-    pub(super) overflow: Overflow,
+    pub(super) overflow: QueueOverflow,
 }
 
 /// What became of a message for a queue.
@@ -136,10 +136,10 @@ impl Queue {
         let mut lost = 0;
         while !self.entries.is_empty() && !self.has_room(&message, bounds) {
             // What was sent may be sent again by its place, so none of it can go.
-            if self.is_acknowledged() || bounds.overflow == Overflow::EndSession {
+            if self.is_acknowledged() || bounds.overflow == QueueOverflow::EndSession {
                 return Pushed::Full;
             }
-            if bounds.overflow == Overflow::DropNewest {
+            if bounds.overflow == QueueOverflow::DropNewest {
                 return Pushed::Lost(1);
             }
             self.pop_front();
@@ -240,7 +240,7 @@ mod tests {
     use crate::data::Data;
     use crate::message::Message;
 
-    const WIDE: Bounds = Bounds { messages: 100, bytes: 1 << 20, overflow: Overflow::DropOldest };
+    const WIDE: Bounds = Bounds { messages: 100, bytes: 1 << 20, overflow: QueueOverflow::DropOldest };
 
     fn message(text: &str) -> Encoded {
         let channel = Channel::parse("/a").unwrap();
@@ -335,13 +335,13 @@ mod tests {
             let pushed = queue.push(message("m3"), false, bounds(overflow));
             (pushed, texts(&queue.take(WIDE.bytes)).join(" "))
         };
-        assert_eq!(outcome(false, Overflow::DropOldest), (Pushed::Lost(1), "m2 m3".to_owned()));
-        assert_eq!(outcome(false, Overflow::DropNewest), (Pushed::Lost(1), "m1 m2".to_owned()));
-        assert_eq!(outcome(false, Overflow::EndSession), (Pushed::Full, "m1 m2".to_owned()));
-        assert_eq!(outcome(true, Overflow::DropOldest), (Pushed::Full, "m1 m2".to_owned()));
+        assert_eq!(outcome(false, QueueOverflow::DropOldest), (Pushed::Lost(1), "m2 m3".to_owned()));
+        assert_eq!(outcome(false, QueueOverflow::DropNewest), (Pushed::Lost(1), "m1 m2".to_owned()));
+        assert_eq!(outcome(false, QueueOverflow::EndSession), (Pushed::Full, "m1 m2".to_owned()));
+        assert_eq!(outcome(true, QueueOverflow::DropOldest), (Pushed::Full, "m1 m2".to_owned()));
 
         let mut queue = queue(false, &["m1", "m2"]);
-        let narrow = Bounds { bytes: 2 * Queue::cost(&message("m1")), ..bounds(Overflow::DropOldest) };
+        let narrow = Bounds { bytes: 2 * Queue::cost(&message("m1")), ..bounds(QueueOverflow::DropOldest) };
         assert_eq!(queue.push(message("a long text"), false, narrow), Pushed::Lost(2));
         assert_eq!(texts(&queue.take(WIDE.bytes)).join(" "), "a long text", "one always fits");
     }
@@ -365,7 +365,7 @@ mod tests {
     fn the_limit_in_bytes_counts_what_an_entry_costs_and_what_was_needed_once_is_given_back() {
         let meter = Meter::default();
         let mut queue = Queue::new(false, &meter);
-        let bounds = Bounds { messages: 100_000, bytes: 64 * 1024, overflow: Overflow::DropOldest };
+        let bounds = Bounds { messages: 100_000, bytes: 64 * 1024, overflow: QueueOverflow::DropOldest };
         let message = message("");
         let mut lost = 0;
         for _ in 0..10_000 {

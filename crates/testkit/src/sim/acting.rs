@@ -7,7 +7,7 @@ use bayeux_proto::client::{
     CallError, CallId, CallResult, Delivery, Event, ExchangeId, FailureKind, Input, LostCause, Operation,
     Output, SinkId, State, Transmit,
 };
-use bayeux_proto::{Channel, ConnectionType, Message, codec};
+use bayeux_proto::{Channel, Message, Transport, codec};
 use bytes::Bytes;
 
 use super::client::About;
@@ -31,7 +31,7 @@ impl World {
             .filter_map(|(sink, mailbox)| std::mem::take(&mut mailbox.filled).then_some(*sink))
             .collect();
         for sink in full {
-            self.tell_room(client, sink);
+            self.grant_credit(client, sink);
         }
         self.set_timer(client);
     }
@@ -60,11 +60,11 @@ impl World {
         }
     }
 
-    pub(super) fn tell_room(&mut self, client: usize, sink: SinkId) {
+    pub(super) fn grant_credit(&mut self, client: usize, sink: SinkId) {
         let room = self.clients[client].receivers.get(&sink).and_then(|mailbox| mailbox.room());
         if let Some(room) = room {
             let now = self.now;
-            self.clients[client].session.handle(Input::Room(sink, Some(room)), now);
+            self.clients[client].session.handle(Input::Credit(sink, Some(room)), now);
             self.carry_out(client);
             self.set_timer(client);
         }
@@ -108,7 +108,7 @@ impl World {
         }
         let body = codec::encode(&messages);
         match transport {
-            ConnectionType::WebSocket => self.send_frame(client, body),
+            Transport::WebSocket => self.send_frame(client, body),
             _ => self.post(client, exchange, &body, repeatable),
         }
     }
@@ -408,7 +408,7 @@ impl World {
         {
             mailbox.items.clear();
         }
-        self.tell_room(client, sink);
+        self.grant_credit(client, sink);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bayeux_proto::client::{self, Backoff, Delivery, Offline, SinkId};
-use bayeux_proto::{Channel, ConnectionType, server};
+use bayeux_proto::{Channel, Transport, server};
 use fastrand::Rng;
 
 use super::fault::Fault;
@@ -114,7 +114,7 @@ fn server_config(random: &mut Rng) -> server::Config {
     }
     config.broadcast_to_publisher = true;
     if random.u8(..8) == 0 {
-        config.transports = vec![ConnectionType::LongPolling];
+        config.transports = vec![Transport::LongPolling];
     }
     config
 }
@@ -122,9 +122,9 @@ fn server_config(random: &mut Rng) -> server::Config {
 fn actor(random: &mut Rng, length: Duration) -> Actor {
     let mut config = client::Config::default();
     config.transports = match random.u8(..4) {
-        0 => vec![ConnectionType::LongPolling],
-        1 => vec![ConnectionType::LongPolling, ConnectionType::WebSocket],
-        _ => vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
+        0 => vec![Transport::LongPolling],
+        1 => vec![Transport::LongPolling, Transport::WebSocket],
+        _ => vec![Transport::WebSocket, Transport::LongPolling],
     };
     config.ack = random.bool();
     config.retry_open = random.bool();
