@@ -5,7 +5,7 @@ use std::io;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
-use crate::payload;
+use crate::excerpt::beginning;
 use crate::syntax::{Step, Syntax};
 
 /// Values as they come.
@@ -263,7 +263,7 @@ impl Scanner {
         let text = String::from_utf8(std::mem::take(&mut self.text)).map_err(|_| ());
         let json = Err(match text {
             Ok(text) if text.trim().is_empty() => why,
-            Ok(text) => format!("{why}: {}", payload::beginning(text.trim())),
+            Ok(text) => format!("{why}: {}", beginning(text.trim())),
             Err(()) => "is not UTF-8".to_owned(),
         });
         Value { line: self.began, json }
