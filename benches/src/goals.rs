@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Entry, Report, Row, number};
+use crate::figure::number;
+use crate::results::{Entry, Report, Row};
 use crate::works::{IDLE, LONG, PUBLISH, RECEIVE, SUBSCRIPTIONS, VARIANTS};
 
 const OURS: &str = "bayeux";

@@ -3,8 +3,10 @@
 
 mod descriptors;
 mod feed;
+mod figure;
 mod floor;
 mod goals;
+mod greedy;
 mod job;
 mod meter;
 mod ours;
@@ -14,6 +16,7 @@ mod process;
 mod race;
 mod racers;
 mod report;
+mod results;
 mod servers;
 mod works;
 
@@ -34,6 +37,11 @@ enum Command {
     Race(race::Race),
     /// Load our server and CometD's Java server with `bayeux bench`, in turn, and print the table.
     Servers(servers::Servers),
+    /// Attack our server with 1 MB/s in several ways, and print what another client notices, and the server's memory.
+    Greedy(greedy::Greedy),
+    /// Serve as the attacked server, until the standard input ends; prints the address.
+    #[command(hide = true)]
+    Stand(greedy::Stand),
     /// Serve feeds, as the works ask for them in their URL; prints the port.
     Feed {
         /// Over TLS, with a certificate that is written to this file.
@@ -60,6 +68,8 @@ fn main() -> Fallible {
     match Args::parse().command {
         Command::Race(race) => race.run(),
         Command::Servers(servers) => servers.run(),
+        Command::Greedy(greedy) => greedy.run(),
+        Command::Stand(stand) => stand.run(),
         Command::Feed { tls } => feed::run(tls.as_deref()),
         Command::Ours(job) => ours::run(&job),
         Command::Floor(job) => floor::run(&job),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bayeux::{Client, ConnectionType, Event, TlsOptions};
+use bayeux::{Client, Event, TlsOptions};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
@@ -29,10 +29,10 @@ pub(crate) fn run(job: &Job) -> Fallible {
 
 fn client(job: &Job) -> Fallible<Client> {
     let transport = match job.transport {
-        Transport::Websocket => ConnectionType::WebSocket,
-        Transport::LongPolling => ConnectionType::LongPolling,
+        Transport::Websocket => bayeux::Transport::WebSocket,
+        Transport::LongPolling => bayeux::Transport::LongPolling,
     };
-    let mut builder = Client::builder(&job.url).connection_types([transport]).acknowledge(job.ack > 0);
+    let mut builder = Client::builder(&job.url).transports([transport]).acknowledge(job.ack > 0);
     if let Some(ca) = &job.ca {
         builder = builder.tls(TlsOptions::new().ca_pem(&std::fs::read(ca)?)?);
     }

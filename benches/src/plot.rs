@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::report::{Entry, Report, Row};
+use crate::results::{Entry, Report, Row};
 use crate::works::{PUBLISH, RECEIVE};
 
 pub(crate) struct Plot {

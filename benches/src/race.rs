@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::job::{Measured, Task};
 use crate::process::{Feeds, output};
 use crate::racers::{self, Racer};
-use crate::report::{self, Entry, Report, Row};
+use crate::report;
+use crate::results::{Entry, Report, Row};
 use crate::works::{self, Work};
 use crate::{Fallible, descriptors};
 
@@ -76,7 +77,7 @@ impl Race {
                 std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")?;
             }
         }
-        println!("{}", report.markdown());
+        println!("{}", report::markdown(&report));
         if failed > 0 && self.short {
             return Err(format!("{failed} measurements failed").into());
         }

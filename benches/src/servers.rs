@@ -7,9 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::report::{Report, median, number};
+use crate::figure::number;
+use crate::results::{Load, Loaded, Report, median};
 use crate::{Fallible, descriptors};
 
 /// The load, and how often.
@@ -30,30 +31,6 @@ pub(crate) struct Servers {
     /// Write the result as JSON into this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-}
-
-/// What a server did over a transport.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Load {
-    pub(crate) server: String,
-    pub(crate) transport: String,
-    /// By how much it grew while the sessions were opened, for each.
-    pub(crate) session_kib: f64,
-    pub(crate) runs: Vec<Loaded>,
-}
-
-/// One run.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Loaded {
-    expected: f64,
-    received: f64,
-    seconds: f64,
-    server_cpu_seconds: f64,
-    client_cpu_seconds: f64,
-    p50_us: f64,
-    p99_us: f64,
-    /// The memory of the server at the end, with all sessions.
-    server_kib: f64,
 }
 
 /// What `bayeux bench --json` prints.

@@ -9,7 +9,7 @@ use bayeux_proto::client::{
 };
 use bayeux_proto::codec::{Decoder, encode};
 use bayeux_proto::ext::binary::Binary;
-use bayeux_proto::{Channel, ConnectionType, Data, Message, MessageId, Time};
+use bayeux_proto::{Channel, Transport, Data, Message, MessageId, Time};
 use bytes::Bytes;
 
 /// The session, and what is known of it from outside.
@@ -56,7 +56,7 @@ impl World {
         let mut config = Config::default();
         let words: Vec<&str> = settings.split_whitespace().collect();
         let has = |word: &str| words.contains(&word);
-        let named = [("ws", ConnectionType::WebSocket), ("lp", ConnectionType::LongPolling)];
+        let named = [("ws", Transport::WebSocket), ("lp", Transport::LongPolling)];
         let transports: Vec<_> = words
             .iter()
             .filter_map(|word| named.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind))
@@ -164,7 +164,7 @@ impl World {
                 let mut numbers = rest.split_whitespace();
                 let sink = SinkId(numbers.next().map_or(0, number) % 4);
                 let room = numbers.next().map(|messages| (number(messages) as usize, 100));
-                self.handle(Input::Room(sink, room), 0);
+                self.handle(Input::Credit(sink, room), 0);
             }
             "credentials" if self.asking => {
                 self.asking = false;

@@ -122,12 +122,12 @@ impl World {
             }
             "cut" => {
                 if let Some(link) = self.sockets.remove(&(number(rest) % 4)) {
-                    self.handle(Input::LinkGone(link), 0);
+                    self.handle(Input::LinkClosed(link), 0);
                 }
             }
             "abandon" => {
                 if let Some(link) = self.waiting.pop_first() {
-                    self.handle(Input::LinkGone(link), 0);
+                    self.handle(Input::LinkClosed(link), 0);
                 }
             }
             "publish" => {
@@ -218,7 +218,7 @@ impl World {
         self.drain(size);
         while let Some(link) = self.done.pop() {
             self.sockets.retain(|_, open| *open != link);
-            self.engine.handle(Input::LinkGone(link), self.now);
+            self.engine.handle(Input::LinkClosed(link), self.now);
             self.drain(0);
         }
         assert_eq!(self.engine.sessions(), self.alive.len(), "what was told of sessions");

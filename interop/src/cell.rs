@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bayeux::ConnectionType;
+use bayeux::Transport;
 
 use crate::driven::Driver;
 use crate::outcome::{Failed, Outcome};
@@ -17,7 +17,7 @@ pub(crate) struct Cell<'a> {
     pub(crate) server: &'a Server,
     /// The process of the client under test; `None` is our own client.
     pub(crate) driver: Option<&'a Arc<Driver>>,
-    pub(crate) transport: ConnectionType,
+    pub(crate) transport: Transport,
     seats: Mutex<Vec<Arc<Seat>>>,
 }
 
@@ -53,11 +53,7 @@ impl Seat {
 }
 
 impl<'a> Cell<'a> {
-    pub(crate) fn new(
-        server: &'a Server,
-        driver: Option<&'a Arc<Driver>>,
-        transport: ConnectionType,
-    ) -> Self {
+    pub(crate) fn new(server: &'a Server, driver: Option<&'a Arc<Driver>>, transport: Transport) -> Self {
         Self { server, driver, transport, seats: Mutex::default() }
     }
 
@@ -90,12 +86,10 @@ impl<'a> Cell<'a> {
     /// A user of our own client, open, over the other transport where the server has it.
     pub(crate) async fn other(&self, name: &'static str) -> Outcome<Arc<Seat>> {
         let transport = match self.transport {
-            ConnectionType::LongPolling
-                if self.server.peer.transports.contains(&ConnectionType::WebSocket) =>
-            {
-                ConnectionType::WebSocket
+            Transport::LongPolling if self.server.peer.transports.contains(&Transport::WebSocket) => {
+                Transport::WebSocket
             }
-            _ => ConnectionType::LongPolling,
+            _ => Transport::LongPolling,
         };
         Ok(self.seat(name, transport, |_| {}, None).await??)
     }
@@ -103,7 +97,7 @@ impl<'a> Cell<'a> {
     async fn seat(
         &self,
         name: &'static str,
-        transport: ConnectionType,
+        transport: Transport,
         change: impl FnOnce(&mut Open),
         driver: Option<&Arc<Driver>>,
     ) -> Outcome<Result<Arc<Seat>, Failed>> {
@@ -115,7 +109,7 @@ impl<'a> Cell<'a> {
         &self,
         tap: Arc<Tap>,
         name: &'static str,
-        transport: ConnectionType,
+        transport: Transport,
         change: impl FnOnce(&mut Open),
         driver: Option<&Arc<Driver>>,
     ) -> Outcome<Result<Arc<Seat>, Failed>> {

@@ -1,7 +1,7 @@
 //! What is known not to work, with the reason. Such a cell is played all the same: when it passes, the run fails,
 //! because this list must be mended then.
 
-use bayeux::ConnectionType;
+use bayeux::Transport;
 
 /// A limit of one of the two sides.
 #[derive(Debug)]
@@ -9,7 +9,7 @@ pub(crate) struct Limit {
     client: &'static str,
     server: &'static str,
     /// `None` is each.
-    transport: Option<ConnectionType>,
+    transport: Option<Transport>,
     scenarios: &'static [&'static str],
     /// Whose it is and why, for the table's notes.
     pub(crate) reason: &'static str,
@@ -27,7 +27,7 @@ const LIMITS: &[Limit] = &[
     Limit {
         client: "cometd-js-chromium",
         server: "bayeux",
-        transport: Some(ConnectionType::CallbackPolling),
+        transport: Some(Transport::CallbackPolling),
         scenarios: &["1 MiB"],
         reason: "Over callback-polling a message is part of a URL, of which cometd.js makes none longer than 2,000 \
                  characters.",
@@ -35,14 +35,14 @@ const LIMITS: &[Limit] = &[
     Limit {
         client: "faye-chromium",
         server: "bayeux",
-        transport: Some(ConnectionType::CallbackPolling),
+        transport: Some(Transport::CallbackPolling),
         scenarios: &["1 MiB"],
         reason: "Over callback-polling a message is part of a URL, and no server takes one of 1 MiB.",
     },
     Limit {
         client: "cometd-js-chromium",
         server: "bayeux",
-        transport: Some(ConnectionType::CallbackPolling),
+        transport: Some(Transport::CallbackPolling),
         scenarios: &["cuts"],
         reason: "Chromium takes a response that breaks off within its head for an empty script that has loaded. cometd.js \
                  listens for scripts that do not load, and waits for this one for so long that the session has ended.",
@@ -53,7 +53,7 @@ const LIMITS: &[Limit] = &[
 pub(crate) fn limit(
     client: &str,
     server: &str,
-    transport: ConnectionType,
+    transport: Transport,
     scenario: &str,
 ) -> Option<&'static Limit> {
     LIMITS.iter().find(|limit| {

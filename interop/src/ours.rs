@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bayeux_server::{
-    BayeuxError, Channel, ClientId, ConnectionType, Denial, Message, Policy, Request, Server, ServiceError,
+    BayeuxError, Channel, ClientId, Denial, Message, Policy, Request, Server, ServiceError, Transport,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub(crate) async fn serve(args: &[String]) -> Outcome {
         .timeout(Duration::from_millis(hold))
         .max_interval(Duration::from_millis(keep))
         .max_message_size(16 * 1024 * 1024)
-        .transports([ConnectionType::WebSocket, ConnectionType::LongPolling, ConnectionType::CallbackPolling])
+        .transports([Transport::WebSocket, Transport::LongPolling, Transport::CallbackPolling])
         .policy(Gate)
         .service("/service/echo", |request: Request| async move { Ok::<_, ServiceError>(Some(request.data)) })
         .service("/service/fail", |_| async { Err(ServiceError::new(500, "failed_as_asked")) })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bayeux::ConnectionType;
+use bayeux::Transport;
 
 use crate::cell::Cell;
 use crate::driven::Driver;
@@ -18,7 +18,7 @@ use crate::table::{Entry, Row};
 pub(crate) struct Pair {
     pub(crate) client: &'static Peer,
     pub(crate) server: &'static Peer,
-    pub(crate) transport: ConnectionType,
+    pub(crate) transport: Transport,
 }
 
 impl Pair {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bayeux::ConnectionType::{self, CallbackPolling, LongPolling, WebSocket};
+use bayeux::Transport::{self, CallbackPolling, LongPolling, WebSocket};
 
 /// A program that others wrote (or we), in one of its roles.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Peer {
     pub(crate) version: Version,
     /// The command, in its folder; see [`Peer::command`] for what is replaced.
     pub(crate) command: &'static [&'static str],
-    pub(crate) transports: &'static [ConnectionType],
+    pub(crate) transports: &'static [Transport],
     pub(crate) has: &'static [Need],
 }
 
@@ -83,7 +83,7 @@ use Need::{
 };
 
 /// Those of a browser. A transport that the server lacks is not tried.
-const CHROMIUM: &[ConnectionType] = &[WebSocket, LongPolling, CallbackPolling];
+const CHROMIUM: &[Transport] = &[WebSocket, LongPolling, CallbackPolling];
 
 /// The servers; ours is the last.
 pub(crate) const SERVERS: &[Peer] = &[

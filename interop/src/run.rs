@@ -24,7 +24,7 @@ pub(crate) async fn run(options: &Options) -> Outcome<bool> {
         failures.extend(try_pairs(options, &versions, missing).await?);
     }
     if options.wants_misbehaviour() {
-        failures.extend(misbehaviour::run(options, &versions).await?);
+        failures.extend(misbehaviour::play::run(options, &versions).await?);
     }
     tell(&failures);
     Ok(failures.is_empty())

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use bayeux_docs::markers;
+
 use crate::outcome::Outcome;
 use crate::peers::{self, OURS};
 use crate::scenarios;
@@ -104,7 +106,7 @@ pub(crate) fn put(document: &str, tables: &[(&str, String)], write: bool) -> Out
     let old = std::fs::read_to_string(&path)?;
     let mut new = old.clone();
     for (name, table) in tables {
-        let replaced = replace(&new, name, table);
+        let replaced = markers::put(&new, name, table);
         new = replaced.ok_or_else(|| format!("{document} lacks the markers of {name}"))?;
     }
     if new == old {
@@ -116,25 +118,4 @@ pub(crate) fn put(document: &str, tables: &[(&str, String)], write: bool) -> Out
     std::fs::write(path, new)?;
     println!("{document} is written");
     Ok(None)
-}
-
-/// The document with this table between the markers of that name, if it has them.
-fn replace(document: &str, name: &str, table: &str) -> Option<String> {
-    let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
-    let from = document.find(&begin)? + begin.len();
-    let to = from + document[from..].find(&end)?;
-    Some(format!("{}{}\n{}", &document[..from], table.trim_end(), &document[to..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_takes_the_place_between_its_markers_alone() {
-        let document = "a\n<!-- t:begin -->\nold\n<!-- t:end -->\n<!-- u:begin -->\nkept\n<!-- u:end -->\n";
-        let new = replace(document, "t", "new\n\n");
-        assert_eq!(new, Some(document.replace("old", "new")));
-        assert_eq!(replace(document, "v", "new"), None, "it has no markers of that name");
-    }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bayeux::{Backoff, Client, ConnectionType, Event, Proxy, TimeSync, TlsOptions};
+use bayeux::{Backoff, Client, Event, Proxy, TimeSync, TlsOptions, Transport};
 use serde_json::{Value, json};
 
 use crate::driven::Driven;
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 #[derive(Clone, Debug)]
 pub(crate) struct Open {
     pub(crate) url: String,
-    pub(crate) transport: ConnectionType,
+    pub(crate) transport: Transport,
     /// Asks the server to refuse the handshake.
     pub(crate) deny: bool,
     /// For browsers: the one whose window this is; else each user has a browser of its own.
@@ -41,7 +41,7 @@ pub(crate) struct Plain {
 }
 
 impl Open {
-    pub(crate) fn new(address: SocketAddr, path: &str, transport: ConnectionType) -> Self {
+    pub(crate) fn new(address: SocketAddr, path: &str, transport: Transport) -> Self {
         let url = format!("http://{address}{path}");
         Self {
             url,
@@ -67,7 +67,7 @@ impl User {
     pub(crate) fn ours(options: &Open) -> Outcome<Self> {
         let mut builder = Client::builder(&options.url).proxy(options.proxy.clone()).tls(options.tls.clone());
         if !options.plain.is_some_and(|plain| plain.fallback) {
-            builder = builder.connection_types([options.transport]);
+            builder = builder.transports([options.transport]);
         }
         if options.plain.is_none() {
             builder = builder

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bayeux_proto::client::{CallId, Config, Input, Operation, Output, Session, SinkId, State, Transmit};
-use bayeux_proto::{Channel, ConnectionType, Message, MessageId, Time};
+use bayeux_proto::{Channel, Message, MessageId, Time, Transport};
 
 pub(crate) struct Peer {
     pub(crate) session: Session,
@@ -15,7 +15,7 @@ impl Peer {
     /// A session that is connected and has these subscriptions.
     pub(crate) fn connected(channels: impl Iterator<Item = String>) -> Self {
         let mut config = Config::default();
-        config.transports = vec![ConnectionType::WebSocket];
+        config.transports = vec![Transport::WebSocket];
         let now = Time::from_origin(Duration::from_secs(1));
         let mut peer = Self { session: Session::new(config), now, last_call: 0 };
         peer.call(Operation::Open);

@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::Mutex;
+use tungstenite::handshake::derive_accept_key;
 
 use super::protocol::{Held, Shared};
 use super::stock::{Spec, frame};
@@ -26,12 +25,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (reader, mut writer) = tokio::io::split(stream);
-    let accept = sha1_smol::Sha1::from(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")).digest().bytes();
     let mut response = Vec::new();
     write!(
         response,
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-        STANDARD.encode(accept)
+        derive_accept_key(key.as_bytes())
     )?;
     writer.write_all(&response).await?;
     writer.flush().await?;

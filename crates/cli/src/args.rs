@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bayeux::{Channel, ConnectionType};
+use bayeux::{Channel, Transport};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueHint};
 
@@ -291,7 +291,7 @@ pub(crate) struct Connection {
     /// How long the connection may stay lost before the command fails; "none" waits for ever. A chat never fails, and
     /// a pipe tells it and goes on.
     #[arg(long, value_name = "DURATION", value_parser = patience, default_value = "10s")]
-    pub(crate) connection_timeout: Patience,
+    pub(crate) outage_timeout: Patience,
     /// How long making a connection may take.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub(crate) connect_timeout: Duration,
@@ -314,7 +314,7 @@ pub(crate) struct Access {
     pub(crate) fallback_url: Vec<String>,
     /// A transport to use; repeat it in the order of preference. Default: websocket, then long-polling.
     #[arg(long, value_name = "NAME", value_parser = transports())]
-    pub(crate) transport: Vec<ConnectionType>,
+    pub(crate) transport: Vec<Transport>,
     /// A header for each request, "Name: value"; @FILE reads a file with one on a line.
     #[arg(long, value_name = "HEADER|@FILE")]
     pub(crate) header: Vec<String>,
@@ -414,17 +414,13 @@ fn patience(text: &str) -> Result<Patience, String> {
 }
 
 /// The transports that the client has.
-pub(crate) fn known_transports() -> [ConnectionType; 2] {
-    [ConnectionType::WebSocket, ConnectionType::LongPolling]
+pub(crate) fn known_transports() -> [Transport; 2] {
+    [Transport::WebSocket, Transport::LongPolling]
 }
 
-fn transports() -> impl TypedValueParser<Value = ConnectionType> {
-    PossibleValuesParser::new(known_transports().map(ConnectionType::as_str)).map(|name| {
-        if name == ConnectionType::WebSocket.as_str() {
-            ConnectionType::WebSocket
-        } else {
-            ConnectionType::LongPolling
-        }
+fn transports() -> impl TypedValueParser<Value = Transport> {
+    PossibleValuesParser::new(known_transports().map(Transport::as_str)).map(|name| {
+        if name == Transport::WebSocket.as_str() { Transport::WebSocket } else { Transport::LongPolling }
     })
 }
 

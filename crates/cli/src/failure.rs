@@ -49,7 +49,7 @@ impl Failure {
             }
             Self::Lost(text) => {
                 output::error(text);
-                output::hint("--connection-timeout sets how long it may stay lost; \"none\" waits for ever");
+                output::hint("--outage-timeout sets how long it may stay lost; \"none\" waits for ever");
             }
             Self::ClosedPipe | Self::Interrupted(_) | Self::Told(_) => {}
         }

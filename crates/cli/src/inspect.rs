@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
-use bayeux::{Client, ConnectionType, Error, Message};
+use bayeux::{Client, Error, Message, Transport};
 use serde_json::{Value, json};
 
 use crate::args::{Connection, Inspect};
@@ -15,7 +15,7 @@ use crate::{failure, harmless, output, report, session};
 
 /// What one transport gave.
 struct Finding {
-    transport: ConnectionType,
+    transport: Transport,
     outcome: Result<Reached, Error>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) async fn run(options: Inspect) -> Result<(), Failure> {
     let target = Target::new(options.url.clone(), &options.connection)?;
     let mut transports = target.access.transport.clone();
     if transports.is_empty() {
-        transports = vec![ConnectionType::WebSocket, ConnectionType::LongPolling];
+        transports = vec![Transport::WebSocket, Transport::LongPolling];
     }
     if options.connection.verbose {
         session::log("bayeux::wire=trace,bayeux=debug");
@@ -67,11 +67,7 @@ pub(crate) async fn run(options: Inspect) -> Result<(), Failure> {
     }
 }
 
-async fn reach(
-    target: &Target,
-    connection: &Connection,
-    transport: ConnectionType,
-) -> Result<Reached, Failure> {
+async fn reach(target: &Target, connection: &Connection, transport: Transport) -> Result<Reached, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let mut target = target.clone();
     target.access.transport = vec![transport];
@@ -87,7 +83,7 @@ async fn reach(
     client.open().await?;
     let opened_in = start.elapsed();
     let round_trip = round_trip(&client).await;
-    let handshake = client.handshake();
+    let handshake = client.handshake_reply();
     client.close().await?;
     Ok(Reached { opened_in, round_trip, handshake })
 }

@@ -68,7 +68,7 @@ async fn open(
         }
     };
     if opened.is_ok() {
-        let transport = client.connection_type().map(|transport| transport.as_str());
+        let transport = client.transport().map(|transport| transport.as_str());
         output::print_json(line::typed("opened").with("transport", transport))?;
     }
     if missed > 0 {

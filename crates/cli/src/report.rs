@@ -160,7 +160,7 @@ pub(crate) fn close_reason(reason: &CloseReason) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use bayeux::{Advice, CallError, Channel, ConnectionType, Interval, Reconnect};
+    use bayeux::{Advice, CallError, Channel, Interval, Reconnect, Transport};
     use serde_json::Value;
 
     use super::*;
@@ -190,14 +190,11 @@ mod tests {
         known.timeout = Some(Duration::from_secs(30));
         let channels = || vec![channel("/a"), channel("/b")];
         let resubscribed = |outcome| Event::Resubscribed { channel: channel("/a"), outcome };
-        let changed = |cause| Event::TransportChanged {
-            from: ConnectionType::WebSocket,
-            to: ConnectionType::LongPolling,
-            cause,
-        };
+        let changed =
+            |cause| Event::TransportChanged { from: Transport::WebSocket, to: Transport::LongPolling, cause };
         for (event, expected) in [
             (
-                Event::Connected { transport: ConnectionType::LongPolling },
+                Event::Connected { transport: Transport::LongPolling },
                 json!({"event": "connected", "transport": "long-polling"}),
             ),
             (Event::Lost { cause: cause.clone() }, json!({"event": "lost", "cause": "lost", "text": text})),

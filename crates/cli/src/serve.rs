@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use bayeux_server::{ConnectionType, Server};
+use bayeux_server::{Server, Transport};
 
 use crate::args::Serve;
 use crate::demo::Demo;
@@ -22,7 +22,7 @@ pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
         .max_interval(options.max_interval)
         .max_message_size(options.max_message_size);
     if options.callback_polling {
-        let all = [ConnectionType::WebSocket, ConnectionType::LongPolling, ConnectionType::CallbackPolling];
+        let all = [Transport::WebSocket, Transport::LongPolling, Transport::CallbackPolling];
         builder = builder.transports(all);
     }
     let server = demo.install(builder).build();

@@ -106,11 +106,11 @@ pub(crate) fn builder(target: &Target, options: &Connection) -> Result<Builder, 
     check_scheme(url)?;
     let mut builder = Client::builder(url)
         .fallback_urls(&access.fallback_url)
-        .connection_timeout(options.connection_timeout.0)
+        .outage_timeout(options.outage_timeout.0)
         .connect_timeout(options.connect_timeout)
         .tls(tls(access)?);
     if !access.transport.is_empty() {
-        builder = builder.connection_types(access.transport.iter().copied());
+        builder = builder.transports(access.transport.iter().copied());
     }
     if let Some(Patience(wait)) = options.wait {
         builder = builder.retry_open(true).open_timeout(wait).retry(

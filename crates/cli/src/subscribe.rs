@@ -37,7 +37,7 @@ async fn subscribe(client: &Client, channels: &[String], options: &Connection) -
         }
     }
     if std::io::stderr().is_terminal() && !options.events {
-        let transport = client.connection_type().map(|transport| format!(" over {transport}"));
+        let transport = client.transport().map(|transport| format!(" over {transport}"));
         output::note(&format!(
             "subscribed to {}{}; ^C ends",
             channels.join(", "),
@@ -61,7 +61,7 @@ async fn print_messages(client: &Client, options: &Subscribe) -> Result<(), Fail
         match client.receive().await {
             Ok(message) => output::print_json(report::message(&message))?,
             Err(error) if error.is_timeout() && !client.is_closed() => {
-                return Err(lost(client, options.connection.connection_timeout));
+                return Err(lost(client, options.connection.outage_timeout));
             }
             Err(error) => return Err(error.into()),
         }

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p bayeux --example quickstart`, or with a server of yours: `… --example quickstart -- URL`.
 
-use bayeux::{Client, ConnectionType, Error};
+use bayeux::{Client, Error, Transport};
 use bayeux_server::{Request, Server, ServiceError};
 use serde_json::{Value, json};
 
@@ -29,8 +29,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn both_transports(url: &str) -> Result<(), Error> {
-    let ann = open(url, ConnectionType::WebSocket).await?;
-    let bob = open(url, ConnectionType::LongPolling).await?;
+    let ann = open(url, Transport::WebSocket).await?;
+    let bob = open(url, Transport::LongPolling).await?;
     for client in [&ann, &bob] {
         client.subscribe("/chat/*").await?;
         println!("connected over {}, subscribed to {:?}", transport(client), client.subscriptions());
@@ -47,12 +47,12 @@ async fn both_transports(url: &str) -> Result<(), Error> {
     bob.close().await
 }
 
-async fn open(url: &str, transport: ConnectionType) -> Result<Client, Error> {
-    let client = Client::builder(url).connection_types([transport]).build()?;
+async fn open(url: &str, transport: Transport) -> Result<Client, Error> {
+    let client = Client::builder(url).transports([transport]).build()?;
     client.open().await?;
     Ok(client)
 }
 
 fn transport(client: &Client) -> String {
-    client.connection_type().map(|transport| transport.to_string()).unwrap_or_default()
+    client.transport().map(|transport| transport.to_string()).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p bayeux --example tls_and_proxy`
 
-use bayeux::{Client, ConnectionType, Proxy, TlsOptions};
+use bayeux::{Client, Proxy, TlsOptions, Transport};
 use bayeux_testkit::{Authority, HttpProxy, TestServer};
 
 #[tokio::main]
@@ -16,12 +16,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proxy = HttpProxy::with_password("ann", "secret").await;
     let certificate = authority.issue_client("ann");
 
-    for transport in [ConnectionType::WebSocket, ConnectionType::LongPolling] {
+    for transport in [Transport::WebSocket, Transport::LongPolling] {
         let tls = TlsOptions::new()
             .ca_pem(authority.pem().as_bytes())?
             .client_certificate_pem(certificate.chain_pem().as_bytes(), certificate.key_pem().as_bytes())?;
         let client = Client::builder(server.url())
-            .connection_types([transport])
+            .transports([transport])
             .tls(tls)
             .proxy(Proxy::url(&proxy.url_with_password())?)
             .build()?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux_proto::ConnectionType;
+use bayeux_proto::Transport;
 use bayeux_proto::client::{Config, Delivery, Offline, Retry};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -65,8 +65,11 @@ impl Builder {
             proxy: Proxy::system(),
             headers: HeaderMap::new(),
             cookies: Vec::new(),
+            secure_cookies_over_http: false,
             connect_timeout: session.connect_timeout,
+            request_timeout: session.request_timeout,
             max_message_size: 16 * 1024 * 1024,
+            min_receive_rate: 100,
             subprotocol: None,
         };
         let capacity = |messages| Capacity { messages, bytes: BYTES, overflow: Overflow::default() };
@@ -90,7 +93,7 @@ impl Builder {
 
     /// The transports to use, the preferred one first. Default: WebSocket, then long-polling. The next is tried when
     /// one is refused or does not answer.
-    pub fn connection_types(mut self, order: impl IntoIterator<Item = ConnectionType>) -> Self {
+    pub fn transports(mut self, order: impl IntoIterator<Item = Transport>) -> Self {
         self.session.transports = order.into_iter().collect();
         self
     }
@@ -99,6 +102,11 @@ impl Builder {
     /// connection to it broke and could not be made again, the next is tried at once, and after the last the first; a pause
     /// comes when all have failed, and grows from round to round as [`retry`](Builder::retry) says. The one that works is
     /// kept. Opening a closed client begins with the first again. Default: none.
+    ///
+    /// The cookies that a server sets go back to its own host name only, as the rules for cookies are. Over long-polling
+    /// CometD's server finds a session by its cookie, so a URL that names the same server by another host name loses the
+    /// session: a new one takes its place there, and messages may be missed. A server that sets its cookie for the common
+    /// domain, that trusts the client id alone (CometD's `trustClientSession`), or a WebSocket, keeps it.
     ///
     /// A server that is new to the session is asked for it, and if it does not know it, a new one takes its place:
     /// [`Event::ServerChanged`](crate::Event::ServerChanged), [`Event::Rehandshaken`](crate::Event::Rehandshaken) and
@@ -131,7 +139,7 @@ impl Builder {
 
     /// How long the connection may stay lost until receivers are told with a timeout error; the client goes on
     /// trying. Default: 10 s. `None`: they wait for ever.
-    pub fn connection_timeout(mut self, patience: impl Into<Option<Duration>>) -> Self {
+    pub fn outage_timeout(mut self, patience: impl Into<Option<Duration>>) -> Self {
         self.patience = patience.into();
         self
     }
@@ -171,7 +179,9 @@ impl Builder {
     }
 
     /// The delays between attempts to connect, and when to give up; a [`Backoff`](crate::Backoff) alone never does.
-    /// Default: 1 s doubling to 30 s, jittered, without end. A longer interval that the server advises is obeyed.
+    /// Default: 1 s doubling to 30 s, jittered, without end. With jitter the first delay after a loss is anywhere between
+    /// nothing and its length, so that the clients of a server do not come back all at once. A longer interval that the
+    /// server advises is obeyed, and so is `Retry-After`, up to [`max_advised_wait`](Builder::max_advised_wait).
     ///
     /// ```
     /// use bayeux::{Backoff, Client, Retry};
@@ -216,10 +226,21 @@ impl Builder {
         self
     }
 
-    /// How long a call waits for its turn while the connection is being restored, and in all when it is sent more than
-    /// once. Default: 10 s. Once it is sent, its reply may take [`request_timeout`](Builder::request_timeout).
+    /// How long a call waits for its turn, while the connection is being restored or while messages before it hang, and in
+    /// all if it is sent more than once. Default: 10 s. Once it is sent, its reply may take
+    /// [`request_timeout`](Builder::request_timeout): a call ends after both together at the latest, 20 s by default, or
+    /// later only while bytes keep arriving. One that was never sent ends after `call_timeout`, and its error says so.
     pub fn call_timeout(mut self, wait: Duration) -> Self {
         self.session.call_timeout = wait;
+        self
+    }
+
+    /// The longest wait that a server can ask for: with the `interval` and `timeout` of its advice, and with
+    /// `Retry-After` on a failed request. A longer one is cut to this, and
+    /// [`Event::AdviceCapped`](crate::Event::AdviceCapped) is emitted. Default: 1 h: longer than most maintenance takes,
+    /// while a number that was meant otherwise does not silence the client for good.
+    pub fn max_advised_wait(mut self, wait: Duration) -> Self {
+        self.session.max_advised_wait = wait;
         self
     }
 
@@ -236,7 +257,17 @@ impl Builder {
         self
     }
 
-    /// The largest payload of a message to send, in bytes. Default: 1 MiB, as CometD's Java client.
+    /// How many bytes a second a response body or a WebSocket message must have arrived with on average, once it has been
+    /// arriving for 30 s; one that is slower is a failure of the connection. The time before its first byte does not
+    /// count. Default: 100, of which the slowest links carry a multiple; 0 for no limit.
+    pub fn min_receive_rate(mut self, bytes_per_second: u32) -> Self {
+        self.http.min_receive_rate = bytes_per_second;
+        self
+    }
+
+    /// The largest frame or request body to send, in bytes: a larger message is refused, and a
+    /// [`batch`](Client::batch) that is larger goes out in several. What [extensions](crate::Extension) add does not count.
+    /// Default: 1 MiB, as CometD's Java client, and as this project's server takes.
     pub fn max_send_size(mut self, bytes: usize) -> Self {
         self.session.max_send_size = bytes;
         self
@@ -249,8 +280,8 @@ impl Builder {
     }
 
     /// How many messages wait in the inbox, and what happens to more. Default: 65,536 messages of 64 MiB in all, and
-    /// [`Overflow::DropOldest`]. What is dropped is counted and told as
-    /// [`Event::SlowConsumer`](crate::Event::SlowConsumer).
+    /// [`Overflow::DropOldest`]. What is dropped is counted, and [`Event::SlowConsumer`](crate::Event::SlowConsumer) with
+    /// the sum is emitted at most once a second.
     pub fn inbox(mut self, messages: usize, overflow: Overflow) -> Self {
         self.inbox = Capacity { messages: messages.max(1), overflow, ..self.inbox };
         self
@@ -280,9 +311,20 @@ impl Builder {
         self
     }
 
-    /// A cookie for each HTTP request. The cookies that the server sets are kept besides, for this client alone.
+    /// A cookie for each HTTP request. The cookies that the server sets are kept besides, for this client alone: at most 50
+    /// of a domain and 300 in all, of 4 KiB each, of which a request carries at most 16 KiB. None is kept for a domain
+    /// under which anybody can have a name, as `co.uk`.
     pub fn cookie(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.http.cookies.push((name.into(), value.into()));
+        self
+    }
+
+    /// Whether cookies that the server marks as `Secure` are sent over plain `http://` and `ws://` too, as a server behind a
+    /// proxy that adds TLS may need. Anybody on the way can read them. Default: false;
+    /// [`Event::CookiesWithheld`](crate::Event::CookiesWithheld) names those that were withheld. Loopback addresses always get
+    /// them.
+    pub fn secure_cookies_over_http(mut self, send: bool) -> Self {
+        self.http.secure_cookies_over_http = send;
         self
     }
 
@@ -351,6 +393,7 @@ impl Builder {
         session.seed = fastrand::u64(..);
         let mut http = self.http;
         http.headers = headers(&self.headers)?;
+        http.request_timeout = session.request_timeout;
         http.cookies.iter().try_for_each(|(name, value)| check_cookie(name, value))?;
         let all =
             servers.iter().flat_map(|server| [server.polling.clone(), server.websocket.clone()]).collect();
@@ -401,12 +444,12 @@ fn shown(text: &str) -> String {
     }
 }
 
-fn checked_transports(order: &[ConnectionType]) -> Result<Vec<ConnectionType>, Error> {
-    let mut known: Vec<ConnectionType> = Vec::new();
+fn checked_transports(order: &[Transport]) -> Result<Vec<Transport>, Error> {
+    let mut known: Vec<Transport> = Vec::new();
     for kind in order {
         match kind {
-            ConnectionType::WebSocket | ConnectionType::LongPolling if known.contains(kind) => {}
-            ConnectionType::WebSocket | ConnectionType::LongPolling => known.push(*kind),
+            Transport::WebSocket | Transport::LongPolling if known.contains(kind) => {}
+            Transport::WebSocket | Transport::LongPolling => known.push(*kind),
             other => {
                 return Err(Error::config(format!(
                     "{other} is a transport for browsers, which this client lacks"
@@ -454,7 +497,7 @@ impl std::fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("url", &shown(&self.url))
             .field("fallback_urls", &self.fallback_urls.iter().map(|url| shown(url)).collect::<Vec<_>>())
-            .field("connection_types", &self.session.transports)
+            .field("transports", &self.session.transports)
             .field("headers", &headers)
             .field("tls", &self.http.tls)
             .field("proxy", &self.http.proxy)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bayeux_proto::client::{CallError, CallId, CallResult, CloseReason, Operation, SinkId, State};
-use bayeux_proto::{ConnectionType, Message};
+use bayeux_proto::{Message, Transport};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
@@ -76,8 +76,12 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future gives the attempt up; the client is then closed.
     pub async fn open(&self) -> Result<(), Error> {
+        let http = &self.inner.parts.http;
+        if self.is_closed() {
+            http.forget_withheld_cookies();
+        }
         let reply = self.call(Operation::Open).await;
-        reply.map(drop).map_err(|cause| Error::new("open", cause))
+        reply.map(drop).map_err(|cause| Error::new("open", cause).withheld(http.withheld_cookies()))
     }
 
     /// Opens the connection with the session of a [`SessionSnapshot`], as another client or process left it: with its
@@ -95,7 +99,11 @@ impl Client {
     /// As [`open`](Client::open).
     pub async fn resume(&self, snapshot: &SessionSnapshot) -> Result<(), Error> {
         let (session, cookies) = snapshot.parts(&self.inner.urls)?;
-        let failed = |cause| Error::new("resume", cause);
+        let http = &self.inner.parts.http;
+        if self.is_closed() {
+            http.forget_withheld_cookies();
+        }
+        let failed = |cause| Error::new("resume", cause).withheld(http.withheld_cookies());
         send(&self.start(), Command::RestoreCookies(Box::new(cookies))).await.map_err(failed)?;
         self.call(Operation::Resume(Box::new(session))).await.map(drop).map_err(failed)
     }
@@ -183,7 +191,7 @@ impl Client {
     }
 
     /// The transport in use; `None` before the first handshake.
-    pub fn connection_type(&self) -> Option<ConnectionType> {
+    pub fn transport(&self) -> Option<Transport> {
         self.inner.shared.status.borrow().transport
     }
 
@@ -218,12 +226,12 @@ impl Client {
 
     /// Every change of the connection's life from now on.
     pub fn events(&self) -> Events {
-        Events::new(self.inner.shared.listen())
+        self.inner.shared.listen()
     }
 
     /// The server's reply to the handshake: what it supports, its advice, its extensions.
-    pub fn handshake(&self) -> Option<Arc<Message>> {
-        self.inner.shared.handshake()
+    pub fn handshake_reply(&self) -> Option<Arc<Message>> {
+        self.inner.shared.handshake_reply()
     }
 
     /// The URL that was given; of several, that of the server in use.
@@ -318,7 +326,7 @@ impl std::fmt::Debug for Client {
         f.debug_struct("Client")
             .field("url", &self.inner.parts.session.endpoint)
             .field("state", &self.state())
-            .field("connection_type", &self.connection_type())
+            .field("transport", &self.transport())
             .finish_non_exhaustive()
     }
 }

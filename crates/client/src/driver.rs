@@ -14,7 +14,7 @@ use bayeux_proto::client::{
     Output, Session, SinkId, State, Transmit,
 };
 use bayeux_proto::codec::{self, Batch, Decoder};
-use bayeux_proto::{Channel, ConnectionType, Message, Time};
+use bayeux_proto::{Channel, Message, Time, Transport, printable};
 use futures_util::FutureExt;
 use http::HeaderMap;
 use tokio::sync::futures::OwnedNotified;
@@ -23,6 +23,7 @@ use tokio::time::{Instant, Sleep};
 use url::Url;
 
 use crate::auth::{Auth, Credentials};
+use crate::drops::Drops;
 use crate::error::Cause;
 use crate::extension::Extensions;
 use crate::queue::Queue;
@@ -98,7 +99,7 @@ pub(crate) struct Driver {
     credentials: HeaderMap,
     asking: Option<Asking>,
     /// Rings when a receiver has room again that had none.
-    roomy: Pin<Box<OwnedNotified>>,
+    credit_freed: Pin<Box<OwnedNotified>>,
     timer: Pin<Box<Sleep>>,
     /// When it rings: at what is due first, or before.
     timer_at: Option<Time>,
@@ -106,7 +107,8 @@ pub(crate) struct Driver {
     look_at: Option<Time>,
     /// The call that opened the session, whose caller may not have heard of it yet.
     opened: Option<CallId>,
-    subscriptions_version: u64,
+    /// Messages that were dropped, and are still to be told of.
+    drops: Drops,
     telemetry: Telemetry,
 }
 
@@ -143,12 +145,12 @@ impl Driver {
             websocket: WebSocket::new(Arc::clone(&parts.http), parts.servers[0].websocket.clone()),
             credentials: HeaderMap::new(),
             asking: None,
-            roomy: Box::pin(Arc::clone(&shared.roomy).notified_owned()),
+            credit_freed: Box::pin(Arc::clone(&shared.credit_freed).notified_owned()),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
             look_at: None,
             opened: None,
-            subscriptions_version: 0,
+            drops: Drops::default(),
             telemetry: Telemetry::new(&parts.session.endpoint),
             shared,
             parts,
@@ -162,7 +164,7 @@ impl Driver {
     )]
     pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
-            self.tell_room();
+            self.grant_credit();
             std::future::poll_fn(|cx| self.poll(cx)).await;
             self.end(&CloseReason::Requested);
             // A goodbye that was begun is said to its end.
@@ -222,10 +224,10 @@ impl Driver {
             });
             self.handle(Input::Credentials(input));
         }
-        while woken && self.roomy.as_mut().poll(cx).is_ready() {
+        while woken && self.credit_freed.as_mut().poll(cx).is_ready() {
             any = true;
-            self.roomy.set(Arc::clone(&self.shared.roomy).notified_owned());
-            self.tell_room();
+            self.credit_freed.set(Arc::clone(&self.shared.credit_freed).notified_owned());
+            self.grant_credit();
         }
         any |= self.poll_timer(woken, cx);
         if any { Poll::Ready(true) } else { Poll::Pending }
@@ -260,7 +262,10 @@ impl Driver {
             match event {
                 WebSocketEvent::Received(_) | WebSocketEvent::Alive => self.handle(Input::Alive),
                 WebSocketEvent::Arriving => self.handle(Input::Arriving),
-                WebSocketEvent::Lost(failure) => self.handle(Input::TransportLost(failure)),
+                WebSocketEvent::Lost(failure) => {
+                    self.parts.http.leave_connections();
+                    self.handle(Input::TransportLost(failure));
+                }
             }
         }
         self.received_frames(&mut frames);
@@ -278,7 +283,8 @@ impl Driver {
         if self.look_at.is_none() && self.websocket.is_awake() {
             self.look_at = Some(self.now() + QUIET);
         }
-        let wanted = self.session.poll_timeout().into_iter().chain(self.look_at).min();
+        let wanted =
+            [self.session.poll_timeout(), self.look_at, self.drops.next()].into_iter().flatten().min();
         // It may ring too early: that is cheaper than to set it anew for each call and each reply.
         let mut may_ring = woken && self.timer_at.is_some();
         if let Some(at) = wanted
@@ -296,6 +302,9 @@ impl Driver {
         let now = self.now();
         if self.look_at.take_if(|at| *at <= now).is_some() {
             self.websocket.rest_if_quiet(cx);
+        }
+        for event in self.drops.due(now) {
+            self.event(event);
         }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.handle(Input::Timeout, now);
@@ -342,13 +351,16 @@ impl Driver {
             }
             Command::Attach(attached) => {
                 let (sink, channel, queue) = *attached;
-                self.handle(Input::Room(sink, queue.room()));
+                self.handle(Input::Credit(sink, queue.room()));
                 self.tell_lost(&queue);
                 let added = Sink { queue, channel: Some(channel), batch: Vec::new() };
                 self.sinks.insert(sink, added);
             }
             Command::Detach(sink) => self.detach(sink),
-            Command::Reconnect => self.handle(Input::Reconnect),
+            Command::Reconnect => {
+                self.parts.http.leave_connections();
+                self.handle(Input::Reconnect);
+            }
             Command::Snapshot { leave, reply } => {
                 let snapshot = self.session.snapshot(!leave);
                 // A caller that went away meanwhile must not lose the session.
@@ -377,7 +389,10 @@ impl Driver {
 
     fn detach(&mut self, sink: SinkId) {
         if let Some(Sink { channel: Some(channel), .. }) = self.sinks.remove(&sink) {
-            self.handle(Input::Room(sink, None));
+            if let Some(event) = self.drops.forget(sink, self.now()) {
+                self.event(event);
+            }
+            self.handle(Input::Credit(sink, None));
             self.handle(Input::Call(NOBODY, Operation::Unsubscribe { channel, sink }));
         }
     }
@@ -400,7 +415,10 @@ impl Driver {
             }
             LongPollingEvent::Progress(exchange) => self.handle(Input::Progress(exchange)),
             LongPollingEvent::Failed(exchange, failure) => {
-                self.handle(Input::ExchangeFailed(exchange, failure))
+                if is_of_connection(failure.kind()) {
+                    self.parts.http.leave_connections();
+                }
+                self.handle(Input::ExchangeFailed(exchange, failure));
             }
         }
     }
@@ -416,6 +434,9 @@ impl Driver {
 
     /// Does all that the session wants done, then tells what changed.
     fn carry_out(&mut self) {
+        if let Some(names) = self.parts.http.newly_withheld_cookies() {
+            self.event(Event::CookiesWithheld { names });
+        }
         self.do_outputs();
         self.hand_over();
         if !self.filled.is_empty() {
@@ -430,7 +451,11 @@ impl Driver {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(transmit) => self.send(transmit),
-                Output::Cancel(exchange) => self.long_polling.cancel(exchange),
+                Output::Cancel(exchange) => {
+                    // A server that did not answer here may not be reached over what else is open to it.
+                    self.parts.http.leave_connections();
+                    self.long_polling.cancel(exchange);
+                }
                 Output::CloseWebSocket { graceful: true } => self.websocket.close(),
                 Output::CloseWebSocket { graceful: false } => self.websocket.abort(),
                 Output::Deliver { sinks, messages } => self.deliver(&sinks, messages),
@@ -452,7 +477,7 @@ impl Driver {
     }
 
     /// Tells the session how much fits into the queues that must not lose anything.
-    fn tell_room(&mut self) {
+    fn grant_credit(&mut self) {
         self.filled.clear();
         self.filled.extend(self.sinks.keys());
         self.tell_filled();
@@ -462,7 +487,7 @@ impl Driver {
     fn tell_filled(&mut self) {
         while let Some(id) = self.filled.pop() {
             if let Some(room) = self.sinks.get(&id).and_then(|sink| sink.queue.room()) {
-                self.handle(Input::Room(id, Some(room)));
+                self.handle(Input::Credit(id, Some(room)));
             }
         }
     }
@@ -481,7 +506,7 @@ impl Driver {
         let body = codec::encode(&messages);
         wire_log::log(">", transport.as_str(), &body);
         match transport {
-            ConnectionType::WebSocket => {
+            Transport::WebSocket => {
                 if self.websocket.is_closed() {
                     self.parts.extensions.headers(&mut headers);
                     self.websocket.open(self.parts.servers[server].websocket.clone(), headers);
@@ -546,8 +571,10 @@ impl Driver {
             let dropped = sink.queue.push(std::mem::take(&mut sink.batch));
             self.filled.push(id);
             if dropped > 0 {
-                let channel = sink.channel.clone();
-                self.event(Event::SlowConsumer { channel, dropped });
+                let now = Time::from_origin(self.origin.elapsed());
+                if let Some(event) = self.drops.add(id, sink.channel.as_ref(), dropped, now) {
+                    self.event(event);
+                }
             }
         }
     }
@@ -582,6 +609,9 @@ impl Driver {
         self.telemetry.event(&event);
         if let Event::Closed(reason) = &event {
             self.end(reason);
+            for event in self.drops.end(self.now()) {
+                self.event(event);
+            }
         }
         // Who hears of an event sees the state that goes with it.
         self.publish_status();
@@ -593,7 +623,7 @@ impl Driver {
         self.hand_over();
         self.asking = None;
         self.parts.http.reset_cookies();
-        self.parts.http.close();
+        self.parts.http.leave_connections();
         for sink in self.sinks.values() {
             sink.queue.close(reason.clone());
         }
@@ -605,11 +635,7 @@ impl Driver {
     }
 
     fn publish_status(&mut self) {
-        let version = self.session.subscriptions_version();
-        if version != self.subscriptions_version {
-            self.subscriptions_version = version;
-            self.shared.set_subscriptions(self.session.subscriptions().cloned().collect());
-        }
+        self.shared.follow_subscriptions(&mut self.session);
         let state = self.session.state();
         let transport = self.session.transport();
         let server = self.session.server();
@@ -652,12 +678,24 @@ impl Driver {
         self.asking = Some(Box::pin(async move {
             let asking = AssertUnwindSafe(async { auth.credentials(reason).await }).catch_unwind();
             match tokio::time::timeout(wait, asking).await {
-                Ok(Ok(outcome)) => outcome.map_err(|error| error.to_string()),
+                Ok(Ok(outcome)) => outcome.map_err(|error| printable(&error.to_string()).into_owned()),
                 Ok(Err(_)) => Err("whoever was asked panicked".to_owned()),
                 Err(_) => Err(format!("none within {wait:?}")),
             }
         }));
     }
+}
+
+/// Whether a failure says something about the connection, and not about the request or the server.
+fn is_of_connection(kind: FailureKind) -> bool {
+    !matches!(
+        kind,
+        FailureKind::Http { .. }
+            | FailureKind::UpgradeRefused { .. }
+            | FailureKind::TooLarge
+            | FailureKind::Malformed
+            | FailureKind::LocalLimit
+    )
 }
 
 impl Drop for Driver {

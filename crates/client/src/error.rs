@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bayeux_proto::client::{CallError, CloseReason, Failure, FailureKind};
-use bayeux_proto::{BayeuxError, InvalidChannel};
+use bayeux_proto::{BayeuxError, Channel, InvalidChannel, printable};
 
 /// What went wrong, where, and whether trying again can help.
 ///
@@ -19,6 +19,8 @@ pub struct Error {
 struct Inner {
     operation: Cow<'static, str>,
     cause: Cause,
+    /// Cookies that the server did not get, which may be the reason for what it said.
+    withheld: Vec<String>,
 }
 
 /// The kinds of [`Error`].
@@ -61,7 +63,12 @@ pub(crate) enum Cause {
         endpoint: String,
     },
     /// The receiver's queue was full and its policy is to close.
-    Overflow,
+    Overflow {
+        /// The channel of a stream; `None` for the inbox.
+        channel: Option<Channel>,
+        /// How many messages were dropped so far.
+        dropped: u64,
+    },
 }
 
 /// How a receiver ends.
@@ -75,11 +82,28 @@ pub(crate) enum End {
 
 impl Error {
     pub(crate) fn new(operation: impl Into<Cow<'static, str>>, cause: Cause) -> Self {
-        Self { inner: Box::new(Inner { operation: operation.into(), cause }) }
+        Self { inner: Box::new(Inner { operation: operation.into(), cause, withheld: Vec::new() }) }
     }
 
     pub(crate) fn config(text: impl Into<String>) -> Self {
         Self::new("configuration", Cause::Config(text.into()))
+    }
+
+    /// Names the `Secure` cookies that were withheld for want of TLS, if the server may have said no for want of them.
+    pub(crate) fn withheld(mut self, cookies: Vec<String>) -> Self {
+        let server_answered = match &self.inner.cause {
+            Cause::Call(CallError::Refused(_)) => true,
+            Cause::Call(CallError::Transport { failure, .. }) => failure.http_status().is_some(),
+            Cause::Call(CallError::Closed(reason)) | Cause::Close(reason) => {
+                reason.server_error().is_some()
+                    || reason.failure().is_some_and(|failure| failure.http_status().is_some())
+            }
+            _ => false,
+        };
+        if server_answered {
+            self.inner.withheld = cookies;
+        }
+        self
     }
 
     /// Whether this is the end of a receiver.
@@ -88,7 +112,7 @@ impl Error {
             Cause::Close(CloseReason::Requested | CloseReason::Suspended | CloseReason::NotOpen) => {
                 Some(End::Wanted)
             }
-            Cause::Close(_) | Cause::Overflow => Some(End::Unwanted),
+            Cause::Close(_) | Cause::Overflow { .. } => Some(End::Unwanted),
             _ => None,
         }
     }
@@ -100,7 +124,7 @@ impl Error {
             Cause::Channel(_) | Cause::Encode(_) => ErrorKind::Invalid,
             Cause::Decode(_) => ErrorKind::Decode,
             Cause::Lost { .. } => ErrorKind::Timeout,
-            Cause::Overflow => ErrorKind::Closed,
+            Cause::Overflow { .. } => ErrorKind::Closed,
             Cause::Close(reason) => close_kind(reason),
             Cause::Call(error) => match error {
                 CallError::Refused(_) => ErrorKind::Server,
@@ -183,11 +207,12 @@ impl Error {
         self.failure()?.http_status()
     }
 
-    /// What happened to the connection, when that was the failure.
+    /// What happened to the connection, if that was the failure. For a call that timed out it is what its last attempt
+    /// failed with, or, if it was never sent, what kept the connection from being made.
     pub fn failure(&self) -> Option<&Failure> {
         match &self.inner.cause {
-            Cause::Call(CallError::Transport { failure, .. }) => Some(failure),
-            Cause::Call(CallError::Closed(reason)) | Cause::Close(reason) => reason.failure(),
+            Cause::Call(error) => error.failure(),
+            Cause::Close(reason) => reason.failure(),
             _ => None,
         }
     }
@@ -221,10 +246,24 @@ fn retryable(failure: &Failure) -> bool {
     }
 }
 
+/// One line: what a peer or a payload put into the text is escaped, if a terminal or a log could take it for more.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.inner.operation)?;
-        match &self.inner.cause {
+        let mut text = format!("{}: {}", self.inner.operation, self.inner.cause);
+        if !self.inner.withheld.is_empty() {
+            text = format!(
+                "{text}; cookies that the server marks as Secure were withheld, because the URL is without TLS: {}; \
+                 secure_cookies_over_http sends them",
+                self.inner.withheld.join(", ")
+            );
+        }
+        f.write_str(&printable(&text))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Cause::Config(text) | Cause::Encode(text) | Cause::Decode(text) => f.write_str(text),
             Cause::Channel(error) => error.fmt(f),
             Cause::Call(error) => error.fmt(f),
@@ -235,7 +274,14 @@ impl fmt::Display for Error {
                     "the connection to {endpoint} has been lost for {after:.1?}; it is still being tried"
                 )
             }
-            Cause::Overflow => f.write_str("the queue was full, and its policy is to close"),
+            Cause::Overflow { channel, dropped } => {
+                match channel {
+                    Some(channel) => write!(f, "the queue of {channel}")?,
+                    None => f.write_str("the inbox")?,
+                }
+                let messages = if *dropped == 1 { "message was" } else { "messages were" };
+                write!(f, " was full, and its policy is to close; {dropped} {messages} dropped")
+            }
         }
     }
 }

@@ -50,6 +50,7 @@ mod builder;
 mod client;
 mod clock;
 mod driver;
+mod drops;
 mod error;
 mod events;
 mod extension;
@@ -88,11 +89,10 @@ pub use bayeux_proto::client::{
 };
 pub use bayeux_proto::ext::binary::{Binary, BinaryError};
 pub use bayeux_proto::{
-    Advice, BayeuxError, Channel, ConnectionType, Data, Interval, InvalidChannel, Message, MessageId,
-    Reconnect,
+    Advice, BayeuxError, Channel, Data, Interval, InvalidChannel, Message, MessageId, Reconnect, Transport,
 };
 
-/// The programs in the README are compiled, and run where they need no server, as tests.
+/// The programs of the README are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bayeux_proto::client;
-use bayeux_proto::{Channel, ConnectionType};
+use bayeux_proto::{Channel, Transport};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -30,7 +30,7 @@ impl SessionSnapshot {
     }
 
     /// The transport that was in use.
-    pub fn connection_type(&self) -> Option<ConnectionType> {
+    pub fn transport(&self) -> Option<Transport> {
         self.session.transport()
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use bayeux_proto::printable;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -10,12 +11,9 @@ pub(crate) fn log(way: &str, transport: &str, body: &Bytes) {
     if tracing::enabled!(target: "bayeux::wire", tracing::Level::TRACE) {
         let text = match serde_json::from_slice::<&RawValue>(body) {
             Ok(json) => masked(json.get()),
-            Err(_) => {
-                let start = String::from_utf8_lossy(&body[..body.len().min(200)]);
-                start.chars().flat_map(char::escape_debug).collect()
-            }
+            Err(_) => String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned(),
         };
-        tracing::trace!(target: "bayeux::wire", "{way} {transport} {text}");
+        tracing::trace!(target: "bayeux::wire", "{way} {transport} {}", printable(&text));
     }
 }
 

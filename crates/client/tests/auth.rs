@@ -6,7 +6,7 @@ mod fixture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bayeux::{AuthReason, Builder, ConnectionType, Credentials, ErrorKind};
+use bayeux::{AuthReason, Builder, Credentials, ErrorKind, Transport};
 use bayeux_testkit::{Answer, Peer, Request, RequestKind};
 use fixture::*;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ fn refused(message: &Value, error: &str, advice: Value) -> Value {
     reply
 }
 
-async fn works_with_the_second_token(transport: ConnectionType, peer: &Peer, where_: &str) {
+async fn works_with_the_second_token(transport: Transport, peer: &Peer, where_: &str) {
     let asked = Arc::default();
     let client = opened(with_tokens(over(transport, &peer.url()), &asked)).await;
     if where_ == "publish" {
@@ -50,7 +50,7 @@ async fn works_with_the_second_token(transport: ConnectionType, peer: &Peer, whe
 }
 
 #[tokio::test]
-async fn wish_05_a_refusal_is_seen_wherever_it_is_hidden() {
+async fn request_05_a_refusal_is_seen_wherever_it_is_hidden() {
     for transport in BOTH {
         // In the handshake of a second session, with advice to stop, and with the real reason in `ext`.
         let peer = Peer::start(|request| match (request.name(), request.nth) {
@@ -99,25 +99,25 @@ async fn wish_05_a_refusal_is_seen_wherever_it_is_hidden() {
         _ => request.decently(),
     })
     .await;
-    works_with_the_second_token(ConnectionType::LongPolling, &peer, "without channel").await;
+    works_with_the_second_token(Transport::LongPolling, &peer, "without channel").await;
     // In the status of HTTP, and in that of the upgrade.
     let peer = Peer::start(|request| match request.kind {
         RequestKind::Post if request.name() == "/meta/connect" && request.nth == 1 => Answer::status(401),
         _ => request.decently(),
     })
     .await;
-    works_with_the_second_token(ConnectionType::LongPolling, &peer, "HTTP").await;
+    works_with_the_second_token(Transport::LongPolling, &peer, "HTTP").await;
     let peer = Peer::start(|request| match (request.name(), request.nth) {
         ("/meta/connect", 1) => Answer::cut(),
         ("upgrade", 1..) if bears(request, 1) => Answer::status(401),
         _ => request.decently(),
     })
     .await;
-    works_with_the_second_token(ConnectionType::WebSocket, &peer, "upgrade").await;
+    works_with_the_second_token(Transport::WebSocket, &peer, "upgrade").await;
 }
 
 #[tokio::test]
-async fn wish_05_any_number_of_refused_calls_ask_once() {
+async fn request_05_any_number_of_refused_calls_ask_once() {
     for transport in BOTH {
         let peer = Peer::start(|request| {
             if request.has("/n") && !bears(request, 2) {
@@ -143,7 +143,7 @@ async fn wish_05_any_number_of_refused_calls_ask_once() {
 }
 
 #[tokio::test]
-async fn wish_05_an_open_websocket_is_reopened_with_the_new_credentials() {
+async fn request_05_an_open_websocket_is_reopened_with_the_new_credentials() {
     let peer = Peer::start(|request| match request.message("/n") {
         Some(message) if bears(request, 1) => {
             Answer::messages([Request::refusal_of(message, "401::expired")])
@@ -152,7 +152,7 @@ async fn wish_05_an_open_websocket_is_reopened_with_the_new_credentials() {
     })
     .await;
     let asked = Arc::default();
-    let client = opened(with_tokens(over(ConnectionType::WebSocket, &peer.url()), &asked)).await;
+    let client = opened(with_tokens(over(Transport::WebSocket, &peer.url()), &asked)).await;
     within(client.publish("/n", &1)).await.unwrap();
     let upgrades: Vec<_> =
         peer.requests().into_iter().filter(|request| request.kind == RequestKind::Upgrade).collect();

@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use bayeux::{Client, ConnectionType, Error, Event, State};
+use bayeux::{Client, Error, Event, State, Transport};
 use bayeux_testkit::{Answer, Peer, Request, RequestKind, TestServer};
 use fixture::*;
 use futures_util::FutureExt;
@@ -69,7 +69,7 @@ async fn at_every_point<T>(
 }
 
 /// A client with room for one call, so that one that is left pending would show.
-async fn narrow(transport: ConnectionType, peer: &Peer) -> Client {
+async fn narrow(transport: Transport, peer: &Peer) -> Client {
     opened(over(transport, &peer.url()).max_pending_calls(1)).await
 }
 
@@ -251,7 +251,7 @@ async fn an_open_that_is_given_up_leaves_a_closed_client() {
 async fn an_open_is_given_up_at_every_stage_of_the_handshake() {
     for transport in BOTH {
         for stage in ["upgrade", "/meta/handshake", "/meta/connect"] {
-            if transport == ConnectionType::LongPolling && stage == "upgrade" {
+            if transport == Transport::LongPolling && stage == "upgrade" {
                 continue;
             }
             let peer = Peer::start(move |request| match request.name() {
@@ -492,7 +492,7 @@ async fn bug_b06_no_message_is_lost_to_a_receive_that_is_dropped() {
 #[tokio::test]
 async fn no_event_is_lost_to_a_next_that_is_dropped() {
     let peer = Peer::decent().await;
-    let client = over(ConnectionType::WebSocket, &peer.url()).build().unwrap();
+    let client = over(Transport::WebSocket, &peer.url()).build().unwrap();
     let (mut patient, mut hasty) = (client.events(), client.events());
     for _ in 0..20 {
         within(client.open()).await.unwrap();

@@ -6,7 +6,7 @@ mod fixture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bayeux::{CloseReason, ConnectionType, ErrorKind, Event, State};
+use bayeux::{CloseReason, ErrorKind, Event, State, Transport};
 use bayeux_testkit::{Answer, FaultProxy, Peer, Request, RequestKind};
 use fixture::*;
 use serde_json::json;
@@ -21,7 +21,7 @@ async fn case_49_a_held_connect_comes_back_and_the_socket_is_closed_with_1000() 
         within(client.close()).await.unwrap();
         assert!(began.elapsed() < millis(900), "nothing is waited for that has come");
         assert_eq!(peer.received("/meta/disconnect").len(), 1);
-        if transport == ConnectionType::WebSocket {
+        if transport == Transport::WebSocket {
             let farewell =
                 peer.wait_for(|request| request.kind == RequestKind::Other && request.path == "close").await;
             assert_eq!(farewell.body[..2], 1000_u16.to_be_bytes());
@@ -34,7 +34,7 @@ async fn case_49_a_held_connect_comes_back_and_the_socket_is_closed_with_1000() 
 async fn case_49_the_close_frame_goes_out_even_when_the_client_is_dropped_at_once() {
     for _ in 0..20 {
         let peer = Peer::decent().await;
-        let client = open(ConnectionType::WebSocket, &peer.url()).await;
+        let client = open(Transport::WebSocket, &peer.url()).await;
         within(client.close()).await.unwrap();
         drop(client);
         peer.wait_for(|request| request.path == "close").await;
@@ -135,18 +135,14 @@ async fn case_50_close_while_connects_fail_ends_the_attempts() {
 }
 
 #[tokio::test]
-async fn case_51_b10_a_disconnect_by_the_server_ends_the_session() {
+async fn case_51_bug_b10_a_disconnect_by_the_server_ends_the_session() {
     for transport in BOTH {
         for farewell in [
             json!({"channel": "/meta/disconnect"}),
             json!({"channel": "/meta/disconnect", "successful": true}),
         ] {
             let peer = Peer::decent().await;
-            let client = over(transport, &peer.url()).build().unwrap();
-            let mut events = client.events();
-            within(client.open()).await.unwrap();
-            client.subscribe("/n").await.unwrap();
-            peer.wait_for_messages("/meta/connect", 2).await;
+            let (client, mut events) = receiving(over(transport, &peer.url()), &peer).await;
             peer.push([json!({"channel": "/n", "data": "last"}), farewell]);
             event(&mut events, |event| matches!(event, Event::Closed(CloseReason::Server(_)))).await;
             assert_eq!(next(&client).await, r#""last""#, "what came before is not lost");
@@ -164,7 +160,7 @@ async fn case_51_b10_a_disconnect_by_the_server_ends_the_session() {
 #[tokio::test]
 async fn bug_b10_a_disconnect_by_the_server_is_told_as_an_event_and_the_client_can_be_opened_again() {
     let peer = Peer::decent().await;
-    let client = open(ConnectionType::WebSocket, &peer.url()).await;
+    let client = open(Transport::WebSocket, &peer.url()).await;
     client.subscribe("/n").await.unwrap();
     peer.push([json!({"channel": "/meta/disconnect"})]);
     assert_eq!(within(client.receive()).await.unwrap_err().kind(), ErrorKind::Server);

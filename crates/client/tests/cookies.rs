@@ -3,7 +3,7 @@
 
 mod fixture;
 
-use bayeux::ConnectionType;
+use bayeux::{Event, Proxy, Transport};
 use bayeux_testkit::{Answer, Peer, Request};
 use fixture::*;
 
@@ -34,10 +34,8 @@ async fn baking() -> Peer {
 #[tokio::test]
 async fn case_34_case_35_each_client_has_a_jar_of_its_own() {
     let peer = baking().await;
-    let (one, two) = (
-        open(ConnectionType::LongPolling, &peer.url()).await,
-        open(ConnectionType::LongPolling, &peer.url()).await,
-    );
+    let (one, two) =
+        (open(Transport::LongPolling, &peer.url()).await, open(Transport::LongPolling, &peer.url()).await);
     one.publish("/one", &1).await.unwrap();
     two.publish("/two", &2).await.unwrap();
     let of = |channel| cookies(&peer.requests().into_iter().find(|request| request.has(channel)).unwrap());
@@ -59,7 +57,7 @@ async fn case_34_case_35_each_client_has_a_jar_of_its_own() {
 #[tokio::test]
 async fn case_34_the_upgrade_carries_the_jar_and_fills_it() {
     let peer = baking().await;
-    let client = open(ConnectionType::WebSocket, &peer.url()).await;
+    let client = open(Transport::WebSocket, &peer.url()).await;
     peer.wait_for_messages("/meta/connect", 2).await;
     peer.cut();
     let again = peer.wait_for(|request| request.name() == "upgrade" && request.nth == 1).await;
@@ -76,7 +74,7 @@ async fn case_35_a_cookie_that_has_run_out_is_gone() {
         _ => request.decently(),
     })
     .await;
-    let client = open(ConnectionType::LongPolling, &format!("{}?all=one", peer.url())).await;
+    let client = open(Transport::LongPolling, &format!("{}?all=one", peer.url())).await;
     client.subscribe("/n").await.unwrap();
     client.publish("/x", &1).await.unwrap();
     client.publish("/y", &1).await.unwrap();
@@ -109,4 +107,72 @@ async fn a_cookie_that_cannot_be_one_is_told() {
         let error = quick("http://example.com/").cookie(name, value).build().unwrap_err();
         assert_eq!(error.kind(), bayeux::ErrorKind::Config, "{name:?}={value:?}");
     }
+}
+
+#[tokio::test]
+async fn cookies_with_one_name_go_out_with_longer_paths_first() {
+    for transport in BOTH {
+        let peer = Peer::start(|request| {
+            let answer = if request.name() == "upgrade" { Answer::accept() } else { request.decently() };
+            answer
+                .header("set-cookie", "S=root; Path=/")
+                .header("set-cookie", "S=app; Path=/cometd")
+                .header("set-cookie", "a=1; Path=/")
+        })
+        .await;
+        for _ in 0..5 {
+            let client = over(transport, &peer.url()).build().unwrap();
+            let mut events = client.events();
+            within(client.open()).await.unwrap();
+            connected(&mut events).await;
+            let before = peer.requests().len();
+            peer.cut();
+            connected(&mut events).await;
+            let headers: Vec<_> = peer
+                .requests()
+                .split_off(before)
+                .iter()
+                .filter_map(|r| r.header("cookie").map(str::to_owned))
+                .collect();
+            assert!(
+                !headers.is_empty() && headers.iter().all(|header| header == "S=app; S=root; a=1"),
+                "{headers:?}"
+            );
+            within(client.close()).await.unwrap();
+        }
+    }
+}
+
+/// A server without TLS that knows its sessions by a cookie for TLS alone, reached through a proxy because loopback
+/// addresses count as secure.
+async fn insisting() -> Peer {
+    Peer::start(|request| {
+        let known = request.header("cookie").unwrap_or_default().contains("BAYEUX_BROWSER=1");
+        match request.message("/meta/connect") {
+            Some(connect) if !known => {
+                Answer::messages([Request::refusal_of(connect, "402::session_unknown")])
+            }
+            _ => request.decently().header("set-cookie", "BAYEUX_BROWSER=1; Path=/; Secure; HttpOnly"),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_secure_cookie_that_is_withheld_is_named() {
+    let peer = insisting().await;
+    let through = || Proxy::url(&format!("http://{}", peer.address())).unwrap();
+    let builder = || over(Transport::LongPolling, "http://192.0.2.1/cometd").proxy(through());
+    let client = builder().open_timeout(millis(500)).build().unwrap();
+    let mut events = client.events();
+    let error = within(client.open()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("BAYEUX_BROWSER") && text.contains("secure_cookies_over_http"), "{text}");
+    let withheld = event(&mut events, |event| matches!(event, Event::CookiesWithheld { .. })).await;
+    let Event::CookiesWithheld { names, .. } = withheld else { unreachable!() };
+    assert_eq!(names, ["BAYEUX_BROWSER"]);
+
+    let client = opened(builder().secure_cookies_over_http(true)).await;
+    client.publish("/a", &1).await.unwrap();
+    within(client.close()).await.unwrap();
 }

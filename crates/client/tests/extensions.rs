@@ -5,7 +5,7 @@ mod fixture;
 
 use std::sync::{Arc, Mutex};
 
-use bayeux::{AuthReason, Client, ConnectionType, ErrorKind, Extension, Message, Veto};
+use bayeux::{AuthReason, Client, ErrorKind, Extension, Message, Transport, Veto};
 use bayeux_testkit::{Answer, Peer, Request};
 use fixture::*;
 use serde_json::json;
@@ -114,9 +114,7 @@ async fn a_veto_of_what_comes_in_hides_it() {
             "\"spam\"" => Err(Veto::new("spam")),
             _ => Ok(()),
         };
-        let client = opened(over(transport, &peer.url()).extension(With(pass, hide))).await;
-        client.subscribe("/n").await.unwrap();
-        peer.wait_for_messages("/meta/connect", 2).await;
+        let (client, _) = receiving(over(transport, &peer.url()).extension(With(pass, hide)), &peer).await;
         peer.push(["spam", "ham"].map(|data| json!({"channel": "/n", "data": data})));
         assert_eq!(next(&client).await, r#""ham""#);
         within(client.close()).await.unwrap();
@@ -172,7 +170,7 @@ async fn case_33_case_56_an_extension_that_panics_is_passed_over_and_the_loop_ru
         .await;
         client.subscribe("/n").await.unwrap();
         for n in 0..3 {
-            let connects = if transport == ConnectionType::LongPolling { 2 + n } else { 2 };
+            let connects = if transport == Transport::LongPolling { 2 + n } else { 2 };
             peer.wait_for_messages("/meta/connect", connects).await;
             peer.push([json!({"channel": "/n", "data": n})]);
             assert_eq!(next(&client).await, n.to_string());
@@ -203,7 +201,7 @@ async fn a_source_of_credentials_that_panics_is_an_error() {
 async fn a_retry_policy_that_panics_leaves_nobody_waiting() {
     let peer = Peer::decent().await;
     let retry = bayeux::Retry::default().decide(|_| panic!("a bug"));
-    let client: Client = over(ConnectionType::WebSocket, &peer.url()).retry(retry).build().unwrap();
+    let client: Client = over(Transport::WebSocket, &peer.url()).retry(retry).build().unwrap();
     within(client.open()).await.unwrap();
     peer.follow(|request| match request.name() {
         "upgrade" => Answer::status(500),

@@ -72,9 +72,9 @@ async fn what_is_refused_at_once_is_an_error_and_no_event() {
     for transport in BOTH {
         let peer =
             Peer::start(|request| if request.has("/n") { Answer::cut() } else { request.decently() }).await;
-        let client = opened(over(transport, &peer.url()).max_send_size(100).offline(Offline::Refuse)).await;
+        let client = opened(over(transport, &peer.url()).max_send_size(300).offline(Offline::Refuse)).await;
         let mut events = client.events();
-        let long = "x".repeat(100);
+        let long = "x".repeat(300);
         for (channel, data, kind) in [
             ("no channel", "", ErrorKind::Invalid),
             ("/meta/connect", "", ErrorKind::Invalid),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bayeux::{Backoff, Client, ConnectionType};
+use bayeux::{Backoff, Client, Transport};
 use bayeux_server::Server;
 use bayeux_testkit::TestServer;
 use serde_json::json;
@@ -25,15 +25,15 @@ const CALLS: u64 = 25;
 
 #[tokio::test]
 async fn spoilt_http_responses_neither_hang_nor_end_a_client() {
-    survive(ConnectionType::LongPolling).await;
+    survive(Transport::LongPolling).await;
 }
 
 #[tokio::test]
 async fn spoilt_frames_neither_hang_nor_end_a_client() {
-    survive(ConnectionType::WebSocket).await;
+    survive(Transport::WebSocket).await;
 }
 
-async fn survive(transport: ConnectionType) {
+async fn survive(transport: Transport) {
     let options = || Server::builder().timeout(Duration::from_millis(300));
     let server = Arc::new(TestServer::builder().options(options).start().await);
     let clients: Vec<_> =
@@ -45,10 +45,10 @@ async fn survive(transport: ConnectionType) {
 }
 
 /// How many chunks of bytes were spoilt for this client.
-async fn one(server: Arc<TestServer>, transport: ConnectionType, seed: u64) -> u64 {
+async fn one(server: Arc<TestServer>, transport: Transport, seed: u64) -> u64 {
     let noise = Noise::between(server.address(), seed).await;
     let client = Client::builder(format!("http://{}/cometd", noise.address))
-        .connection_types([transport])
+        .transports([transport])
         .request_timeout(Duration::from_millis(300))
         .call_timeout(Duration::from_millis(300))
         .open_timeout(Duration::from_millis(600))

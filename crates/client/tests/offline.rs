@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bayeux::{
-    Backoff, Client, ConnectionType, Delivery, ErrorKind, Event, Events, Extension, Message, Offline, Veto,
+    Backoff, Client, Delivery, ErrorKind, Event, Events, Extension, Message, Offline, Transport, Veto,
 };
 use bayeux_testkit::{Answer, FaultProxy, Peer, Request, TestServer};
 use fixture::*;
@@ -36,14 +36,6 @@ async fn goes_away(network: &FaultProxy, events: &mut Events) {
     network.refuse().await;
     network.cut();
     event(events, |event| matches!(event, Event::Retrying { failures: 2.., .. })).await;
-}
-
-async fn watched(builder: bayeux::Builder) -> (Client, Events) {
-    let client = builder.build().unwrap();
-    let mut events = client.events();
-    within(client.open()).await.unwrap();
-    connected(&mut events).await;
-    (client, events)
 }
 
 #[tokio::test]
@@ -210,7 +202,7 @@ impl Extension for Sent {
 
 /// Five publishes in a broken connection, which is mended then.
 async fn publish_into(
-    transport: ConnectionType,
+    transport: Transport,
     cut: Cut,
     delivery: Delivery,
 ) -> (Vec<Result<(), bayeux::Error>>, Vec<Value>) {
@@ -231,7 +223,7 @@ async fn publish_into(
         network.forward();
     }
     let outcomes = within(calls).await.unwrap();
-    if cut == Cut::Before || transport == ConnectionType::WebSocket {
+    if cut == Cut::Before || transport == Transport::WebSocket {
         lost(&mut events).await;
         connected(&mut events).await;
     }

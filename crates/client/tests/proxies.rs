@@ -3,7 +3,7 @@
 
 mod fixture;
 
-use bayeux::{ConnectionType, ErrorKind, FailureKind, Proxy, TlsOptions};
+use bayeux::{ErrorKind, FailureKind, Proxy, TlsOptions, Transport};
 use bayeux_testkit::{Authority, FaultProxy, HttpProxy, SocksProxy, TestServer};
 use fixture::*;
 
@@ -22,7 +22,7 @@ async fn an_http_proxy_carries_both_transports() {
         let requests = proxy.requests();
         let tunnelled = requests.iter().all(|request| request.method == "CONNECT");
         assert!(!requests.is_empty());
-        assert_eq!(tunnelled, transport == ConnectionType::WebSocket, "{requests:?}");
+        assert_eq!(tunnelled, transport == Transport::WebSocket, "{requests:?}");
     }
 }
 
@@ -43,7 +43,7 @@ async fn a_proxy_with_a_password() {
             let text = error.to_string();
             assert!(text.contains(&server.url()) && !text.contains("hunter"), "{text}");
             match transport {
-                ConnectionType::LongPolling => assert_eq!(error.http_status(), Some(407), "{text}"),
+                Transport::LongPolling => assert_eq!(error.http_status(), Some(407), "{text}"),
                 _ => assert_eq!(error.failure().unwrap().kind(), FailureKind::Proxy, "{text}"),
             }
         }

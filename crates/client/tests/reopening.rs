@@ -3,7 +3,7 @@
 
 mod fixture;
 
-use bayeux::{Client, CloseReason, ConnectionType, ErrorKind, Event, State};
+use bayeux::{Client, CloseReason, ErrorKind, Event, State, Transport};
 use bayeux_testkit::{Answer, Peer, Request, TestServer};
 use fixture::*;
 use futures_util::FutureExt;
@@ -119,9 +119,7 @@ async fn after_the_server_closed_it() {
     for transport in BOTH {
         for way in ["disconnect", "advice"] {
             let peer = Peer::decent().await;
-            let client = open(transport, &peer.url()).await;
-            client.subscribe("/n").await.unwrap();
-            peer.wait_for_messages("/meta/connect", 2).await;
+            let (client, _) = receiving(over(transport, &peer.url()), &peer).await;
             let mut events = client.events();
             match way {
                 "disconnect" => peer.push([json!({"channel": "/meta/disconnect"})]),
@@ -247,10 +245,10 @@ async fn another_transport_may_be_used_the_next_time() {
     })
     .await;
     let client = opened(quick(&peer.url())).await;
-    assert_eq!(client.connection_type(), Some(ConnectionType::LongPolling));
+    assert_eq!(client.transport(), Some(Transport::LongPolling));
     within(client.close()).await.unwrap();
     peer.follow(Request::decently);
     within(client.open()).await.unwrap();
-    assert_eq!(client.connection_type(), Some(ConnectionType::WebSocket), "the preferred one works again");
+    assert_eq!(client.transport(), Some(Transport::WebSocket), "the preferred one works again");
     within(client.close()).await.unwrap();
 }

@@ -7,7 +7,7 @@ mod fixture;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use bayeux::{ConnectionType, Error, Event, Extension, Message, Veto};
+use bayeux::{Error, Event, Extension, Message, Transport, Veto};
 use bayeux_testkit::{Answer, Peer, Request};
 use fixture::{connected, event, next, over, within};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ fn replay_event(id: i64) -> Value {
     json!({"channel": "/topic/a", "data": {"event": {"replayId": id}}})
 }
 
-async fn replays_over(transport: ConnectionType) -> Result<(), Error> {
+async fn replays_over(transport: Transport) -> Result<(), Error> {
     let mut forget = false;
     let peer = Peer::start(move |request: &Request| {
         // The session is lost once: at the connect after the subscription.
@@ -87,7 +87,7 @@ async fn replays_over(transport: ConnectionType) -> Result<(), Error> {
     peer.push([replay_event(7)]);
     assert_eq!(next(&client).await, r#"{"event":{"replayId":7}}"#);
 
-    if transport == ConnectionType::WebSocket {
+    if transport == Transport::WebSocket {
         // There a connect goes on being held when an event comes.
         client.reconnect_now().await;
     }
@@ -105,12 +105,13 @@ async fn replays_over(transport: ConnectionType) -> Result<(), Error> {
 }
 
 #[tokio::test]
-async fn wish_02_subscriptions_are_restored_from_the_last_event_seen_over_websocket() -> Result<(), Error> {
-    replays_over(ConnectionType::WebSocket).await
+async fn request_02_subscriptions_are_restored_from_the_last_event_seen_over_websocket() -> Result<(), Error>
+{
+    replays_over(Transport::WebSocket).await
 }
 
 #[tokio::test]
-async fn wish_02_subscriptions_are_restored_from_the_last_event_seen_over_long_polling() -> Result<(), Error>
-{
-    replays_over(ConnectionType::LongPolling).await
+async fn request_02_subscriptions_are_restored_from_the_last_event_seen_over_long_polling()
+-> Result<(), Error> {
+    replays_over(Transport::LongPolling).await
 }

@@ -6,7 +6,7 @@ mod fixture;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 
-use bayeux::{Client, ConnectionType};
+use bayeux::{Client, Transport};
 use bayeux_testkit::{Answer, FaultProxy, Peer, Request, TestServer};
 use fixture::*;
 use serde_json::json;
@@ -260,7 +260,7 @@ async fn ten_losses_leave_one_connection_for_each_lane() {
             connected(&mut events).await;
         }
         within(client.publish("/a", &1)).await.unwrap();
-        let most = if transport == ConnectionType::WebSocket { 1 } else { 2 };
+        let most = if transport == Transport::WebSocket { 1 } else { 2 };
         within(async {
             while network.open_connections() > most {
                 tokio::time::sleep(millis(2)).await;
@@ -325,7 +325,7 @@ async fn bug_b16_receiving_makes_no_tasks() {
 #[tokio::test]
 async fn an_abandoned_request_closes_its_connection() {
     let peer = holding_peer().await;
-    let client = opened(over(ConnectionType::LongPolling, &peer.url()).request_timeout(millis(200))).await;
+    let client = opened(over(Transport::LongPolling, &peer.url()).request_timeout(millis(200))).await;
     for n in 0..5 {
         assert!(within(client.publish("/held", &n)).await.unwrap_err().is_fate_unknown());
     }

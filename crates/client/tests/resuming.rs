@@ -4,15 +4,15 @@
 
 use std::time::Duration;
 
-use bayeux::{Client, ConnectionType, Error, Event, SessionSnapshot, State};
+use bayeux::{Client, Error, Event, SessionSnapshot, State, Transport};
 use bayeux_server::Server;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn client(url: &str, transport: ConnectionType) -> Client {
-    Client::builder(url).connection_types([transport]).build().unwrap()
+fn client(url: &str, transport: Transport) -> Client {
+    Client::builder(url).transports([transport]).build().unwrap()
 }
 
 /// Through the text that a file would hold.
@@ -25,7 +25,7 @@ async fn received(client: &Client) -> Value {
     message.unwrap().data().decode().unwrap()
 }
 
-async fn resumes_over(transport: ConnectionType) -> Result<(), Error> {
+async fn resumes_over(transport: Transport) -> Result<(), Error> {
     let server = Server::builder().build();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let before = client(&running.url(), transport);
@@ -50,7 +50,7 @@ async fn resumes_over(transport: ConnectionType) -> Result<(), Error> {
     let after = client(&running.url(), transport);
     let mut events = after.events();
     after.resume(&snapshot).await?;
-    assert_eq!(after.connection_type(), Some(transport));
+    assert_eq!(after.transport(), Some(transport));
     assert_eq!(server.sessions(), 1, "the same session");
     assert_eq!([received(&after).await, received(&after).await], [2, 3]);
 
@@ -72,18 +72,18 @@ async fn resumes_over(transport: ConnectionType) -> Result<(), Error> {
 
 #[tokio::test]
 async fn a_session_goes_on_over_websocket() -> Result<(), Error> {
-    resumes_over(ConnectionType::WebSocket).await
+    resumes_over(Transport::WebSocket).await
 }
 
 #[tokio::test]
 async fn a_session_goes_on_over_long_polling() -> Result<(), Error> {
-    resumes_over(ConnectionType::LongPolling).await
+    resumes_over(Transport::LongPolling).await
 }
 
 #[tokio::test]
 async fn a_session_that_the_server_has_forgotten_is_replaced_and_the_gap_is_told() -> Result<(), Error> {
     let first = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
-    let before = client(&first.url(), ConnectionType::WebSocket);
+    let before = client(&first.url(), Transport::WebSocket);
     before.open().await?;
     before.subscribe("/a").await?;
     let snapshot = before.suspend().await?;
@@ -92,7 +92,7 @@ async fn a_session_that_the_server_has_forgotten_is_replaced_and_the_gap_is_told
 
     let server = Server::builder().build();
     let second = server.bind(address).await.unwrap();
-    let after = client(&second.url(), ConnectionType::WebSocket);
+    let after = client(&second.url(), Transport::WebSocket);
     let mut events = after.events();
     after.resume(&snapshot).await?;
     let mut told = Vec::new();
@@ -112,7 +112,7 @@ async fn a_session_that_the_server_has_forgotten_is_replaced_and_the_gap_is_told
 async fn a_snapshot_of_a_session_that_goes_on_can_be_resumed_after_a_crash() -> Result<(), Error> {
     let server = Server::builder().build();
     let running = server.bind("127.0.0.1:0").await.unwrap();
-    let before = client(&running.url(), ConnectionType::LongPolling);
+    let before = client(&running.url(), Transport::LongPolling);
     before.open().await?;
     before.subscribe("/a").await?;
     let snapshot = before.snapshot().await?;
@@ -123,7 +123,7 @@ async fn a_snapshot_of_a_session_that_goes_on_can_be_resumed_after_a_crash() -> 
     drop(before);
     server.publish("/a", &2).unwrap();
 
-    let after = client(&running.url(), ConnectionType::LongPolling);
+    let after = client(&running.url(), Transport::LongPolling);
     after.resume(&snapshot).await?;
     let mut last = received(&after).await;
     if last == 1 {
@@ -139,15 +139,15 @@ async fn a_snapshot_of_a_session_that_goes_on_can_be_resumed_after_a_crash() -> 
 #[tokio::test]
 async fn a_snapshot_goes_to_no_other_server_and_shows_no_secret() -> Result<(), Error> {
     let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
-    let before = client(&running.url(), ConnectionType::WebSocket);
+    let before = client(&running.url(), Transport::WebSocket);
     assert!(before.suspend().await.unwrap_err().is_closed(), "never opened");
     before.open().await?;
-    let id = before.handshake().unwrap().fields().client_id.clone().unwrap();
+    let id = before.handshake_reply().unwrap().fields().client_id.clone().unwrap();
     let snapshot = before.suspend().await?;
     assert!(!format!("{snapshot:?}").contains(id.as_str()));
     assert!(before.suspend().await.unwrap_err().is_closed(), "suspended already");
 
-    let elsewhere = client("http://127.0.0.1:1/cometd", ConnectionType::WebSocket);
+    let elsewhere = client("http://127.0.0.1:1/cometd", Transport::WebSocket);
     let error = elsewhere.resume(&snapshot).await.unwrap_err().to_string();
     assert!(error.contains("not with http://127.0.0.1:1"), "{error}");
     // Back where it was.
@@ -160,7 +160,7 @@ async fn a_snapshot_goes_to_no_other_server_and_shows_no_secret() -> Result<(), 
 #[tokio::test]
 async fn resuming_without_a_server_fails_at_once() {
     let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
-    let before = client(&running.url(), ConnectionType::WebSocket);
+    let before = client(&running.url(), Transport::WebSocket);
     before.open().await.unwrap();
     let snapshot = before.suspend().await.unwrap();
     running.shutdown().await;

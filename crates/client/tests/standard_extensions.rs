@@ -4,12 +4,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use bayeux::{Binary, Client, ConnectionType, Error, ErrorKind, TimeSync, Timestamp};
+use bayeux::{Binary, Client, Error, ErrorKind, TimeSync, Timestamp, Transport};
 use bayeux_server::Server;
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const BOTH: [ConnectionType; 2] = [ConnectionType::WebSocket, ConnectionType::LongPolling];
+const BOTH: [Transport; 2] = [Transport::WebSocket, Transport::LongPolling];
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("in time")
@@ -21,7 +21,7 @@ async fn case_65_the_clock_of_a_server_on_loopback_is_found_to_two_milliseconds(
     for transport in BOTH {
         let time = TimeSync::new();
         let client =
-            Client::builder(running.url()).connection_types([transport]).extension(time.clone()).build()?;
+            Client::builder(running.url()).transports([transport]).extension(time.clone()).build()?;
         client.open().await?;
         let offset = time.offset_ms().expect("the server answers");
         // On a busy machine one way can take all of the time.
@@ -42,7 +42,7 @@ async fn case_65_the_clock_of_a_server_on_loopback_is_found_to_two_milliseconds(
 async fn bytes_arrive_as_they_were_sent() -> Result<(), Error> {
     let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
     for transport in BOTH {
-        let client = Client::builder(running.url()).connection_types([transport]).build()?;
+        let client = Client::builder(running.url()).transports([transport]).build()?;
         client.open().await?;
         let mut blobs = client.binaries("/blobs").await?;
         for size in [0, 1, 2, 3, 4, 5, 1000] {

@@ -4,7 +4,7 @@
 mod fixture;
 
 use bayeux::{Builder, ErrorKind, FailureKind, TlsOptions};
-use bayeux_testkit::{Authority, TestServer};
+use bayeux_testkit::{Authority, Identity, TestServer};
 use fixture::*;
 
 async fn works(builder: Builder) {
@@ -121,4 +121,69 @@ fn pem_that_is_none_is_told_without_the_key() {
         .client_certificate_pem(ann.chain_pem().as_bytes(), ann.key_pem().as_bytes())
         .unwrap();
     assert!(!format!("{options:?}").contains("PRIVATE"), "{options:?}");
+}
+
+/// A certificate that signed itself, as `openssl req -x509` makes them: one of an authority.
+fn self_signed(names: &[&str], authority: bool, years: (i32, i32)) -> Identity {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    if authority {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    }
+    params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+    params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    Identity::from_pem(&params.self_signed(&key).unwrap().pem(), &key.serialize_pem())
+}
+
+fn given(identity: &Identity) -> TlsOptions {
+    TlsOptions::new().ca_pem(identity.chain_pem().as_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_given_itself_is_trusted() {
+    const VALID: (i32, i32) = (2020, 4000);
+    let others = Authority::new();
+    let issued = Authority::new().issue(&["127.0.0.1"]);
+    for identity in [
+        self_signed(&["127.0.0.1"], true, VALID),
+        self_signed(&["127.0.0.1"], false, VALID),
+        // One whose authority was not given.
+        issued,
+    ] {
+        let server = TestServer::builder().tls(identity.clone()).start().await;
+        for transport in BOTH {
+            works(over(transport, &server.url()).tls(given(&identity))).await;
+            works(over(transport, &server.url()).tls(given(&identity).only_given_authorities())).await;
+            let more = given(&identity).ca_pem(others.pem().as_bytes()).unwrap();
+            works(over(transport, &server.url()).tls(more)).await;
+            fails(over(transport, &server.url()).tls(TlsOptions::new())).await;
+            fails(over(transport, &server.url()).tls(trusting(&others).only_given_authorities())).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn its_name_its_dates_and_its_key_still_count() {
+    for authority in [true, false] {
+        for (identity, expected) in [
+            (self_signed(&["elsewhere.example"], authority, (2020, 4000)), "name"),
+            (self_signed(&[], authority, (2020, 4000)), "name"),
+            (self_signed(&["127.0.0.1"], authority, (2001, 2002)), "expired"),
+            (self_signed(&["127.0.0.1"], authority, (3900, 4000)), "not valid yet"),
+        ] {
+            let server = TestServer::builder().tls(identity.clone()).start().await;
+            for transport in BOTH {
+                for tls in [given(&identity), given(&identity).only_given_authorities()] {
+                    let text = fails(over(transport, &server.url()).tls(tls)).await;
+                    assert!(text.contains(expected), "{expected}: {text}");
+                }
+            }
+        }
+    }
+    let identity = self_signed(&["127.0.0.1"], true, (2020, 4000));
+    let impostor = self_signed(&["127.0.0.1"], true, (2020, 4000));
+    let server = TestServer::builder().tls(impostor).start().await;
+    let text = fails(quick(&server.url()).tls(given(&identity).only_given_authorities())).await;
+    assert!(text.contains("ca_pem with this very certificate"), "{text}");
 }

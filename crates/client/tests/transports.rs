@@ -3,12 +3,16 @@
 
 mod fixture;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bayeux::{Backoff, ConnectionType, Event, FailureKind};
-use bayeux_testkit::{Answer, FaultProxy, Peer, RequestKind, TestServer};
+use bayeux::{Backoff, Event, FailureKind, TlsOptions, Transport};
+use bayeux_testkit::{Answer, Authority, FaultProxy, Peer, RequestKind, TestServer};
 use fixture::*;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 fn kinds(peer: &Peer, kind: RequestKind) -> usize {
     peer.requests().iter().filter(|request| request.kind == kind).count()
@@ -37,7 +41,7 @@ async fn case_7_a_refused_port_is_tried_again_until_it_answers_and_the_transport
     assert_eq!(delays, [20, 40, 80, 80, 80].map(millis));
     network.forward();
     within(opening).await.unwrap().unwrap();
-    assert_eq!(client.connection_type(), Some(ConnectionType::WebSocket));
+    assert_eq!(client.transport(), Some(Transport::WebSocket));
     within(client.close()).await.unwrap();
 }
 
@@ -54,7 +58,7 @@ async fn case_8_a_refused_upgrade_moves_the_handshake_to_long_polling_at_once() 
         let client = quick(&peer.url()).retry(retry).build().unwrap();
         let mut events = client.events();
         within(client.open()).await.unwrap();
-        assert_eq!(client.connection_type(), Some(ConnectionType::LongPolling));
+        assert_eq!(client.transport(), Some(Transport::LongPolling));
         let changed = event(&mut events, |event| matches!(event, Event::TransportChanged { .. })).await;
         let Event::TransportChanged { cause: Some(cause), .. } = changed else { unreachable!("{changed:?}") };
         assert_eq!(cause.http_status(), Some(status));
@@ -73,7 +77,7 @@ async fn case_9_an_upgrade_that_is_never_completed_costs_the_connect_timeout() {
     let began = Instant::now();
     let client = opened(quick(&peer.url()).connect_timeout(millis(300))).await;
     assert!(began.elapsed() >= millis(300) && began.elapsed() < Duration::from_secs(5));
-    assert_eq!(client.connection_type(), Some(ConnectionType::LongPolling));
+    assert_eq!(client.transport(), Some(Transport::LongPolling));
     within(client.close()).await.unwrap();
     drop(client);
     peer.wait_until_idle().await;
@@ -89,7 +93,7 @@ async fn case_10_a_handshake_that_vanishes_in_the_socket_costs_one_deadline() {
     let began = Instant::now();
     let client = opened(quick(&peer.url()).connect_timeout(millis(200)).request_timeout(millis(200))).await;
     assert!(began.elapsed() < Duration::from_secs(5));
-    assert_eq!(client.connection_type(), Some(ConnectionType::LongPolling));
+    assert_eq!(client.transport(), Some(Transport::LongPolling));
     // The socket is gone; what is open is for long-polling.
     client.publish("/a", &1).await.unwrap();
     within(client.close()).await.unwrap();
@@ -97,7 +101,7 @@ async fn case_10_a_handshake_that_vanishes_in_the_socket_costs_one_deadline() {
     peer.wait_until_idle().await;
 
     let alone = Peer::start(|_| Answer::accept_and_swallow()).await;
-    let client = over(ConnectionType::WebSocket, &alone.url())
+    let client = over(Transport::WebSocket, &alone.url())
         .connect_timeout(millis(200))
         .request_timeout(millis(200))
         .build()
@@ -113,7 +117,7 @@ async fn case_11_a_dropped_socket_is_replaced_under_the_same_session() {
         _ => request.decently(),
     })
     .await;
-    let client = over(ConnectionType::WebSocket, &peer.url()).build().unwrap();
+    let client = over(Transport::WebSocket, &peer.url()).build().unwrap();
     let mut events = client.events();
     within(client.open()).await.unwrap();
     connected(&mut events).await;
@@ -151,7 +155,7 @@ async fn case_37_urls_of_all_shapes() {
         (base.clone(), "/handshake", "/"),
     ] {
         let before = peer.requests().len();
-        let client = open(ConnectionType::LongPolling, &url).await;
+        let client = open(Transport::LongPolling, &url).await;
         client.publish("/a", &1).await.unwrap();
         within(client.close()).await.unwrap();
         let requests = peer.requests().split_off(before);
@@ -164,12 +168,12 @@ async fn case_37_urls_of_all_shapes() {
             );
         }
         let before = peer.requests().len();
-        let client = open(ConnectionType::WebSocket, &url.replace("http://", "ws://")).await;
+        let client = open(Transport::WebSocket, &url.replace("http://", "ws://")).await;
         within(client.close()).await.unwrap();
         assert_eq!(peer.requests()[before].path, publish, "an upgrade has no suffix");
     }
     let before = peer.requests().len();
-    let client = opened(over(ConnectionType::LongPolling, &peer.url()).message_type_in_url(false)).await;
+    let client = opened(over(Transport::LongPolling, &peer.url()).message_type_in_url(false)).await;
     within(client.close()).await.unwrap();
     let posts = peer.requests().split_off(before);
     assert!(posts.iter().filter(|r| r.kind == RequestKind::Post).all(|request| request.path == "/cometd"));
@@ -208,7 +212,7 @@ async fn case_40_a_thousand_publishes_take_two_requests_at_once_and_keep_their_o
         _ => request.decently(),
     })
     .await;
-    let client = open(ConnectionType::LongPolling, &peer.url()).await;
+    let client = open(Transport::LongPolling, &peer.url()).await;
     let calls = (0..1000).map(|n| {
         let client = client.clone();
         async move { client.publish("/n", &n).await }
@@ -223,14 +227,14 @@ async fn case_40_a_thousand_publishes_take_two_requests_at_once_and_keep_their_o
 }
 
 #[tokio::test]
-async fn bug_b12_wish_08_a_server_that_has_nothing_but_websocket() {
+async fn bug_b12_request_08_a_server_that_has_nothing_but_websocket() {
     let peer = Peer::start(|request| match request.kind {
         RequestKind::Post => Answer::status(405),
         _ => request.decently(),
     })
     .await;
     let client = opened(quick(&peer.url())).await;
-    assert_eq!(client.connection_type(), Some(ConnectionType::WebSocket));
+    assert_eq!(client.transport(), Some(Transport::WebSocket));
     assert_eq!(kinds(&peer, RequestKind::Post), 0, "the handshake goes over the preferred transport");
     assert_eq!(
         peer.received("/meta/handshake")[0]["supportedConnectionTypes"],
@@ -249,8 +253,7 @@ async fn only_what_is_allowed_is_offered_and_used() {
             json!([transport.as_str()])
         );
         within(client.close()).await.unwrap();
-        let unused =
-            if transport == ConnectionType::WebSocket { RequestKind::Post } else { RequestKind::Upgrade };
+        let unused = if transport == Transport::WebSocket { RequestKind::Post } else { RequestKind::Upgrade };
         assert_eq!(kinds(&peer, unused), 0);
     }
 }
@@ -293,11 +296,131 @@ async fn the_subprotocol_is_asked_for_and_must_be_granted() {
         _ => request.decently(),
     })
     .await;
-    let client = opened(over(ConnectionType::WebSocket, &peer.url()).websocket_protocol("bayeux")).await;
+    let client = opened(over(Transport::WebSocket, &peer.url()).websocket_protocol("bayeux")).await;
     within(client.close()).await.unwrap();
     let ignorant = Peer::decent().await;
-    let client =
-        over(ConnectionType::WebSocket, &ignorant.url()).websocket_protocol("bayeux").build().unwrap();
+    let client = over(Transport::WebSocket, &ignorant.url()).websocket_protocol("bayeux").build().unwrap();
     let error = within(client.open()).await.unwrap_err();
     assert!(error.to_string().contains("subprotocol"), "{error}");
+}
+
+/// A way to a server whose connections can all die without a word, as when an address changes: new ones work.
+struct Path {
+    address: std::net::SocketAddr,
+    /// How many connections were made.
+    made: Arc<AtomicUsize>,
+    /// How many of them are dead: the first ones.
+    dead: Arc<AtomicUsize>,
+    /// How many bytes went into dead ones.
+    wasted: Arc<AtomicUsize>,
+    forwarding: tokio::task::JoinHandle<()>,
+}
+
+impl Path {
+    async fn to(target: std::net::SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (made, dead, wasted) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let counts = (Arc::clone(&made), Arc::clone(&dead), Arc::clone(&wasted));
+        let forwarding = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                let nth = counts.0.fetch_add(1, Ordering::SeqCst);
+                let (dead, wasted) = (Arc::clone(&counts.1), Arc::clone(&counts.2));
+                connections.spawn(async move {
+                    let far = TcpStream::connect(target).await.unwrap();
+                    let ((mut up, mut down), (mut answers, mut requests)) =
+                        (near.into_split(), far.into_split());
+                    let is_dead = move || nth < dead.load(Ordering::SeqCst);
+                    let dies = is_dead.clone();
+                    let downwards = async move {
+                        let mut buffer = vec![0; 16 * 1024];
+                        while let Ok(count @ 1..) = answers.read(&mut buffer).await {
+                            if !dies() {
+                                down.write_all(&buffer[..count]).await.unwrap();
+                            }
+                        }
+                    };
+                    let upwards = async move {
+                        let mut buffer = vec![0; 16 * 1024];
+                        while let Ok(count @ 1..) = up.read(&mut buffer).await {
+                            if is_dead() {
+                                wasted.fetch_add(count, Ordering::SeqCst);
+                            } else {
+                                requests.write_all(&buffer[..count]).await.unwrap();
+                            }
+                        }
+                    };
+                    tokio::join!(upwards, downwards);
+                });
+            }
+        });
+        Self { address, made, dead, wasted, forwarding }
+    }
+
+    fn made(&self) -> usize {
+        self.made.load(Ordering::SeqCst)
+    }
+
+    fn kill_all(&self) {
+        self.dead.store(self.made(), Ordering::SeqCst);
+    }
+
+    fn wasted(&self) -> usize {
+        self.wasted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        self.forwarding.abort();
+    }
+}
+
+/// A request has more bytes than that. What closes a connection over TLS and HTTP/2 has fewer.
+const A_REQUEST: usize = 150;
+
+#[tokio::test]
+async fn no_connection_from_before_a_loss_is_used_again() {
+    for tls in [false, true] {
+        let authority = Authority::new();
+        // Held for so long that a busy machine does not take a late answer for a dead connection.
+        let options = || bayeux_server::Server::builder().timeout(Duration::from_secs(2));
+        let mut server = TestServer::builder().options(options);
+        if tls {
+            server = server.tls(authority.issue(&["127.0.0.1"]));
+        }
+        let server = server.start().await;
+        let path = Path::to(server.address()).await;
+        let scheme = if tls { "https" } else { "http" };
+        let trust = TlsOptions::new().ca_pem(authority.pem().as_bytes()).unwrap();
+        let client = over(Transport::LongPolling, &format!("{scheme}://{}/cometd", path.address))
+            .tls(trust.only_given_authorities())
+            .request_timeout(Duration::from_secs(2))
+            .build()
+            .unwrap();
+        let mut events = client.events();
+        within(client.open()).await.unwrap();
+        connected(&mut events).await;
+        for n in 0..20 {
+            within(client.publish("/a", &n)).await.unwrap();
+        }
+        let normal = if tls { 1 } else { 2 };
+        assert!(path.made() <= normal, "{} connections in normal operation", path.made());
+
+        path.kill_all();
+        lost(&mut events).await;
+        // What is on its way when the loss is noticed is from before.
+        let before = path.wasted();
+        connected(&mut events).await;
+        within(client.publish("/a", &1)).await.unwrap();
+        assert!(path.wasted() < before + A_REQUEST, "tls {tls}: {} bytes", path.wasted() - before);
+
+        path.kill_all();
+        let before = path.wasted();
+        client.reconnect_now().await;
+        within(client.publish("/a", &2)).await.unwrap();
+        assert!(path.wasted() < before + A_REQUEST, "tls {tls}: {} bytes", path.wasted() - before);
+        within(client.close()).await.unwrap();
+    }
 }

@@ -22,11 +22,11 @@ async fn open_subscribe_publish_receive_close() {
     for transport in BOTH {
         let client = over(transport, &server.url()).build().unwrap();
         assert_eq!((client.state(), client.is_closed()), (State::Disconnected, true));
-        assert_eq!(client.connection_type(), None);
+        assert_eq!(client.transport(), None);
         assert!(matches!(client.close_reason(), Some(CloseReason::NotOpen)));
         within(client.open()).await.unwrap();
         assert_eq!((client.state(), client.is_closed()), (State::Connected, false));
-        assert_eq!(client.connection_type(), Some(transport));
+        assert_eq!(client.transport(), Some(transport));
         assert_eq!(client.close_reason(), None);
 
         client.subscribe("/chat/demo").await.unwrap();

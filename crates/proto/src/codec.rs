@@ -6,4 +6,5 @@ mod scan;
 mod write;
 
 pub use read::{Batch, DecodeError, Decoder};
+pub(crate) use write::encode_one;
 pub use write::{encode, encode_message, join};

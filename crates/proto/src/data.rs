@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use crate::printable::write_printable;
+
 /// One JSON value as it stands on the wire.
 ///
 /// A received value is a view of the bytes it arrived in: nothing is copied or parsed until [`Data::decode`].
@@ -99,9 +101,10 @@ impl fmt::Display for Data {
     }
 }
 
+/// The JSON on one line, with control and formatting characters escaped, for logs.
 impl fmt::Debug for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        write_printable(f, self.as_str())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::printable::write_printable;
+
 /// The `error` of an unsuccessful reply, taken apart: a code of three digits, arguments, a text.
 ///
 /// Servers may send free text instead of the form `code:args:text` (Bayeux specification, section 3.14); it is
@@ -61,9 +63,11 @@ impl BayeuxError {
     }
 }
 
+/// The error as the server sent it, with control and formatting characters escaped; [`as_str`](BayeuxError::as_str) has
+/// them as they came.
 impl fmt::Display for BayeuxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.raw.is_empty() { f.write_str("no reason given") } else { f.write_str(&self.raw) }
+        if self.raw.is_empty() { f.write_str("no reason given") } else { write_printable(f, &self.raw) }
     }
 }
 
@@ -78,6 +82,13 @@ impl std::error::Error for BayeuxError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shown_it_cannot_change_a_terminal_or_begin_a_line() {
+        let error = BayeuxError::parse("403::no\n2026 INFO all is well\u{9b}2J");
+        assert_eq!(error.to_string(), "403::no\\n2026 INFO all is well\\u{9b}2J");
+        assert!(error.as_str().contains('\n'), "the value itself is as it came");
+    }
 
     #[test]
     fn the_three_parts_are_told_apart() {

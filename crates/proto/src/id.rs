@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::printable::{printable, write_printable};
+
 /// The id of a message. Peers may send numbers; a number and its decimal string are the same id.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct MessageId(Repr);
@@ -44,11 +46,12 @@ impl From<u64> for MessageId {
     }
 }
 
+/// The id, with the control and formatting characters escaped that a peer's id may have.
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Repr::Number(number) => write!(f, "{number}"),
-            Repr::Text(text) => f.write_str(text),
+            Repr::Text(text) => write_printable(f, text),
         }
     }
 }
@@ -84,7 +87,7 @@ impl std::borrow::Borrow<str> for ClientId {
 impl fmt::Debug for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown: String = self.0.chars().take(4).collect();
-        write!(f, "{shown}…")
+        write!(f, "{}…", printable(&shown))
     }
 }
 

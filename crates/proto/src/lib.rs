@@ -17,21 +17,29 @@ pub mod codec;
 pub mod server;
 
 pub mod ext;
+pub mod websocket;
 
 mod advice;
 mod channel;
-mod connection_type;
 mod data;
 mod error;
 mod id;
 mod message;
+mod printable;
 mod time;
+mod transport;
 
 pub use advice::{Advice, Interval, Reconnect};
 pub use channel::{Channel, ChannelKind, InvalidChannel, InvalidReason};
-pub use connection_type::ConnectionType;
 pub use data::Data;
 pub use error::BayeuxError;
 pub use id::{ClientId, MessageId};
 pub use message::{Fields, Message, Subscription};
+pub use printable::printable;
 pub use time::Time;
+pub use transport::Transport;
+
+/// The programs of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

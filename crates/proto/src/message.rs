@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::advice::Advice;
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
 use crate::data::{Data, NULL};
 use crate::error::BayeuxError;
 use crate::id::{ClientId, MessageId};
+use crate::transport::Transport;
 
 /// A Bayeux message (specification, section 3), in either direction.
 ///
@@ -141,6 +141,26 @@ impl Message {
         self.data.is_some()
     }
 
+    /// About how many bytes of memory it takes.
+    pub(crate) fn cost(&self) -> usize {
+        let texts =
+            |texts: &[String]| texts.iter().map(|text| size_of::<String>() + text.len()).sum::<usize>();
+        let fields = self.fields.as_ref().map_or(0, |fields| {
+            let names = fields.subscription.as_ref().map_or(0, |names| texts(names.names()));
+            let types = fields.supported_connection_types.as_deref().map_or(0, texts);
+            size_of::<Fields>() + names + types + fields.unknown.len() * size_of::<(String, Data)>()
+        });
+        let data = [&self.data, &self.ext].into_iter().flatten().map(|data| data.as_bytes().len());
+        size_of::<Self>() + fields + data.sum::<usize>()
+    }
+
+    /// How many steps it is to handle it, before it is handed to anybody.
+    pub(crate) fn work(&self) -> u64 {
+        const STEP: usize = 1024;
+        let data = [&self.data, &self.ext].into_iter().flatten().map(|data| data.as_bytes().len());
+        1 + (data.sum::<usize>() / STEP) as u64
+    }
+
     /// Whether it has a payload and none of the fields that tell anything else: the message of a publisher then, or the
     /// answer of a service.
     pub(crate) fn is_bare(&self) -> bool {
@@ -222,8 +242,8 @@ impl Message {
 
 impl Fields {
     /// The connection types that we know, in the order given.
-    pub fn known_connection_types(&self) -> impl Iterator<Item = ConnectionType> {
-        self.supported_connection_types.iter().flatten().filter_map(|name| ConnectionType::from_wire(name))
+    pub fn known_transports(&self) -> impl Iterator<Item = Transport> {
+        self.supported_connection_types.iter().flatten().filter_map(|name| Transport::from_wire(name))
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod support;
 
-use bayeux_proto::ConnectionType;
+use bayeux_proto::Transport;
 use bayeux_proto::client::{Event, FailureKind, Input, Operation, SinkId, State};
 use serde_json::{Value, json};
 use support::{BOTH, Harness, LongPolling, Sent, WebSocket, config, millis, secs, subscribe};
@@ -10,7 +10,7 @@ use support::{BOTH, Harness, LongPolling, Sent, WebSocket, config, millis, secs,
 const SLOW: SinkId = SinkId(1);
 
 /// A session whose server acknowledges, subscribed to `/a`, after its first connect was answered with batch 1.
-fn acknowledged(transport: ConnectionType) -> Harness {
+fn acknowledged(transport: Transport) -> Harness {
     let mut it = Harness::over(transport);
     it.handshake_extra = json!({"ext": {"ack": true}});
     it.connect_extra = json!({"ext": {"ack": 1}, "advice": {"timeout": 30_000}});
@@ -189,12 +189,12 @@ fn law_7_over_http_events_in_other_responses_are_no_part_of_the_window() {
 }
 
 #[test]
-fn wish_12_a_receiver_without_room_gets_no_more_than_it_can_take_and_the_session_lives_on() {
+fn request_12_a_receiver_without_room_gets_no_more_than_it_can_take_and_the_session_lives_on() {
     for transport in BOTH {
         let mut it = acknowledged(transport);
         it.call(subscribe("/a", SLOW));
         it.serve();
-        it.input(Input::Room(SLOW, Some((2, 1000))));
+        it.input(Input::Credit(SLOW, Some((2, 1000))));
         let held = it.take_held();
         turn(&mut it, &held, &[1, 2, 3, 4], 2);
         assert_eq!(it.received(SLOW), ["1", "2"]);
@@ -213,11 +213,11 @@ fn wish_12_a_receiver_without_room_gets_no_more_than_it_can_take_and_the_session
         assert_eq!(it.state(), State::Connected);
 
         // As soon as there is room, the rest is asked for.
-        it.input(Input::Room(SLOW, Some((1, 1000))));
+        it.input(Input::Credit(SLOW, Some((1, 1000))));
         let connect = it.take_on("/meta/connect");
         turn(&mut it, &connect, &[1, 2, 3, 4, 5], 3);
         assert_eq!(it.received(SLOW), ["1", "2", "3"]);
-        it.input(Input::Room(SLOW, Some((10, 1000))));
+        it.input(Input::Credit(SLOW, Some((10, 1000))));
         let (connect, _) = it.wait_for("/meta/connect");
         assert_eq!(connect["ext"]["ack"], 1);
         turn(&mut it, &connect, &[1, 2, 3, 4, 5, 6], 4);
@@ -233,11 +233,11 @@ fn a_receiver_without_room_that_goes_away_holds_nobody_up() {
     let mut it = acknowledged(LongPolling);
     it.call(subscribe("/a", SLOW));
     it.serve();
-    it.input(Input::Room(SLOW, Some((0, 0))));
+    it.input(Input::Credit(SLOW, Some((0, 0))));
     let held = it.take_held();
     turn(&mut it, &held, &[1], 2);
     it.nothing_sent();
-    it.input(Input::Room(SLOW, None));
+    it.input(Input::Credit(SLOW, None));
     it.unsubscribe("/a", SLOW);
     let connect = it.take_on("/meta/connect");
     turn(&mut it, &connect, &[1], 2);
@@ -248,7 +248,7 @@ fn a_receiver_without_room_that_goes_away_holds_nobody_up() {
 #[test]
 fn replies_reach_the_caller_while_a_receiver_has_no_room() {
     let mut it = acknowledged(WebSocket);
-    it.input(Input::Room(support::INBOX, Some((0, 0))));
+    it.input(Input::Credit(support::INBOX, Some((0, 0))));
     let held = it.take_held();
     turn(&mut it, &held, &[1, 2], 2);
     let call = it.publish("/a", json!(3));
@@ -262,7 +262,7 @@ fn without_the_extension_room_is_no_reason_to_lose_anything() {
     let mut it = Harness::connected(LongPolling);
     it.subscribe("/a");
     it.serve();
-    it.input(Input::Room(support::INBOX, Some((0, 0))));
+    it.input(Input::Credit(support::INBOX, Some((0, 0))));
     for n in 0..3 {
         it.event("/a", json!(n));
     }
@@ -272,7 +272,7 @@ fn without_the_extension_room_is_no_reason_to_lose_anything() {
 #[test]
 fn the_pauses_of_a_receiver_without_room_stay_below_what_the_server_keeps_a_session_for() {
     let mut it = acknowledged(LongPolling);
-    it.input(Input::Room(support::INBOX, Some((0, 0))));
+    it.input(Input::Credit(support::INBOX, Some((0, 0))));
     let mut connect = it.take_held();
     it.grant(&connect, json!({"advice": {"maxInterval": 3000}, "ext": {"ack": 2}}));
     let mut longest = millis(0);
@@ -288,7 +288,7 @@ fn the_pauses_of_a_receiver_without_room_stay_below_what_the_server_keeps_a_sess
 }
 
 #[test]
-fn case_42_wish_10_a_response_that_is_too_large_is_told_and_its_events_come_again() {
+fn case_42_request_10_a_response_that_is_too_large_is_told_and_its_events_come_again() {
     let mut it = acknowledged(LongPolling);
     let held = it.take_held();
     it.fail(&held, FailureKind::TooLarge);
@@ -318,7 +318,7 @@ fn case_42_without_acknowledgements_the_loss_is_told() {
 #[test]
 fn a_session_that_is_left_while_its_receiver_has_no_room_loses_nothing() {
     let mut it = acknowledged(LongPolling);
-    it.input(Input::Room(support::INBOX, Some((2, 1000))));
+    it.input(Input::Credit(support::INBOX, Some((2, 1000))));
     let held = it.take_held();
     turn(&mut it, &held, &[1, 2, 3, 4], 2);
     assert_eq!(it.inbox(), ["1", "2"]);
@@ -355,16 +355,16 @@ fn events_without_data_and_answers_that_say_success_have_their_places_too() {
 #[test]
 fn room_is_no_reason_for_a_connect_that_is_out_or_that_nobody_waits_for() {
     let mut it = acknowledged(LongPolling);
-    it.input(Input::Room(support::INBOX, Some((0, 0))));
+    it.input(Input::Credit(support::INBOX, Some((0, 0))));
     let held = it.take_held();
     turn(&mut it, &held, &[1], 2);
     let (held, _) = it.wait_for("/meta/connect");
-    it.input(Input::Room(support::INBOX, Some((1, 1000))));
+    it.input(Input::Credit(support::INBOX, Some((1, 1000))));
     it.nothing_sent();
     turn(&mut it, &held, &[1], 2);
     let held = it.take_held();
     it.grant(&held, json!({"advice": {"interval": 5000}, "ext": {"ack": 3}}));
-    it.input(Input::Room(support::INBOX, Some((5, 1000))));
+    it.input(Input::Credit(support::INBOX, Some((5, 1000))));
     it.elapse(millis(4999));
     it.nothing_sent();
 }

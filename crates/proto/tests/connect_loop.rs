@@ -323,7 +323,7 @@ fn bug_b09_a_reply_without_id_answers_the_outstanding_connect() {
 }
 
 #[test]
-fn wish_11_bytes_that_arrive_put_the_deadline_off() {
+fn request_11_bytes_that_arrive_put_the_deadline_off() {
     let mut it = Harness::connected(LongPolling);
     let held = it.take_held();
     it.elapse(secs(39));
@@ -347,7 +347,7 @@ fn wish_11_bytes_that_arrive_put_the_deadline_off() {
 }
 
 #[test]
-fn wish_04_silence_is_noticed_within_a_bound_whatever_the_transport() {
+fn request_04_silence_is_noticed_within_a_bound_whatever_the_transport() {
     for transport in BOTH {
         let mut it = Harness::connected(transport);
         it.elapse(secs(40));

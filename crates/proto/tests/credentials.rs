@@ -6,7 +6,7 @@ use bayeux_proto::client::{AuthReason, CallError, CloseReason, FailureKind, Inpu
 use serde_json::{Map, Value, json};
 use support::{BOTH, Harness, LongPolling, Sent, WebSocket, config, secs};
 
-fn with_auth(transport: bayeux_proto::ConnectionType) -> Harness {
+fn with_auth(transport: bayeux_proto::Transport) -> Harness {
     let mut settings = config(&[transport]);
     settings.has_auth = true;
     Harness::new(settings)
@@ -19,7 +19,7 @@ fn token(text: &str) -> Input {
 }
 
 /// A connected session with the token "first".
-fn authenticated(transport: bayeux_proto::ConnectionType) -> Harness {
+fn authenticated(transport: bayeux_proto::Transport) -> Harness {
     let mut it = with_auth(transport);
     let open = it.open();
     it.input(token("first"));
@@ -109,7 +109,7 @@ enum Hidden {
 }
 
 #[test]
-fn wish_05_wherever_the_refusal_stands_the_token_is_renewed_and_the_session_goes_on() {
+fn request_05_wherever_the_refusal_stands_the_token_is_renewed_and_the_session_goes_on() {
     use Hidden::{Connect, ConnectThatStops, Http, Publish, Subscribe, WithoutChannel};
     for place in [Connect, ConnectThatStops, Http, Publish, Subscribe, WithoutChannel] {
         let mut it = authenticated(LongPolling);
@@ -149,7 +149,7 @@ fn wish_05_wherever_the_refusal_stands_the_token_is_renewed_and_the_session_goes
 }
 
 #[test]
-fn wish_05_the_reason_that_salesforce_hides_in_a_refused_handshake_counts() {
+fn request_05_the_reason_that_salesforce_hides_in_a_refused_handshake_counts() {
     let mut it = authenticated(LongPolling);
     let held = it.take_held();
     it.refuse(&held, "403::Unknown client", json!({"advice": {"reconnect": "handshake"}}));
@@ -167,7 +167,7 @@ fn wish_05_the_reason_that_salesforce_hides_in_a_refused_handshake_counts() {
 }
 
 #[test]
-fn wish_05_many_refusals_ask_once() {
+fn request_05_many_refusals_ask_once() {
     let mut it = authenticated(WebSocket);
     let held = it.take_held();
     let calls = [it.publish("/a", json!(1)), it.publish("/a", json!(2)), it.subscribe("/b")];
@@ -187,7 +187,7 @@ fn wish_05_many_refusals_ask_once() {
 }
 
 #[test]
-fn wish_05_an_open_socket_is_opened_anew_with_the_new_credentials() {
+fn request_05_an_open_socket_is_opened_anew_with_the_new_credentials() {
     let mut it = authenticated(WebSocket);
     it.subscribe("/a");
     it.serve();

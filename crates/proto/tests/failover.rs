@@ -9,7 +9,7 @@ use support::{BOTH, Harness, LongPolling, WebSocket, config, secs};
 const DOWN: FailureKind = FailureKind::Unreachable;
 
 /// Settings with as many servers: a, b, c.
-fn cluster(servers: usize, transports: &[bayeux_proto::ConnectionType]) -> Config {
+fn cluster(servers: usize, transports: &[bayeux_proto::Transport]) -> Config {
     let mut config = config(transports);
     config.endpoint = "a".to_owned();
     config.fallbacks = ["b", "c"].iter().take(servers - 1).map(ToString::to_string).collect();

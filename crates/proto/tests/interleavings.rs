@@ -170,7 +170,7 @@ impl Run {
             Step::Reconnect => self.it.input(Input::Reconnect),
             Step::Room(to, room) => {
                 let room = room.map(|room| (usize::from(room % 3), 1000));
-                self.it.input(Input::Room(sink(to), room));
+                self.it.input(Input::Credit(sink(to), room));
             }
             Step::Credentials(given) => {
                 let outcome = if given { Ok(Map::new()) } else { Err("none".to_owned()) };

@@ -4,17 +4,17 @@ mod support;
 
 use bayeux_proto::client::{self, CallError, CloseReason, Delivery, Event, Operation, SinkId, State};
 use bayeux_proto::server::{self, Input, RemovedBecause};
-use bayeux_proto::{ConnectionType, Data};
+use bayeux_proto::{Data, Transport};
 use serde_json::json;
 use support::{
     BOTH, INBOX, LongPolling, WebSocket, World, channel, config, millis, publish, secs, subscribe,
 };
 
-fn world(transport: ConnectionType) -> World {
+fn world(transport: Transport) -> World {
     World::new(config(&[transport]), server::Config::default())
 }
 
-fn opened(transport: ConnectionType) -> World {
+fn opened(transport: Transport) -> World {
     let mut it = world(transport);
     assert!(it.done(Operation::Open).is_ok());
     assert_eq!(it.session.state(), State::Connected);

@@ -130,7 +130,7 @@ fn bug_b03_a_subscription_that_cannot_be_restored_is_not_lost_silently() {
 }
 
 #[test]
-fn wish_01_a_subscription_whose_request_was_lost_with_the_connection_is_asked_for_again() {
+fn request_01_a_subscription_whose_request_was_lost_with_the_connection_is_asked_for_again() {
     for transport in BOTH {
         let mut it = Harness::connected(transport);
         it.subscribe("/a");
@@ -246,7 +246,7 @@ fn bug_b02_sessions_that_are_refused_at_once_are_not_asked_for_without_a_pause()
 }
 
 #[test]
-fn wish_06_sessions_that_do_not_last_are_asked_for_with_growing_pauses() {
+fn request_06_sessions_that_do_not_last_are_asked_for_with_growing_pauses() {
     // Each session gets as far as its second connect: a success, but not one that lasts.
     let mut it = Harness::connected(LongPolling);
     let mut pauses = Vec::new();
@@ -435,7 +435,7 @@ fn subscriptions_whose_restoring_did_not_get_out_stay_before_what_was_asked_for_
 }
 
 #[test]
-fn wish_03_the_life_of_a_connection_is_told_in_order() {
+fn request_03_the_life_of_a_connection_is_told_in_order() {
     let mut it = Harness::connected(LongPolling);
     it.subscribe("/a");
     it.serve();

@@ -7,7 +7,7 @@ mod server_support;
 use std::time::Duration;
 
 use bayeux_proto::server::{Denial, Input, Policy};
-use bayeux_proto::{BayeuxError, Channel, ClientId, ConnectionType, Data, Message, Reconnect};
+use bayeux_proto::{BayeuxError, Channel, ClientId, Data, Message, Reconnect, Transport};
 use serde_json::{Value, json};
 use server_support::*;
 
@@ -39,7 +39,7 @@ fn clients_may_be_told_how_long_a_session_is_kept() {
 
 #[test]
 fn a_handshake_without_a_common_transport_is_refused() {
-    let mut server = Server::with(|config| config.transports = vec![ConnectionType::LongPolling]);
+    let mut server = Server::with(|config| config.transports = vec![Transport::LongPolling]);
     let link =
         server.request(None, json!([handshake(json!({"supportedConnectionTypes": ["websocket", "x"]}))]));
     let reply = &server.messages(link)[0];

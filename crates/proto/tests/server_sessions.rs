@@ -6,7 +6,7 @@ mod server_support;
 
 use std::time::Duration;
 
-use bayeux_proto::server::{Activity, Input, Overflow, RemovedBecause};
+use bayeux_proto::server::{Activity, Input, QueueOverflow, RemovedBecause};
 use serde_json::json;
 use server_support::*;
 
@@ -333,7 +333,7 @@ fn case_78_what_waits_for_an_absent_client_is_bounded_and_told() {
 
 #[test]
 fn case_78_a_session_whose_queue_must_not_lose_anything_ends() {
-    for (ack, overflow) in [(false, Overflow::EndSession), (true, Overflow::DropOldest)] {
+    for (ack, overflow) in [(false, QueueOverflow::EndSession), (true, QueueOverflow::DropOldest)] {
         let mut server = Server::with(|config| {
             config.max_queue = 3;
             config.overflow = overflow;

@@ -2,12 +2,12 @@
 
 mod support;
 
-use bayeux_proto::ConnectionType;
+use bayeux_proto::Transport;
 use bayeux_proto::client::{Event, FailureKind, Input, State};
 use serde_json::json;
 use support::{BOTH, Harness, LongPolling, WebSocket, config, secs};
 
-fn transport_changes(it: &Harness) -> Vec<(ConnectionType, ConnectionType)> {
+fn transport_changes(it: &Harness) -> Vec<(Transport, Transport)> {
     let changes = it.events.iter().filter_map(|event| match event {
         Event::TransportChanged { from, to, .. } => Some((*from, *to)),
         _ => None,
@@ -53,7 +53,7 @@ fn a_websocket_that_is_left_is_closed_though_it_works() {
 }
 
 #[test]
-fn wish_08_an_upgrade_that_is_refused_speaks_louder_against_the_websocket() {
+fn request_08_an_upgrade_that_is_refused_speaks_louder_against_the_websocket() {
     let mut it = Harness::new(config(&BOTH)).opened();
     it.elapse(secs(20));
     let held = it.take_held();

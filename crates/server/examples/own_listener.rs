@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p bayeux-server --example own_listener`
 
-use bayeux::{Client, ConnectionType};
+use bayeux::{Client, Transport};
 use bayeux_server::Server;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -16,8 +16,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = format!("http://{}/cometd", listener.local_addr()?);
     let accepting = tokio::spawn(accept(listener, server.clone()));
 
-    for transport in [ConnectionType::WebSocket, ConnectionType::LongPolling] {
-        let client = Client::builder(&url).connection_types([transport]).build()?;
+    for transport in [Transport::WebSocket, Transport::LongPolling] {
+        let client = Client::builder(&url).transports([transport]).build()?;
         client.open().await?;
         client.subscribe("/news").await?;
         server.publish("/news", &format!("hello over {transport}"))?;

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux_proto::server::{Activity, AllowAll, Config, Engine, Overflow, Policy};
-use bayeux_proto::{Channel, ConnectionType, Data, InvalidChannel};
+use bayeux_proto::server::{Activity, AllowAll, Config, Engine, Policy, QueueOverflow};
+use bayeux_proto::{Channel, Data, InvalidChannel, Transport};
 
 use crate::handlers::{Handlers, Request, ServiceError};
 use crate::hub::Hub;
@@ -113,7 +113,7 @@ impl Builder {
 
     /// What happens to messages beyond; what is lost is told by [`SessionEvent::Dropped`](crate::SessionEvent::Dropped).
     /// Default: the oldest go.
-    pub fn overflow(mut self, overflow: Overflow) -> Self {
+    pub fn overflow(mut self, overflow: QueueOverflow) -> Self {
         self.config.overflow = overflow;
         self
     }
@@ -236,11 +236,11 @@ impl Builder {
     ///
     /// Its messages travel in URLs, which have 64 KiB at most. A page of another site whose cookies the browser keeps
     /// back needs [`trust_client_session`](Self::trust_client_session).
-    pub fn transports(mut self, transports: impl IntoIterator<Item = ConnectionType>) -> Self {
+    pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
         let transports: Vec<_> = transports.into_iter().collect();
-        self.options.websocket = transports.contains(&ConnectionType::WebSocket);
-        self.options.long_polling = transports.contains(&ConnectionType::LongPolling);
-        self.options.callback_polling = transports.contains(&ConnectionType::CallbackPolling);
+        self.options.websocket = transports.contains(&Transport::WebSocket);
+        self.options.long_polling = transports.contains(&Transport::LongPolling);
+        self.options.callback_polling = transports.contains(&Transport::CallbackPolling);
         self.config.transports = transports;
         self
     }

@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use base64::Engine as _;
 use bayeux_proto::Message;
 use bayeux_proto::codec::Decoder;
 use bayeux_proto::server::{Input, LinkId, LinkKind};
+use bayeux_proto::websocket;
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, ORIGIN, SEC_WEBSOCKET_ACCEPT,
@@ -237,12 +237,8 @@ fn is_allowed_origin(hub: &Hub, headers: &HeaderMap) -> bool {
 
 /// RFC 6455, section 4.2.2.
 fn accept_key(key: &HeaderValue) -> HeaderValue {
-    let mut sha1 = sha1_smol::Sha1::new();
-    sha1.update(key.as_bytes());
-    sha1.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    let accept = base64::engine::general_purpose::STANDARD.encode(sha1.digest().bytes());
     // Base 64 is always a header value.
-    HeaderValue::from_str(&accept).unwrap_or(HeaderValue::from_static(""))
+    HeaderValue::from_str(&websocket::accept_key(key.as_bytes())).unwrap_or(HeaderValue::from_static(""))
 }
 
 const BROWSER: &str = "BAYEUX_BROWSER";

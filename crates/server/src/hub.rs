@@ -240,7 +240,7 @@ impl Hub {
     /// A request was given up, or a socket is gone.
     pub(crate) fn gone(self: &Arc<Self>, link: LinkId) {
         self.lock().links.remove(&link);
-        self.handle(Input::LinkGone(link));
+        self.handle(Input::LinkClosed(link));
     }
 
     pub(crate) fn handle(self: &Arc<Self>, input: Input) {
@@ -254,7 +254,7 @@ impl Hub {
             while let Some(link) = broken.pop() {
                 tracing::warn!(link = link.0, "a socket does not keep up and is closed");
                 state.links.remove(&link);
-                state.engine.handle(Input::LinkGone(link), now);
+                state.engine.handle(Input::LinkClosed(link), now);
                 broken.extend(state.carry_out(&self.events, &mut calls));
             }
             if state.engine.poll_timeout().is_some_and(|at| before.is_none_or(|before| at < before)) {

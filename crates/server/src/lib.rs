@@ -38,7 +38,10 @@ pub use hub::{SessionEvent, SessionEvents};
 pub use listener::Running;
 pub use server::Server;
 
-pub use bayeux_proto::server::{Activity, AllowAll, Denial, Overflow, Policy, RemovedBecause};
-pub use bayeux_proto::{
-    BayeuxError, Channel, ClientId, ConnectionType, Data, InvalidChannel, Message, Reconnect,
-};
+pub use bayeux_proto::server::{Activity, AllowAll, Denial, Policy, QueueOverflow, RemovedBecause};
+pub use bayeux_proto::{BayeuxError, Channel, ClientId, Data, InvalidChannel, Message, Reconnect, Transport};
+
+/// The programs of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,14 +6,13 @@ mod support;
 
 use std::fmt::Write as _;
 
-use bayeux_server::{Builder, ConnectionType, HttpService, Server};
+use bayeux_server::{Builder, HttpService, Server, Transport};
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use support::*;
 
-const ALL: [ConnectionType; 3] =
-    [ConnectionType::WebSocket, ConnectionType::LongPolling, ConnectionType::CallbackPolling];
+const ALL: [Transport; 3] = [Transport::WebSocket, Transport::LongPolling, Transport::CallbackPolling];
 
 fn builder() -> Builder {
     Server::builder().transports(ALL)

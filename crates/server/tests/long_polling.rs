@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use bayeux_server::{ConnectionType, RemovedBecause, Request, Server, ServiceError, SessionEvent};
+use bayeux_server::{RemovedBecause, Request, Server, ServiceError, SessionEvent, Transport};
 use http::StatusCode;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -184,7 +184,7 @@ async fn case_85_a_preflight_is_answered_and_other_methods_are_not() {
         let request = http::Request::builder().method(method).uri("/cometd").body(Full::default()).unwrap();
         assert_eq!(call(server.service(), request).await.status, status, "{method}");
     }
-    let server = Server::builder().transports([ConnectionType::WebSocket]).build();
+    let server = Server::builder().transports([Transport::WebSocket]).build();
     assert_eq!(raw(&server, json!([handshake()]).to_string()).await.status, StatusCode::BAD_REQUEST);
 }
 

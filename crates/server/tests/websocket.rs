@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use bayeux_server::{ConnectionType, Server};
+use bayeux_server::{Server, Transport};
 use http::StatusCode;
 use serde_json::json;
 use support::*;
@@ -98,7 +98,7 @@ async fn sockets_may_be_too_many_or_not_offered() {
     };
     tokio::time::timeout(SOON, freed).await.expect("a place is free again");
 
-    let server = Server::builder().transports([ConnectionType::LongPolling]).build();
+    let server = Server::builder().transports([Transport::LongPolling]).build();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     assert_eq!(Socket::open_with(&running.url(), &[]).await.err(), Some(StatusCode::BAD_REQUEST));
 }

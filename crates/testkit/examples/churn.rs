@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bayeux::{Client, ConnectionType, Event, Overflow};
+use bayeux::{Client, Event, Overflow, Transport};
 use bayeux_server::{Running, Server};
 use bayeux_testkit::FaultProxy;
 use serde_json::json;
@@ -298,13 +298,13 @@ impl Life {
 
     fn client(&self) -> bayeux::Builder {
         let order = if self.number.is_multiple_of(2) {
-            vec![ConnectionType::WebSocket, ConnectionType::LongPolling]
+            vec![Transport::WebSocket, Transport::LongPolling]
         } else {
-            vec![ConnectionType::LongPolling]
+            vec![Transport::LongPolling]
         };
         Client::builder(&self.url)
-            .connection_types(order)
-            .connection_timeout(None)
+            .transports(order)
+            .outage_timeout(None)
             .retry_open(true)
             .acknowledge(self.number % 4 < 2)
             .inbox(1000, Overflow::Pause)

@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bayeux_proto::{Channel, ConnectionType, client, server};
+use bayeux_proto::{Channel, Transport, client, server};
 use bayeux_testkit::sim::{Actor, Scenario, SmallWorld, Step};
 
 fn main() -> ExitCode {
@@ -32,10 +32,10 @@ fn main() -> ExitCode {
 /// Lives all lifetimes of all worlds with so many faults, on so many ways.
 fn search(faults: u32, legs: u32) -> Result<(), ()> {
     for (name, transports, ack) in [
-        ("long-polling, acknowledged", vec![ConnectionType::LongPolling], true),
-        ("long-polling", vec![ConnectionType::LongPolling], false),
-        ("WebSocket, acknowledged", vec![ConnectionType::WebSocket, ConnectionType::LongPolling], true),
-        ("WebSocket", vec![ConnectionType::WebSocket, ConnectionType::LongPolling], false),
+        ("long-polling, acknowledged", vec![Transport::LongPolling], true),
+        ("long-polling", vec![Transport::LongPolling], false),
+        ("WebSocket, acknowledged", vec![Transport::WebSocket, Transport::LongPolling], true),
+        ("WebSocket", vec![Transport::WebSocket, Transport::LongPolling], false),
     ] {
         let started = Instant::now();
         match SmallWorld::new(world(transports, ack), faults, legs).search(|_| {}) {
@@ -61,7 +61,7 @@ fn search(faults: u32, legs: u32) -> Result<(), ()> {
 const BOUNDS: [(u32, u32); 3] = [(1, 24), (2, 16), (3, 6)];
 
 /// A client that opens, subscribes, publishes twice and asks a service.
-fn world(transports: Vec<ConnectionType>, ack: bool) -> Scenario {
+fn world(transports: Vec<Transport>, ack: bool) -> Scenario {
     let mut config = client::Config::default();
     config.transports = transports;
     config.ack = ack;

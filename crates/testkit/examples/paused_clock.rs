@@ -11,7 +11,7 @@ use bayeux_testkit::TestServer;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), bayeux::Error> {
     let server = TestServer::start().await;
-    let client = Client::builder(server.url()).connection_timeout(Duration::from_secs(3600)).build()?;
+    let client = Client::builder(server.url()).outage_timeout(Duration::from_secs(3600)).build()?;
     client.open().await?;
 
     server.stop().await;

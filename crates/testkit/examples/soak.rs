@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bayeux_proto::{Channel, ConnectionType, client};
+use bayeux_proto::{Channel, Transport, client};
 use bayeux_testkit::sim::{Actor, Fault, Scenario, Snapshot, Step};
 use peak_alloc::PeakAlloc;
 
@@ -83,8 +83,8 @@ fn scenario(clients: u64, length: Duration) -> Scenario {
         config.retry_open = true;
         config.open_timeout = None;
         config.transports = match number % 2 {
-            0 => vec![ConnectionType::LongPolling],
-            _ => vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
+            0 => vec![Transport::LongPolling],
+            _ => vec![Transport::WebSocket, Transport::LongPolling],
         };
         let offset = second.mul_f64(number as f64 * 0.03);
         let churn = second * (180 + (number % 120) as u32);

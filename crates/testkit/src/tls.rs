@@ -89,6 +89,11 @@ fn name(common: &str) -> DistinguishedName {
 }
 
 impl Identity {
+    /// A certificate that was made elsewhere, and its key, both as PEM.
+    pub fn from_pem(certificate: &str, key: &str) -> Self {
+        Self { chain: certificate.to_owned(), key: key.to_owned() }
+    }
+
     /// The certificate, as PEM.
     pub fn chain_pem(&self) -> &str {
         &self.chain

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bayeux_proto::{Channel, ConnectionType, client};
+use bayeux_proto::{Channel, Transport, client};
 use bayeux_testkit::sim::{Actor, Scenario, SmallWorld, Step};
 
-fn world(transport: ConnectionType, ack: bool) -> Scenario {
+fn world(transport: Transport, ack: bool) -> Scenario {
     let mut config = client::Config::default();
     config.transports = vec![transport];
     config.ack = ack;
@@ -22,7 +22,7 @@ fn world(transport: ConnectionType, ack: bool) -> Scenario {
 
 #[test]
 fn every_single_fault_at_every_place_is_survived() {
-    for transport in [ConnectionType::LongPolling, ConnectionType::WebSocket] {
+    for transport in [Transport::LongPolling, Transport::WebSocket] {
         for ack in [true, false] {
             let small = SmallWorld::new(world(transport, ack), 1, 20);
             let searched = small.search(|_| {}).unwrap_or_else(|broken| panic!("{broken}"));

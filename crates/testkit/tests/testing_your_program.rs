@@ -124,7 +124,7 @@ use std::time::Duration;
 #[tokio::test]
 async fn an_outage_is_reported_when_it_has_lasted_ten_minutes() {
     let server = TestServer::start().await;
-    let client = Client::builder(server.url()).connection_timeout(Duration::from_secs(600)).build().unwrap();
+    let client = Client::builder(server.url()).outage_timeout(Duration::from_secs(600)).build().unwrap();
     client.open().await.unwrap();
 
     server.stop().await;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bayeux::ConnectionType;
+use bayeux::Transport;
 use bayeux_testkit::{Answer, FaultProxy, Peer, Request};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -58,8 +58,8 @@ impl Stage {
         let network = FaultProxy::to(peer.address()).await;
         let tap = Tap::start(network.address()).await?;
         let transport = match way {
-            Way::LongPolling => ConnectionType::LongPolling,
-            Way::WebSocket | Way::Fallback => ConnectionType::WebSocket,
+            Way::LongPolling => Transport::LongPolling,
+            Way::WebSocket | Way::Fallback => Transport::WebSocket,
         };
         let mut options = Open::new(tap.address, "/cometd", transport);
         options.plain = Some(Plain { fallback: way == Way::Fallback, ..plain });

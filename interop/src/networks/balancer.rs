@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bayeux::ConnectionType;
+use bayeux::Transport;
 use serde_json::json;
 
 use super::setup::{Folder, free_address, start};
@@ -55,7 +55,7 @@ impl Balancer {
         Ok(Self { address, servers, taps, haproxy, _folder: folder })
     }
 
-    async fn users(&self, transport: ConnectionType) -> Outcome<Vec<User>> {
+    async fn users(&self, transport: Transport) -> Outcome<Vec<User>> {
         let options = Open::new(self.address, &self.servers[0].path, transport);
         let mut users = Vec::new();
         for number in 0..CLIENTS {
@@ -80,7 +80,7 @@ fn channel(number: usize) -> String {
     format!("/balanced/{number}")
 }
 
-pub(super) async fn sticky(peer: &'static Peer, transport: ConnectionType) -> Outcome {
+pub(super) async fn sticky(peer: &'static Peer, transport: Transport) -> Outcome {
     let balancer = Balancer::start(peer).await?;
     let users = balancer.users(transport).await?;
     for round in 0..10 {
@@ -103,7 +103,7 @@ pub(super) async fn sticky(peer: &'static Peer, transport: ConnectionType) -> Ou
     balancer.stop().await
 }
 
-pub(super) async fn failover(peer: &'static Peer, transport: ConnectionType) -> Outcome {
+pub(super) async fn failover(peer: &'static Peer, transport: Transport) -> Outcome {
     let balancer = Balancer::start(peer).await?;
     let users = balancer.users(transport).await?;
     balancer.servers[0].kill().await?;

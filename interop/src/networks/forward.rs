@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use bayeux::{ConnectionType, Proxy};
+use bayeux::{Proxy, Transport};
 
 use super::setup::{Folder, converse, free_address, refuses, start};
 use super::terminator::Terminator;
@@ -51,18 +51,18 @@ impl Forwarder {
     }
 }
 
-pub(super) async fn with_password(peer: &'static Peer, transport: ConnectionType) -> Outcome {
+pub(super) async fn with_password(peer: &'static Peer, transport: Transport) -> Outcome {
     let (proxy, server) = (Forwarder::start().await?, Server::start(peer).await?);
     let options = Open::new(server.address, &server.path, transport);
     let first = match transport {
-        ConnectionType::WebSocket => format!("> CONNECT {}", server.address),
+        Transport::WebSocket => format!("> CONNECT {}", server.address),
         _ => format!("> POST http://{}", server.address),
     };
     proxy.check(options, &first).await?;
     server.stop().await
 }
 
-pub(super) async fn to_tls(peer: &'static Peer, transport: ConnectionType) -> Outcome {
+pub(super) async fn to_tls(peer: &'static Peer, transport: Transport) -> Outcome {
     let (proxy, nginx) = (Forwarder::start().await?, Terminator::start(peer, false).await?);
     let first = format!("> CONNECT localhost:{}", nginx.address.port());
     proxy.check(nginx.options(transport)?, &first).await?;

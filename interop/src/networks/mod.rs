@@ -6,7 +6,7 @@ mod forward;
 mod setup;
 mod terminator;
 
-use bayeux::ConnectionType;
+use bayeux::Transport;
 
 use crate::install;
 use crate::outcome::Outcome;
@@ -69,7 +69,7 @@ pub(crate) const SETUPS: &[Setup] = &[
 ];
 
 /// The transports that each setup is played over.
-pub(crate) const TRANSPORTS: [ConnectionType; 2] = [ConnectionType::WebSocket, ConnectionType::LongPolling];
+pub(crate) const TRANSPORTS: [Transport; 2] = [Transport::WebSocket, Transport::LongPolling];
 
 /// One row: a setup before a server.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Setup {
         Row { setup: self, server: server.name, entries, failures }
     }
 
-    async fn try_one(&self, server: &'static Peer, transport: ConnectionType) -> Outcome {
+    async fn try_one(&self, server: &'static Peer, transport: Transport) -> Outcome {
         match self.kind {
             Kind::Sticky => balancer::sticky(server, transport).await,
             Kind::Failover => balancer::failover(server, transport).await,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bayeux::{ConnectionType, TlsOptions};
+use bayeux::{TlsOptions, Transport};
 
 use super::setup::{Certificates, Folder, converse, free_address, refuses, start};
 use crate::outcome::{Outcome, check};
@@ -67,7 +67,7 @@ impl Terminator {
     }
 
     /// How to open through it, as one who trusts its authority.
-    pub(super) fn options(&self, transport: ConnectionType) -> Outcome<Open> {
+    pub(super) fn options(&self, transport: Transport) -> Outcome<Open> {
         let mut options = Open::new(self.address, &self.server.path, transport);
         options.url = format!("https://localhost:{}{}", self.address.port(), self.server.path);
         options.tls = self.certificates.trust()?;
@@ -80,7 +80,7 @@ impl Terminator {
     }
 }
 
-pub(super) async fn private_authority(peer: &'static Peer, transport: ConnectionType) -> Outcome {
+pub(super) async fn private_authority(peer: &'static Peer, transport: Transport) -> Outcome {
     let nginx = Terminator::start(peer, false).await?;
     let mut options = nginx.options(transport)?;
     converse(&options).await.map_err(|error| format!("{error}\n{}", nginx.nginx.said()))?;
@@ -89,7 +89,7 @@ pub(super) async fn private_authority(peer: &'static Peer, transport: Connection
     nginx.stop().await
 }
 
-pub(super) async fn mutual(peer: &'static Peer, transport: ConnectionType) -> Outcome {
+pub(super) async fn mutual(peer: &'static Peer, transport: Transport) -> Outcome {
     let nginx = Terminator::start(peer, true).await?;
     let mut options = nginx.options(transport)?;
     // nginx lets the handshake of TLS pass and answers with 400.
@@ -100,11 +100,11 @@ pub(super) async fn mutual(peer: &'static Peer, transport: ConnectionType) -> Ou
     nginx.stop().await
 }
 
-pub(super) async fn http2(peer: &'static Peer, transport: ConnectionType) -> Outcome {
+pub(super) async fn http2(peer: &'static Peer, transport: Transport) -> Outcome {
     let nginx = Terminator::start(peer, false).await?;
     converse(&nginx.options(transport)?).await?;
     let expected = match transport {
-        ConnectionType::LongPolling => "HTTP/2.0 POST 200",
+        Transport::LongPolling => "HTTP/2.0 POST 200",
         _ => "HTTP/1.1 GET 101",
     };
     // nginx writes a line when a request is over, and that of a WebSocket may take a moment.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bayeux::ConnectionType;
+use bayeux::Transport;
 use serde_json::{Value, json};
 
 use crate::cell::Cell;
@@ -30,10 +30,7 @@ pub(super) async fn quickstart(cell: &Cell<'_>) -> Outcome {
     check(!ann.received("for nobody"), "the server still sends what the client unsubscribed from")?;
     check(ann.is_connected().await?, "the client does not say that it is connected")?;
     let upgraded = ann.received("HTTP/1.1 101");
-    check(
-        upgraded == (cell.transport == ConnectionType::WebSocket),
-        "another transport was used than asked for",
-    )?;
+    check(upgraded == (cell.transport == Transport::WebSocket), "another transport was used than asked for")?;
     ann.close().await?;
     check(!ann.is_connected().await?, "the closed client says that it is connected")?;
     // The same person again.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bayeux::ConnectionType;
+use bayeux::Transport;
 use serde_json::json;
 
 use crate::cell::Cell;
@@ -48,7 +48,7 @@ pub(super) async fn windows(cell: &Cell<'_>) -> Outcome {
     }
     let told = one.tap.log().contains("\"multiple-clients\":true");
     check(
-        told != (cell.transport == ConnectionType::WebSocket),
+        told != (cell.transport == Transport::WebSocket),
         "the advice multiple-clients is for polling alone",
     )
 }

@@ -10,7 +10,7 @@ fn each_shell_gets_a_script_with_commands_options_and_values() {
         let output = bayeux(&["completions", shell]).assert().success().get_output().clone();
         let script = String::from_utf8(output.stdout).unwrap();
         assert!(script.starts_with(beginning), "{shell}: {}", script.lines().next().unwrap_or_default());
-        for word in ["subscribe", "inspect", "connection-timeout", "long-polling"] {
+        for word in ["subscribe", "inspect", "outage-timeout", "long-polling"] {
             assert!(script.contains(word), "{shell} lacks {word}");
         }
     }

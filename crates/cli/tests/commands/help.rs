@@ -31,7 +31,7 @@ fn each_command_that_connects_has_the_options_of_a_connection() {
             "--key",
             "--proxy",
             "--insecure",
-            "--connection-timeout",
+            "--outage-timeout",
             "--connect-timeout",
             "--events",
             "--verbose",
@@ -75,6 +75,6 @@ fn a_value_that_cannot_be_is_told_with_what_can_be() {
     };
     assert!(subscribe("--transport", "sse").contains("[possible values: websocket, long-polling]"));
     assert!(subscribe("--for", "soon").contains("write it as 500ms, 10s or 2m"));
-    assert!(subscribe("--connection-timeout", "9000000000y").contains("that is more than a century"));
+    assert!(subscribe("--outage-timeout", "9000000000y").contains("that is more than a century"));
     assert!(subscribe("--count", "few").contains("invalid value 'few' for '--count <N>'"));
 }

@@ -89,7 +89,7 @@ fn an_interruption_closes_cleanly() {
 fn a_server_that_comes_back_is_subscribed_to_again() {
     let mut server = Server::start();
     // Without --events it is people who are told.
-    let subscriber = Running::start(&["subscribe", &server.url, "/a", "--connection-timeout", "none"]);
+    let subscriber = Running::start(&["subscribe", &server.url, "/a", "--outage-timeout", "none"]);
     publish_until_it_comes(&server, &subscriber);
     server.restart();
     subscriber.error_with("warning: connection lost: ");
@@ -102,11 +102,11 @@ fn a_server_that_comes_back_is_subscribed_to_again() {
 #[test]
 fn a_server_that_stays_away_ends_it() {
     let mut server = Server::start();
-    let mut subscriber = subscribe(&server, &["/a", "--connection-timeout", "200ms"]);
+    let mut subscriber = subscribe(&server, &["/a", "--outage-timeout", "200ms"]);
     server.process.kill();
     let error = subscriber.error_with("error:");
     assert_eq!(error, format!("error: the connection to {} was not restored within 200ms", server.url));
-    subscriber.error_with(" hint: --connection-timeout sets how long");
+    subscriber.error_with(" hint: --outage-timeout sets how long");
     assert_eq!(subscriber.exit_code(), 4);
 }
 

@@ -1,5 +1,5 @@
-//! The connection under a WebSocket: it counts what is read, so that a large frame on a slow link is seen to arrive, and
-//! can wait for more without a buffer.
+//! The connection under a WebSocket: it counts what is read and written, so that a large frame on a slow link is seen to
+//! arrive and a peer that reads nothing is noticed, and can wait for more without a buffer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,18 +14,32 @@ pub(super) struct Connection {
     io: Box<dyn Io>,
     /// How many bytes were read.
     read: u64,
+    /// How many bytes were written.
+    written: u64,
     /// What came while nobody had a buffer for it.
     ahead: Bytes,
 }
 
 impl Connection {
     pub(super) fn new(io: Box<dyn Io>) -> Self {
-        Self { io, read: 0, ahead: Bytes::new() }
+        Self { io, read: 0, written: 0, ahead: Bytes::new() }
     }
 
     /// How many bytes were read.
     pub(super) fn read(&self) -> u64 {
         self.read
+    }
+
+    /// How many bytes were written.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn count_written(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = &outcome {
+            self.written += *count as u64;
+        }
+        outcome
     }
 
     /// Waits until something can be read, be it the end.
@@ -63,7 +77,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let outcome = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.count_written(outcome)
     }
 
     fn poll_write_vectored(
@@ -71,7 +86,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.count_written(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -24,7 +24,7 @@ type Slot = Mutex<Option<reqwest::Client>>;
 
 impl HttpStack {
     pub(crate) fn new(options: HttpOptions, urls: Vec<Url>) -> Self {
-        let jar = Arc::new(Jar::new(options.cookies.clone(), urls));
+        let jar = Arc::new(Jar::new(options.cookies.clone(), urls, options.secure_cookies_over_http));
         Self { options, jar, polling: Slot::default(), upgrading: Slot::default() }
     }
 
@@ -43,8 +43,24 @@ impl HttpStack {
         self.jar.restore(saved)
     }
 
-    /// Closes the connections that are kept for further requests.
-    pub(crate) fn close(&self) {
+    /// The names of the cookies that were withheld for want of TLS since this was asked last.
+    pub(crate) fn newly_withheld_cookies(&self) -> Option<Vec<String>> {
+        self.jar.newly_withheld()
+    }
+
+    /// All that were withheld since they were forgotten last.
+    pub(crate) fn withheld_cookies(&self) -> Vec<String> {
+        self.jar.withheld()
+    }
+
+    /// Forgets which cookies were withheld.
+    pub(crate) fn forget_withheld_cookies(&self) {
+        self.jar.forget_withheld();
+    }
+
+    /// Leaves all connections: further requests get new ones, over HTTP/2 too. Those that are kept idle are closed, those
+    /// in use when their request ends.
+    pub(crate) fn leave_connections(&self) {
         for slot in [&self.polling, &self.upgrading] {
             slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
@@ -73,13 +89,25 @@ impl HttpStack {
 
     /// The HTTP proxy that a plain WebSocket to `url` must tunnel through, if it must.
     pub(super) fn tunnel(&self, url: &Url) -> Option<Intercept> {
+        self.proxy(url).filter(|proxy| matches!(proxy.uri().scheme_str(), Some("http")))
+    }
+
+    fn proxy(&self, url: &Url) -> Option<Intercept> {
         let matcher = match &self.options.proxy.0 {
             Choice::None => return None,
             Choice::System => Matcher::from_system(),
             Choice::Url(proxy) => Matcher::builder().all(proxy.as_str()).build(),
         };
-        let intercept = matcher.intercept(&url.as_str().parse().ok()?)?;
-        matches!(intercept.uri().scheme_str(), Some("http")).then_some(intercept)
+        matcher.intercept(&url.as_str().parse().ok()?)
+    }
+
+    /// The proxy that a request to `url` goes through, for people: its URL without user and password.
+    pub(super) fn proxy_of(&self, url: &Url) -> Option<String> {
+        let shown = match &self.options.proxy.0 {
+            Choice::Url(proxy) => super::options::display_proxy(proxy),
+            _ => super::options::display_proxy(&Url::parse(&self.proxy(url)?.uri().to_string()).ok()?),
+        };
+        Some(format!("the proxy {shown}"))
     }
 
     fn client(&self, slot: &Slot, url: &Url, protocols: &[&[u8]]) -> Result<reqwest::Client, Error> {

@@ -1,20 +1,20 @@
 //! Long-polling: each batch is a POST, its response the answer.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bayeux_proto::client::{ExchangeId, Failure, FailureKind};
-use bytes::{Bytes, BytesMut};
-use futures_core::Stream;
-use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use url::Url;
 
-use super::failure::{broken_body, display_url, from_reqwest};
+use super::body::{Body, Limits, Progress};
+use super::failure::{display_url, from_reqwest, retry_after};
 use super::http::HttpStack;
 
 /// The requests that are on their way, polled by the driver's task.
@@ -41,12 +41,8 @@ struct Exchange {
 }
 
 enum Stage {
-    Sending(Pin<Box<dyn Future<Output = Result<reqwest::Response, Failure>> + Send>>),
-    Reading {
-        body: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
-        chunks: Vec<Bytes>,
-        size: usize,
-    },
+    Sending(Pin<Box<dyn Future<Output = Result<Body, Failure>> + Send>>),
+    Reading(Body),
 }
 
 impl LongPolling {
@@ -67,9 +63,8 @@ impl LongPolling {
     }
 
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<LongPollingEvent> {
-        let cap = self.http.max_message_size();
         for at in 0..self.exchanges.len() {
-            if let Poll::Ready((event, done)) = self.exchanges[at].poll(cap, cx) {
+            if let Poll::Ready((event, done)) = self.exchanges[at].poll(cx) {
                 if done {
                     self.exchanges.remove(at);
                 }
@@ -82,86 +77,56 @@ impl LongPolling {
 
 impl Exchange {
     /// The next event, and whether it is the last.
-    fn poll(&mut self, cap: usize, cx: &mut Context<'_>) -> Poll<(LongPollingEvent, bool)> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(LongPollingEvent, bool)> {
         let id = self.id;
         let failed = |failure| Poll::Ready((LongPollingEvent::Failed(id, failure), true));
         loop {
             match &mut self.stage {
-                Stage::Sending(sending) => match sending.as_mut().poll(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(failure)) => return failed(failure),
-                    Poll::Ready(Ok(response)) => {
-                        if response.content_length().is_some_and(|length| length > cap as u64) {
-                            return failed(too_large(cap, &self.url));
-                        }
-                        let body = Box::pin(response.bytes_stream());
-                        self.stage = Stage::Reading { body, chunks: Vec::new(), size: 0 };
-                    }
+                Stage::Sending(sending) => match ready!(sending.as_mut().poll(cx)) {
+                    Err(failure) => return failed(failure),
+                    Ok(body) => self.stage = Stage::Reading(body),
                 },
-                Stage::Reading { body, chunks, size } => match body.as_mut().poll_next(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Some(Err(error))) => return failed(broken_body(&error, &self.url)),
-                    Poll::Ready(Some(Ok(chunk))) => {
-                        *size += chunk.len();
-                        if *size > cap {
-                            return failed(too_large(cap, &self.url));
+                Stage::Reading(body) => {
+                    return match ready!(body.poll(&self.url, cx)) {
+                        Err(failure) => failed(failure),
+                        Ok(Progress::Part) => Poll::Ready((LongPollingEvent::Progress(id), false)),
+                        Ok(Progress::Whole(body)) => {
+                            Poll::Ready((LongPollingEvent::Received(id, body), true))
                         }
-                        chunks.push(chunk);
-                        return Poll::Ready((LongPollingEvent::Progress(id), false));
-                    }
-                    Poll::Ready(None) => {
-                        let body = join(std::mem::take(chunks), *size);
-                        return Poll::Ready((LongPollingEvent::Received(id, body), true));
-                    }
-                },
+                    };
+                }
             }
         }
     }
 }
 
-fn join(mut chunks: Vec<Bytes>, size: usize) -> Bytes {
-    if chunks.len() == 1 {
-        return chunks.remove(0);
-    }
-    let mut body = BytesMut::with_capacity(size);
-    chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
-    body.freeze()
-}
-
-fn too_large(cap: usize, url: &Url) -> Failure {
-    let text = format!(
-        "the response of {} is larger than {cap} bytes; max_message_size raises the limit",
-        display_url(url)
-    );
-    Failure::new(FailureKind::TooLarge, text)
-}
-
 /// Sends a POST and follows the redirects that keep it one: 307 and 308, on the same origin. Others would turn it
 /// into a GET, or carry credentials elsewhere.
-async fn post(
-    http: Arc<HttpStack>,
-    url: Url,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<reqwest::Response, Failure> {
+async fn post(http: Arc<HttpStack>, url: Url, headers: HeaderMap, body: Bytes) -> Result<Body, Failure> {
     const REDIRECTS: usize = 5;
     let client = http
         .polling(&url)
         .map_err(|error| Failure::new(FailureKind::Tls, format!("{}: {error}", display_url(&url))))?;
     let mut target = url.clone();
     for _ in 0..=REDIRECTS {
-        let response = client
+        let mut request = client
             .post(target.clone())
             .headers(headers.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"))
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
+            .header(ACCEPT, HeaderValue::from_static("application/json"));
+        if !headers.contains_key(ACCEPT_ENCODING) && !http.options.headers.contains_key(ACCEPT_ENCODING) {
+            request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        let response = request
             .body(body.clone())
             .send()
             .await
-            .map_err(|error| from_reqwest(&error, &target))?;
+            .map_err(|error| from_reqwest(&error, &target, || http.proxy_of(&target)))?;
         let status = response.status();
         if status == StatusCode::OK {
-            return Ok(response);
+            let limits = Limits { size: http.max_message_size(), rate: http.options.min_receive_rate };
+            let body = Body::new(response, limits, &url)?;
+            return body.refusal(&url).map_or(Ok(body), Err);
         }
         let location =
             response.headers().get(LOCATION).and_then(|value| target.join(value.to_str().ok()?).ok());
@@ -178,38 +143,49 @@ fn keeps_method(status: StatusCode) -> bool {
     matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
 }
 
-/// How long the first words of an error page may take.
-const HINT: Duration = Duration::from_secs(1);
-
 async fn not_ok(response: reqwest::Response, url: &Url, location: Option<Url>) -> Failure {
     let status = response.status();
-    let url = display_url(url);
+    let retry_after = retry_after(response.headers());
+    let shown = display_url(url);
     let text = match location {
         Some(location) if status.is_redirection() => format!(
-            "{url} answered HTTP {status} to {}, which is not followed: use that URL if you trust it",
+            "{shown} answered HTTP {status} to {}, which is not followed: use that URL if you trust it",
             display_url(&location)
         ),
-        // The page may never end, and the status is known already.
-        _ => match tokio::time::timeout(HINT, hint(response)).await.ok().flatten() {
-            Some(hint) => format!("{url} answered HTTP {status}: {hint}"),
-            None => format!("{url} answered HTTP {status}"),
+        _ => match hint(response, url).await {
+            Some(hint) => format!("{shown} answered HTTP {status}: {hint}"),
+            None => format!("{shown} answered HTTP {status}"),
         },
     };
-    Failure::new(FailureKind::Http { status: status.as_u16() }, text)
+    Failure::new(FailureKind::Http { status: status.as_u16() }, text).with_retry_after(retry_after)
 }
 
-/// The first words of an error page, for people: its title when it is HTML.
-async fn hint(mut response: reqwest::Response) -> Option<String> {
+/// The first words of an error page, for people: its title when it is HTML. The page may never end, and the status is
+/// known already, so what has come in a short while must do.
+async fn hint(response: reqwest::Response, url: &Url) -> Option<String> {
+    const WAIT: Duration = Duration::from_secs(1);
     const PAGE: usize = 4096;
-    const SHOWN: usize = 100;
-    let mut page = Vec::new();
-    while page.len() < PAGE {
-        match response.chunk().await {
-            Ok(Some(chunk)) => page.extend_from_slice(&chunk[..chunk.len().min(PAGE)]),
-            _ => break,
+    const DECODED: usize = 512 * 1024;
+    let mut page = Body::new(response, Limits { size: DECODED, rate: 0 }, url).ok()?;
+    let reading = async {
+        while page.received() < PAGE as u64 {
+            match poll_fn(|cx| page.poll(url, cx)).await {
+                Ok(Progress::Part) => {}
+                Ok(Progress::Whole(page)) => return Some(page),
+                Err(_) => return None,
+            }
         }
-    }
-    let page = String::from_utf8_lossy(&page);
+        None
+    };
+    // Too late is as good as the end.
+    let whole = tokio::time::timeout(WAIT, reading).await.ok().flatten();
+    let page = whole.unwrap_or_else(|| page.so_far());
+    words(&page[..page.len().min(PAGE)])
+}
+
+fn words(page: &[u8]) -> Option<String> {
+    const SHOWN: usize = 100;
+    let page = String::from_utf8_lossy(page);
     let lower = page.to_ascii_lowercase();
     let title = lower.find("<title>").map(|at| at + "<title>".len()).and_then(|start| {
         let end = lower[start..].find("</title>")? + start;

@@ -1,11 +1,14 @@
 //! The transports: bytes out, bytes in, failures told. They know nothing of the protocol.
 
+mod arriving;
+mod body;
 mod connection;
 mod cookies;
 mod failure;
 mod http;
 mod long_polling;
 mod options;
+mod outgoing;
 mod tls;
 mod upgrade;
 mod websocket;

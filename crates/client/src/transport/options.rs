@@ -15,9 +15,25 @@ pub(crate) struct HttpOptions {
     pub(crate) proxy: Proxy,
     pub(crate) headers: HeaderMap,
     pub(crate) cookies: Vec<(String, String)>,
+    /// Whether cookies that are for TLS alone are sent without it too.
+    pub(crate) secure_cookies_over_http: bool,
     pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
     pub(crate) max_message_size: usize,
+    /// In bytes per second.
+    pub(crate) min_receive_rate: u32,
     pub(crate) subprotocol: Option<String>,
+}
+
+impl HttpOptions {
+    /// How long a peer may read nothing of what waits for it.
+    pub(super) fn reading_patience(&self) -> Duration {
+        const TIMES: u32 = 3;
+        const AT_LEAST: Duration = Duration::from_secs(1);
+        // As good as for ever, for a timeout that is.
+        const AT_MOST: Duration = Duration::from_secs(24 * 3600);
+        self.request_timeout.saturating_mul(TIMES).clamp(AT_LEAST, AT_MOST)
+    }
 }
 
 /// Which proxy to go through, for both transports.
@@ -68,7 +84,16 @@ impl std::fmt::Debug for Proxy {
         match &self.0 {
             Choice::System => f.write_str("Proxy(system)"),
             Choice::None => f.write_str("Proxy(none)"),
-            Choice::Url(url) => write!(f, "Proxy({})", super::failure::display_url(url)),
+            Choice::Url(url) => write!(f, "Proxy({})", display_proxy(url)),
         }
+    }
+}
+
+/// The URL of a proxy as it may be shown: its scheme, host and port.
+pub(super) fn display_proxy(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{}://{host}:{port}", url.scheme()),
+        None => format!("{}://{host}", url.scheme()),
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientConfig, WebPkiServerVerifier};
+use rustls::client::{ClientConfig, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::Error;
@@ -30,7 +31,8 @@ impl TlsOptions {
         Self::default()
     }
 
-    /// Trusts the certificate authorities in this PEM text too.
+    /// Trusts the certificate authorities in this PEM text too. The certificate of a server may itself be among them, a
+    /// self-signed one say: the server that presents it is trusted, if the certificate has its name and is in date.
     ///
     /// # Errors
     /// When there is no certificate in it.
@@ -39,7 +41,7 @@ impl TlsOptions {
         Ok(self)
     }
 
-    /// Trusts nobody but the authorities given with [`ca_pem`](TlsOptions::ca_pem).
+    /// Trusts nobody but the authorities and certificates given with [`ca_pem`](TlsOptions::ca_pem).
     #[must_use]
     pub fn only_given_authorities(mut self) -> Self {
         self.only_roots = true;
@@ -158,24 +160,133 @@ fn verifier(options: &TlsOptions) -> Result<Arc<dyn ServerCertVerifier>, Error> 
     if !options.pins.is_empty() {
         return Ok(Arc::new(Pinned { pins: Some(options.pins.clone()), algorithms }));
     }
-    if options.only_roots {
-        let mut roots = RootCertStore::empty();
-        for root in &options.roots {
-            roots
-                .add(root.clone())
-                .map_err(|error| Error::config(format!("a certificate authority cannot be used: {error}")))?;
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+    let chains: Arc<dyn ServerCertVerifier> = if options.only_roots {
+        WebPkiServerVerifier::builder_with_provider(Arc::new(root_store(&options.roots)?), provider())
             .build()
-            .map_err(|error| Error::config(format!("the certificate authorities cannot be used: {error}")))?;
-        return Ok(verifier);
-    }
-    let verifier =
-        rustls_platform_verifier::Verifier::new_with_extra_roots(options.roots.iter().cloned(), provider())
-            .map_err(|error| {
+            .map_err(|error| Error::config(format!("the certificate authorities cannot be used: {error}")))?
+    } else {
+        let roots = options.roots.iter().cloned();
+        let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider());
+        Arc::new(verifier.map_err(|error| {
             Error::config(format!("the system's trusted certificates cannot be used: {error}"))
-        })?;
-    Ok(Arc::new(verifier))
+        })?)
+    };
+    if options.roots.is_empty() {
+        return Ok(chains);
+    }
+    Ok(Arc::new(Given { roots: options.roots.clone(), chains, algorithms }))
+}
+
+fn root_store(roots: &[CertificateDer<'static>]) -> Result<RootCertStore, Error> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store
+            .add(root.clone())
+            .map_err(|error| Error::config(format!("a certificate authority cannot be used: {error}")))?;
+    }
+    Ok(store)
+}
+
+/// Checks chains, and takes a server whose own certificate is among those that were given: chains alone refuse one that
+/// may sign others, as `openssl req -x509` makes them, and one whose issuer was not given.
+#[derive(Debug)]
+struct Given {
+    roots: Vec<CertificateDer<'static>>,
+    chains: Arc<dyn ServerCertVerifier>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Given {
+    /// Fails if the certificate is out of date, or not for servers, or not for this one.
+    fn verify_itself(
+        &self,
+        leaf: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let invalid = |error: CertificateError| rustls::Error::InvalidCertificate(error);
+        let certificate =
+            webpki::EndEntityCert::try_from(leaf).map_err(|_| invalid(CertificateError::BadEncoding))?;
+        // Without authorities, a certificate that is right in itself fails for want of an issuer, or because it is one;
+        // its dates are checked before that.
+        let usage = webpki::KeyUsage::server_auth();
+        match certificate.verify_for_usage(self.algorithms.all, &[], &[], now, usage, None, None) {
+            Ok(_) | Err(webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity) => {}
+            Err(webpki::Error::CertExpired { time, not_after }) => {
+                return Err(invalid(CertificateError::ExpiredContext { time, not_after }));
+            }
+            Err(webpki::Error::CertNotValidYet { time, not_before }) => {
+                return Err(invalid(CertificateError::NotValidYetContext { time, not_before }));
+            }
+            Err(error) => {
+                let error = rustls::OtherError(Arc::new(error));
+                return Err(invalid(CertificateError::Other(error)));
+            }
+        }
+        verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+}
+
+impl ServerCertVerifier for Given {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.chains.verify_server_cert(leaf, intermediates, name, ocsp, now).or_else(|error| {
+            if self.roots.iter().any(|root| root == leaf) {
+                self.verify_itself(leaf, name, now)
+            } else {
+                Err(error)
+            }
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, leaf, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, leaf, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// What an error of TLS means, and what may be done about it.
+pub(super) fn explain(error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(certificate) = error else { return error.to_string() };
+    let is_authority = |other: &rustls::OtherError| {
+        matches!(other.0.downcast_ref::<webpki::Error>(), Some(webpki::Error::CaUsedAsEndEntity))
+    };
+    match certificate {
+        CertificateError::UnknownIssuer => format!(
+            "{error}: the authority that signed the server's certificate is not trusted; TlsOptions::ca_pem trusts it, \
+             or the certificate alone"
+        ),
+        CertificateError::Other(other) if is_authority(other) => {
+            "the server presents a certificate of an authority, probably one that it signed itself, and it is not \
+             trusted; TlsOptions::ca_pem with this very certificate trusts it"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// Compares digests instead of chains; without pins it trusts anyone.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bayeux_proto::client::{Failure, FailureKind};
+use bayeux_proto::websocket::accept_key;
 use http::header::{
     CONNECTION, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE, USER_AGENT,
@@ -20,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 use url::Url;
 
-use super::failure::{display_url, from_reqwest, lost, root_cause};
+use super::failure::{display_url, from_reqwest, local_limit, lost, retry_after, root_cause};
 use super::http::HttpStack;
 
 /// What a WebSocket runs on: TCP, TLS or a tunnel.
@@ -63,10 +64,14 @@ async fn upgrade_now(http: &HttpStack, url: &Url, mut headers: HeaderMap) -> Res
     let client = http
         .upgrading(url)
         .map_err(|error| Failure::new(FailureKind::Tls, format!("{}: {error}", display_url(url))))?;
-    let response =
-        client.get(url.clone()).headers(headers).send().await.map_err(|error| from_reqwest(&error, url))?;
+    let response = client
+        .get(url.clone())
+        .headers(headers)
+        .send()
+        .await
+        .map_err(|error| from_reqwest(&error, url, || http.proxy_of(url)))?;
     check(http, url, &key, response.status(), response.headers())?;
-    let io = response.upgrade().await.map_err(|error| from_reqwest(&error, url))?;
+    let io = response.upgrade().await.map_err(|error| from_reqwest(&error, url, || http.proxy_of(url)))?;
     http.upgraded(url);
     Ok(Box::new(io))
 }
@@ -79,9 +84,13 @@ async fn through_tunnel(
     key: &str,
     proxy: &Intercept,
 ) -> Result<Box<dyn Io>, Failure> {
-    let refused = |error: &dyn std::error::Error| {
-        let text = format!("the proxy to {} refused: {}", display_url(url), root_cause(error));
-        Failure::new(FailureKind::Proxy, text)
+    let refused = |error: &(dyn std::error::Error + 'static)| {
+        local_limit(error, url).unwrap_or_else(|| {
+            let proxy = http.proxy_of(url).unwrap_or_else(|| "the proxy".to_owned());
+            let text =
+                format!("{proxy} did not open a tunnel to {}: {}", display_url(url), root_cause(error));
+            Failure::new(FailureKind::Proxy, text)
+        })
     };
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
@@ -142,9 +151,12 @@ fn check(
     let refused =
         |text: String| Err(Failure::new(FailureKind::UpgradeRefused { status: status.as_u16() }, text));
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        return refused(format!("{shown} answered HTTP {status} to the WebSocket upgrade"));
+        return refused(format!("{shown} answered HTTP {status} to the WebSocket upgrade"))
+            .map_err(|failure| failure.with_retry_after(retry_after(headers)));
     }
-    if headers.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes) != Some(accept_key(key).as_bytes()) {
+    if headers.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes)
+        != Some(accept_key(key.as_bytes()).as_bytes())
+    {
         return refused(format!("{shown} answered the WebSocket upgrade with a wrong Sec-WebSocket-Accept"));
     }
     let agreed = headers.get(SEC_WEBSOCKET_PROTOCOL).map(|value| value.to_str().unwrap_or_default());
@@ -157,21 +169,7 @@ fn check(
     Ok(())
 }
 
-/// RFC 6455, section 4.2.2.
-fn accept_key(key: &str) -> String {
-    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    STANDARD.encode(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
-}
-
 /// The key proves that the peer reads the request; it is no secret.
 fn random_key() -> [u8; 16] {
     fastrand::u128(..).to_be_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_accept_key_is_that_of_the_rfc() {
-        assert_eq!(super::accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
 }

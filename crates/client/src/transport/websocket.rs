@@ -2,7 +2,6 @@
 //!
 //! Most sockets are quiet most of the time. A quiet one rests: it has no buffer, and waits on its bare connection.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,17 +11,19 @@ use std::time::Duration;
 
 use bayeux_proto::client::{Failure, FailureKind};
 use bytes::Bytes;
-use futures_sink::Sink;
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderMap;
+use tokio::time::Instant;
 use tokio_websockets::{
     ClientBuilder, CloseCode, Config, Limits, Message, WebSocketStream, proto::ProtocolError,
 };
 use url::Url;
 
+use super::arriving::{Arriving, too_slow};
 use super::connection::Connection;
 use super::failure::{display_url, lost};
 use super::http::HttpStack;
+use super::outgoing::{Frame, NotReading, Outgoing};
 use super::upgrade::{Io, upgrade};
 
 type Socket = WebSocketStream<Connection>;
@@ -32,6 +33,11 @@ type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// session begins. One that is busier rests when it is found quiet.
 const NAPS: u8 = 16;
 
+/// How many times the size of the largest message its fragments may take on the wire: one byte in a fragment takes three.
+const OVERHEAD: u64 = 4;
+/// And how much they may take in any case.
+const OVERHEAD_AT_LEAST: u64 = 64 * 1024;
+
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -40,15 +46,17 @@ pub(crate) struct WebSocket {
     http: Arc<HttpStack>,
     url: Url,
     stage: Stage,
-    /// Frames that wait to be written.
-    outgoing: VecDeque<Outgoing>,
-    unflushed: bool,
+    outgoing: Outgoing,
     /// A ping waits to be written.
     pinging: bool,
     /// How many of the bytes that the socket has read were told of.
     told: u64,
     /// How many of them were in the frames that came out. Those in pieces took more, which does not count.
     framed: u64,
+    /// How fast a message arrives that is not complete.
+    arriving: Arriving,
+    /// How many bytes had been read when the message before it was complete.
+    complete: u64,
     /// Whether anything came or went since it was last looked whether it is quiet.
     active: bool,
     /// How often it may still go to rest at once.
@@ -72,21 +80,6 @@ pub(crate) enum WebSocketEvent {
     Lost(Failure),
 }
 
-/// What waits to be written.
-enum Outgoing {
-    Text(Bytes),
-    Ping,
-}
-
-impl From<Outgoing> for Message {
-    fn from(outgoing: Outgoing) -> Self {
-        match outgoing {
-            Outgoing::Text(frame) => Self::text(frame),
-            Outgoing::Ping => Self::ping(Bytes::new()),
-        }
-    }
-}
-
 enum Stage {
     Closed,
     Opening(Task<Result<Box<dyn Io>, Failure>>),
@@ -96,15 +89,17 @@ enum Stage {
 
 impl WebSocket {
     pub(crate) fn new(http: Arc<HttpStack>, url: Url) -> Self {
+        let patience = http.options.reading_patience();
         Self {
             http,
             url,
             stage: Stage::Closed,
-            outgoing: VecDeque::new(),
-            unflushed: false,
+            outgoing: Outgoing::new(patience),
             pinging: false,
             told: 0,
             framed: 0,
+            arriving: Arriving::default(),
+            complete: 0,
             active: false,
             naps: 0,
             farewell: None,
@@ -121,16 +116,16 @@ impl WebSocket {
     pub(crate) fn open(&mut self, url: Url, headers: HeaderMap) {
         self.url = url;
         self.outgoing.clear();
-        self.unflushed = false;
         self.pinging = false;
         self.farewell = None;
         (self.told, self.framed, self.naps) = (0, 0, NAPS);
+        (self.arriving, self.complete) = (Arriving::default(), 0);
         self.stage = Stage::Opening(Box::pin(upgrade(Arc::clone(&self.http), self.url.clone(), headers)));
     }
 
     /// Sends a frame, as soon as it can.
     pub(crate) fn send(&mut self, frame: Bytes) {
-        self.outgoing.push_back(Outgoing::Text(frame));
+        self.outgoing.push(Frame::Text(frame));
     }
 
     /// Asks the peer for a sign of life; a socket that is not open has none to give.
@@ -142,7 +137,7 @@ impl WebSocket {
     pub(crate) fn close(&mut self) {
         self.wake();
         if let Stage::Open(socket) = std::mem::replace(&mut self.stage, Stage::Closed) {
-            self.closing = Some(Box::pin(goodbye(*socket, std::mem::take(&mut self.outgoing))));
+            self.closing = Some(Box::pin(goodbye(*socket, self.outgoing.take())));
         }
         self.outgoing.clear();
     }
@@ -180,19 +175,37 @@ impl WebSocket {
                 }
                 Stage::Open(socket) => {
                     if std::mem::take(&mut self.pinging) {
-                        self.outgoing.push_back(Outgoing::Ping);
+                        self.outgoing.push(Frame::Ping);
                     }
-                    if let Err(error) = write(socket, &mut self.outgoing, &mut self.unflushed, cx) {
-                        // What was sent before the end, the reason of a close among it, is still to be read.
-                        tracing::debug!(%error, "the WebSocket cannot be written to");
+                    if let Err(why) = self.outgoing.write(socket, cx) {
+                        let failure = self.not_reading(why);
+                        return self.lose(failure);
                     }
                     let next = socket.poll_next_unpin(cx);
-                    let told = std::mem::replace(&mut self.told, socket.get_ref().read());
+                    let read = socket.get_ref().read();
+                    let told = std::mem::replace(&mut self.told, read);
                     self.active |= !next.is_pending();
                     if let Poll::Ready(Some(Ok(message))) = &next {
                         self.framed += wire_size(message);
+                        if message.is_ping()
+                            && let Err(why) = self.outgoing.answer(socket, message.as_payload().len())
+                        {
+                            let failure = self.not_reading(why);
+                            return self.lose(failure);
+                        }
+                    }
+                    if let Some(failure) = self.check_arrival(&next, read) {
+                        return self.lose(failure);
                     }
                     return match next {
+                        Poll::Pending if self.farewell.is_some() => {
+                            // The answer to its close is still to be written, which the peer may prevent.
+                            if let Stage::Open(socket) = std::mem::replace(&mut self.stage, Stage::Closed) {
+                                self.closing = Some(Box::pin(answer_close(*socket)));
+                            }
+                            let failure = self.end();
+                            self.lose(failure)
+                        }
                         Poll::Pending if told != self.told => Poll::Ready(WebSocketEvent::Arriving),
                         Poll::Pending if self.naps > 0 && self.rest(cx) => {
                             self.naps -= 1;
@@ -269,6 +282,44 @@ impl WebSocket {
         Poll::Ready(())
     }
 
+    /// Why the message that is arriving is given up, if it is.
+    fn check_arrival(
+        &mut self,
+        next: &Poll<Option<Result<Message, tokio_websockets::Error>>>,
+        read: u64,
+    ) -> Option<Failure> {
+        match next {
+            Poll::Ready(Some(Ok(message))) if message.is_text() || message.is_binary() => {
+                // What came with its end may belong to the next, which is then counted for less than it has.
+                self.complete = read;
+            }
+            Poll::Ready(Some(Ok(control))) => {
+                self.complete = read.min(self.complete + wire_size(control));
+            }
+            Poll::Ready(_) => return None,
+            Poll::Pending => {}
+        }
+        let bytes = read - self.complete;
+        if bytes == 0 {
+            self.arriving.done();
+            return None;
+        }
+        let cap = self.http.max_message_size();
+        let rate = self.http.options.min_receive_rate;
+        if self.arriving.is_too_slow(bytes, rate, Instant::now()) {
+            return Some(too_slow("a message", &display_url(&self.url), rate));
+        }
+        if bytes > (cap as u64).saturating_mul(OVERHEAD).saturating_add(OVERHEAD_AT_LEAST) {
+            let text = format!("a message of {} comes in fragments without end", display_url(&self.url));
+            return Some(Failure::new(FailureKind::TooLarge, text));
+        }
+        None
+    }
+
+    fn not_reading(&self, why: NotReading) -> Failure {
+        Failure::new(FailureKind::Timeout, format!("{} {why}", display_url(&self.url)))
+    }
+
     fn lose(&mut self, failure: Failure) -> Poll<WebSocketEvent> {
         self.abort();
         Poll::Ready(WebSocketEvent::Lost(failure))
@@ -325,31 +376,12 @@ fn wire_size(message: &Message) -> u64 {
     (headers + payload) as u64
 }
 
-/// Hands over all that waits, then flushes once.
-fn write(
-    socket: &mut Socket,
-    outgoing: &mut VecDeque<Outgoing>,
-    unflushed: &mut bool,
-    cx: &mut Context<'_>,
-) -> Result<(), tokio_websockets::Error> {
-    while !outgoing.is_empty() {
-        match Pin::new(&mut *socket).poll_ready(cx)? {
-            Poll::Pending => return Ok(()),
-            Poll::Ready(()) => {
-                if let Some(frame) = outgoing.pop_front() {
-                    Pin::new(&mut *socket).start_send(frame.into())?;
-                    *unflushed = true;
-                }
-            }
-        }
-    }
-    if *unflushed && Pin::new(socket).poll_flush(cx)?.is_ready() {
-        *unflushed = false;
-    }
-    Ok(())
+/// Answers the peer's close, if it reads.
+async fn answer_close(mut socket: Socket) {
+    let _ = tokio::time::timeout(GOODBYE, async { while socket.next().await.is_some() {} }).await;
 }
 
-async fn goodbye(mut socket: Socket, outgoing: VecDeque<Outgoing>) {
+async fn goodbye(mut socket: Socket, outgoing: impl Iterator<Item = Frame>) {
     let farewell = async {
         for frame in outgoing {
             socket.feed(frame.into()).await?;
@@ -391,8 +423,11 @@ mod tests {
             proxy: Proxy::none(),
             headers: HeaderMap::new(),
             cookies: Vec::new(),
+            secure_cookies_over_http: false,
             connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(10),
             max_message_size: 1024 * 1024,
+            min_receive_rate: 100,
             subprotocol: None,
         };
         let url: Url = "http://127.0.0.1/cometd".parse().unwrap();

@@ -14,8 +14,8 @@ pub enum LostCause {
     /// The server answered a handshake or connect with a refusal.
     #[error("the server refused: {}", server_error(.0))]
     Refused(Box<Message>),
-    /// The server knows the session no more.
-    #[error("the server has forgotten the session: {}", server_error(.0))]
+    /// The server knows the session no more, or asks for a new one.
+    #[error("{}", session_lost(.0))]
     SessionLost(Box<Message>),
 }
 
@@ -45,6 +45,16 @@ impl LostCause {
     }
 }
 
+/// A server that goes down in good order answers what it holds without an error, and advises a new handshake.
+fn session_lost(reply: &Message) -> String {
+    match (server_error(reply), reply.is_successful()) {
+        (error, true) if error.as_str().is_empty() => {
+            "the server ended the session and asks for a new one, as it does before it shuts down".to_owned()
+        }
+        (error, _) => format!("the server has forgotten the session: {error}"),
+    }
+}
+
 /// The error of a refusing reply. Salesforce hides the real reason of a refused handshake in its `ext`.
 pub(super) fn server_error(message: &Message) -> BayeuxError {
     if let Some(reason) =
@@ -56,4 +66,21 @@ pub(super) fn server_error(message: &Message) -> BayeuxError {
         let text = if message.channel() == "/meta/disconnect" { "disconnected by the server" } else { "" };
         BayeuxError::parse(text)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_orderly_end_is_not_shown_as_a_forgotten_session() {
+        let mut reply = Message::meta("/meta/connect");
+        reply.fields_mut().successful = Some(true);
+        let text = LostCause::SessionLost(Box::new(reply.clone())).to_string();
+        assert!(text.contains("shuts down") && !text.contains("no reason given"), "{text}");
+        reply.fields_mut().successful = Some(false);
+        reply.fields_mut().error = Some(BayeuxError::parse("402::session_unknown"));
+        let text = LostCause::SessionLost(Box::new(reply)).to_string();
+        assert_eq!(text, "the server has forgotten the session: 402::session_unknown");
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::retry::Retry;
-use crate::connection_type::ConnectionType;
+use crate::transport::Transport;
 
 /// The settings of a [`Session`](super::Session). All waits are bounded; the defaults are CometD's where it has any.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct Config {
     /// reached. Default: none.
     pub fallbacks: Vec<String>,
     /// The transports to use, the preferred one first. Default: WebSocket, then long-polling.
-    pub transports: Vec<ConnectionType>,
+    pub transports: Vec<Transport>,
     /// Whether all transports talk to the same host and port, so that one that cannot be reached says all about
     /// the others. Default: true.
     pub same_endpoint: bool,
@@ -42,6 +42,10 @@ pub struct Config {
     pub close_timeout: Duration,
     /// The delays between attempts, and when to stop. Default: 1 s doubling to 30 s, jittered, without end.
     pub retry: Retry,
+    /// The longest wait that a server can ask for: with the `interval` and `timeout` of its advice, and with
+    /// `Retry-After`. A longer one is cut to this, and [`Event::AdviceCapped`](super::Event::AdviceCapped) is emitted.
+    /// Default: 1 h, which maintenance takes, while a number that was meant otherwise does not silence a client for good.
+    pub max_advised_wait: Duration,
     /// How long a refused transport is left alone. Default: 5 min.
     pub transport_cooldown: Duration,
     /// How long a WebSocket may be quiet before a ping asks whether the server is still there; `None` for no pings.
@@ -52,7 +56,8 @@ pub struct Config {
     pub ack: bool,
     /// How many calls may wait for their reply at once. Default: 10,000.
     pub max_pending: usize,
-    /// The largest payload of one message to send, in bytes. Default: 1 MiB (CometD's `maxSendBayeuxMessageSize`).
+    /// The largest batch to send, in bytes as it is sent; a larger message is refused, and a larger batch is divided. Default:
+    /// 1 MiB (CometD's `maxSendBayeuxMessageSize`).
     pub max_send_size: usize,
     /// Fields added to each handshake; those of the protocol win.
     pub handshake_fields: Map<String, Value>,
@@ -92,7 +97,7 @@ impl Default for Config {
         Self {
             endpoint: "the server".to_owned(),
             fallbacks: Vec::new(),
-            transports: vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
+            transports: vec![Transport::WebSocket, Transport::LongPolling],
             same_endpoint: true,
             request_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(10),
@@ -103,6 +108,7 @@ impl Default for Config {
             retry_open: false,
             close_timeout: Duration::from_secs(5),
             retry: Retry::default(),
+            max_advised_wait: Duration::from_secs(3600),
             ping_interval: Some(Duration::from_secs(20)),
             ack: true,
             transport_cooldown: Duration::from_secs(300),

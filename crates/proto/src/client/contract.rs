@@ -10,11 +10,11 @@ use super::failure::Failure;
 use super::outcome::CallResult;
 use super::snapshot::SessionSnapshot;
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
 use crate::data::Data;
 use crate::error::BayeuxError;
 use crate::ext::binary::Binary;
 use crate::message::Message;
+use crate::transport::Transport;
 
 /// A call that waits for its outcome. Chosen by whoever drives the session, never twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,7 +109,7 @@ pub enum Input {
     Alive,
     /// How much a receiver can take that must not lose anything, in messages and bytes; `None` for a receiver that
     /// takes whatever comes. With the acknowledge extension it gets no more than that, and the server keeps the rest.
-    Room(SinkId, Option<(usize, usize)>),
+    Credit(SinkId, Option<(usize, usize)>),
     /// The network has changed, says the user: the connection is to be made anew, at once.
     Reconnect,
     /// An HTTP exchange failed.
@@ -202,7 +202,7 @@ pub struct Transmit {
     /// is closed before one to another server is wanted.
     pub server: usize,
     /// The transport.
-    pub transport: ConnectionType,
+    pub transport: Transport,
     /// The lane.
     pub lane: Lane,
     /// The messages.

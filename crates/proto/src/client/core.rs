@@ -6,24 +6,27 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::ack::Window;
+use super::arrivals::Arrivals;
 use super::cause::LostCause;
 use super::config::Config;
 use super::contract::{AuthReason, CallId, ExchangeId, Lane, Output, SinkId, Transmit};
+use super::credits::Credits;
 use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
+use super::moving::Moving;
 use super::outcome::{CallError, CallResult, CloseReason};
 use super::requests::Requests;
 use super::retry::FailedAttempt;
-use super::rooms::Rooms;
 use super::servers::Servers;
 use super::subscriptions::Subscriptions;
 use super::transports::Transports;
 use crate::advice::{Advice, Interval};
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
 use crate::id::{ClientId, MessageId};
 use crate::message::{Message, Subscription};
+use crate::printable::printable;
 use crate::time::Time;
+use crate::transport::Transport;
 
 /// A success that ends sooner than this was none.
 const LASTING: Duration = Duration::from_secs(10);
@@ -46,7 +49,7 @@ pub(super) struct Core {
     pub(super) connect: Connect,
     /// What is acknowledged of the events of this session.
     pub(super) window: Window,
-    pub(super) rooms: Rooms,
+    pub(super) credits: Credits,
     pub(super) auth: Auth,
     pub(super) opening: Option<Opening>,
     pub(super) closing: Option<Closing>,
@@ -68,6 +71,8 @@ pub(super) struct Core {
     /// What time it is, as far as was told.
     pub(super) now: Time,
     pub(super) lane: LaneState,
+    pub(super) moving: Moving,
+    pub(super) arrivals: Arrivals,
     pub(super) outputs: VecDeque<Output>,
     random: fastrand::Rng,
     pub(super) last_id: u64,
@@ -105,14 +110,12 @@ pub(super) struct Connect {
     pub(super) idle_turns: u32,
     /// Events received since the outstanding connect was sent.
     pub(super) events: bool,
-    /// Failures in a row that speak against the transport.
-    pub(super) strikes: u32,
     /// Turns in a row whose batch was not acknowledged, because a receiver had no room for it.
     pub(super) held_turns: u32,
     /// Events that are still to come with the handshake, before the first connect.
     pub(super) handshake_events: u64,
     /// A better transport is being tried; this one works.
-    pub(super) trial: Option<ConnectionType>,
+    pub(super) trial: Option<Transport>,
     /// Messages may have been lost with the connection, and this was not told yet.
     pub(super) gap: bool,
 }
@@ -150,6 +153,8 @@ pub(super) struct LaneState {
     pub(super) rest_until: Option<Time>,
     /// Exchanges that failed in a row.
     pub(super) failures: u32,
+    /// What the last of them failed with.
+    pub(super) last: Option<Failure>,
 }
 
 /// What is known of the credentials.
@@ -199,14 +204,13 @@ impl Core {
                 session_proven: false,
                 idle_turns: 0,
                 events: false,
-                strikes: 0,
                 held_turns: 0,
                 handshake_events: 0,
                 trial: None,
                 gap: false,
             },
             window: Window::default(),
-            rooms: Rooms::default(),
+            credits: Credits::default(),
             auth: Auth::default(),
             opening: None,
             closing: None,
@@ -221,6 +225,8 @@ impl Core {
             ping_sent: None,
             now: Time::ZERO,
             lane: LaneState::default(),
+            moving: Moving::default(),
+            arrivals: Arrivals::default(),
             outputs: VecDeque::new(),
             last_id: 0,
             last_exchange: 0,
@@ -232,7 +238,11 @@ impl Core {
         self.outputs.push_back(output);
     }
 
-    pub(super) fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, mut event: Event) {
+        if let Event::Ignored { what } = &mut event {
+            // It quotes the peer.
+            *what = printable(what).into_owned();
+        }
         self.emit(Output::Event(event));
     }
 
@@ -263,7 +273,7 @@ impl Core {
         ExchangeId(self.last_exchange)
     }
 
-    pub(super) fn transport(&self) -> ConnectionType {
+    pub(super) fn transport(&self) -> Transport {
         self.transports.current()
     }
 
@@ -274,7 +284,7 @@ impl Core {
 
     pub(super) fn send_over(
         &mut self,
-        transport: ConnectionType,
+        transport: Transport,
         lane: Lane,
         exchange: ExchangeId,
         mut messages: Vec<Message>,
@@ -292,9 +302,29 @@ impl Core {
     pub(super) fn interval(&self) -> Option<Duration> {
         match self.advice.interval {
             None => Some(Duration::ZERO),
-            Some(Interval::Wait(span)) => Some(span),
+            Some(Interval::Wait(span)) => Some(span.min(self.config.max_advised_wait)),
             Some(Interval::Never) => None,
         }
+    }
+
+    /// How long the server is asked to hold a connect.
+    pub(super) fn hold(&self) -> Duration {
+        self.advice.timeout.unwrap_or_default().min(self.config.max_advised_wait)
+    }
+
+    /// How long to wait at least after a failure, because the server said so with it.
+    pub(super) fn advised_pause(&mut self, failure: Option<&Failure>) -> Duration {
+        let advised = failure.and_then(Failure::retry_after).unwrap_or_default();
+        self.cap("Retry-After", advised)
+    }
+
+    /// Cuts a wait that the server asks for to the longest that is allowed, and says so.
+    pub(super) fn cap(&mut self, what: &'static str, advised: Duration) -> Duration {
+        let used = advised.min(self.config.max_advised_wait);
+        if used < advised {
+            self.event(Event::AdviceCapped { what, advised, used });
+        }
+        used
     }
 
     /// The pause before something that failed that often in a row is tried again.
@@ -308,7 +338,8 @@ impl Core {
         self.failing_since = None;
     }
 
-    /// An attempt to connect failed. The pause before the next one, no shorter than the server asks for; or why there
+    /// An attempt to connect failed. The pause before the next one, no shorter than the server asks for by its advice or
+    /// with the failure; or why there
     /// is to be none.
     pub(super) fn attempt_failed(&mut self, cause: &LostCause, now: Time) -> Result<Duration, CloseReason> {
         self.failures = self.failures.saturating_add(1);
@@ -325,9 +356,14 @@ impl Core {
                 LostCause::Transport(failure) => CloseReason::Failed(failure.clone()),
             });
         };
-        let delay = self.backoff(failures.saturating_add(self.relapses()));
+        let advised = self.advised_pause(cause.failure()).max(interval);
+        let delay = match failures.saturating_add(self.relapses()) {
+            0 | 1 => self.config.retry.first_delay(&mut self.random),
+            row => self.backoff(row),
+        };
+        let delay = delay.max(advised);
         match self.config.retry.verdict(&FailedAttempt { cause, failures, elapsed, delay }) {
-            Some(delay) => Ok(delay.max(interval)),
+            Some(delay) => Ok(delay.max(advised)),
             None => Err(CloseReason::GaveUp { failures, elapsed, cause: Box::new(cause.clone()) }),
         }
     }
@@ -368,6 +404,15 @@ impl Core {
         )
     }
 
+    /// Why a message has not had its turn: what keeps the connection from being made, or the messages before it.
+    pub(super) fn obstacle(&self) -> Option<Box<Failure>> {
+        let cause = match self.state {
+            State::Connected => self.lane.last.as_ref(),
+            _ => self.last_cause.as_ref().and_then(LostCause::failure),
+        };
+        cause.cloned().map(Box::new)
+    }
+
     /// A failure that is a response without what was asked for.
     pub(super) fn no_reply(&self, what: &str) -> Failure {
         let text = format!("{}: the response has no reply to the {what}", self.servers.name());
@@ -402,7 +447,7 @@ impl Core {
 
     /// Whether a WebSocket may be open: for the transport in use, or for the one that a trial would leave.
     pub(super) fn may_have_socket(&self) -> bool {
-        self.transport().is_duplex() || self.connect.trial.is_some_and(ConnectionType::is_duplex)
+        self.transport().is_duplex() || self.connect.trial.is_some_and(Transport::is_duplex)
     }
 
     /// Ends the session: every call ends, everything is closed.
@@ -417,12 +462,15 @@ impl Core {
             }
         }
         for channel in self.subscriptions.remote() {
-            let Some(entry) = self.subscriptions.entry(&channel) else { continue };
-            let waiting = std::mem::take(&mut entry.waiting);
-            // A wish that is said to have failed is none that outlives the session, unless it was granted before.
-            let granted = entry.inbox_granted;
-            let kept = |sink: &SinkId| granted && *sink == SinkId::INBOX;
-            entry.sinks.retain(|sink| kept(sink) || !waiting.iter().any(|(_, waits)| waits == sink));
+            let waiting = self.subscriptions.take_waiting(&channel);
+            if !waiting.is_empty() {
+                // A wish that is said to have failed is none that outlives the session, unless it was granted before.
+                self.subscriptions.change(&channel, |entry| {
+                    let granted = entry.inbox_granted;
+                    let kept = |sink: &SinkId| granted && *sink == SinkId::INBOX;
+                    entry.sinks.retain(|sink| kept(sink) || !waiting.iter().any(|(_, waits)| waits == sink));
+                });
+            }
             for (call, _) in waiting {
                 self.resolve(Some(call), Err(closed()));
             }
@@ -455,7 +503,7 @@ impl Core {
         self.connect.proven = None;
         self.connect.trial = None;
         self.connect.gap = false;
-        self.rooms.forget();
+        self.credits.forget();
         self.client_id = None;
         self.auth.asking = false;
         self.state = State::Disconnected;

@@ -44,7 +44,7 @@ impl Core {
     ) -> Vec<Message> {
         let has_places = self.has_places(exchange);
         let simple = self.connect.handshake_events == 0
-            && (!has_places || (self.window.is_at_new() && self.rooms.is_empty()));
+            && (!has_places || (self.window.is_at_new() && self.credits.is_empty()));
         let Some(first) = messages.first().filter(|first| simple && is_event(first)) else { return messages };
         let sinks = Arc::clone(self.subscriptions.route(first.channel()));
         let mut same = |channel: &Channel| {
@@ -73,8 +73,8 @@ impl Core {
         let size = || message.data().as_bytes().len();
         let admitted = match place {
             None => None,
-            Some(Place::New(place)) => self.rooms.admit(route, place, size(), true),
-            Some(Place::Again(place)) => self.rooms.admit(route, place, size(), false),
+            Some(Place::New(place)) => self.credits.admit(route, place, size(), true),
+            Some(Place::Again(place)) => self.credits.admit(route, place, size(), false),
         };
         let sinks = admitted.map(Arc::from);
         let sinks = sinks.as_ref().unwrap_or(route);
@@ -93,8 +93,8 @@ impl Core {
     /// The reply to a connect ends a batch. It is acknowledged when all receivers have what was in it; until then
     /// the server keeps it, and sends it again.
     pub(super) fn end_batch(&mut self, batch: u64) {
-        self.rooms.settle(self.window.seen());
-        if self.rooms.any_missed() {
+        self.credits.settle(self.window.seen());
+        if self.credits.any_missed() {
             self.connect.held_turns = self.connect.held_turns.saturating_add(1);
         } else {
             self.window.close(batch);
@@ -103,8 +103,8 @@ impl Core {
     }
 
     /// A receiver has room, or needs none.
-    pub(super) fn room(&mut self, sink: SinkId, room: Option<(usize, usize)>, now: Time) {
-        self.rooms.set(sink, room);
+    pub(super) fn credit(&mut self, sink: SinkId, room: Option<(usize, usize)>, now: Time) {
+        self.credits.set(sink, room);
         if self.connect.held_turns > 0
             && self.hold_back().is_zero()
             && matches!(self.connect.stage, ConnectStage::Waiting(_))
@@ -116,7 +116,7 @@ impl Core {
 
     /// How long the next connect is to be put off, because a receiver could take nothing of what it would bring.
     pub(super) fn hold_back(&self) -> Duration {
-        if self.connect.held_turns == 0 || self.rooms.any_ready() || !self.rooms.any_missed() {
+        if self.connect.held_turns == 0 || self.credits.any_ready() || !self.credits.any_missed() {
             return Duration::ZERO;
         }
         let last = match self.advice.max_interval.filter(|kept| !kept.is_zero()) {

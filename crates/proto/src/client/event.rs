@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::outcome::{CallError, CloseReason};
 use crate::advice::Advice;
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
+use crate::transport::Transport;
 
 /// Where a session stands (the states of CometD's `BayeuxClient`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +34,7 @@ pub enum Event {
     /// Messages flow: the session stands and every subscription that could be restored is.
     Connected {
         /// The transport in use.
-        transport: ConnectionType,
+        transport: Transport,
     },
     /// Messages flow no more; the session tries to recover.
     Lost {
@@ -49,6 +49,20 @@ pub enum Event {
         failures: u32,
         /// What the last one failed with.
         cause: LostCause,
+    },
+    /// A request with messages of calls failed: a subscribe, an unsubscribe, a publish, a request to a service, a
+    /// disconnect. Each call ends by itself, or is sent again; a failed handshake or connect is a [`Event::Retrying`].
+    RequestFailed {
+        /// The channel of the first of the messages.
+        channel: Channel,
+        /// What the request failed with.
+        failure: Failure,
+        /// How many messages were in it.
+        messages: usize,
+        /// How many of them are sent again.
+        repeated: usize,
+        /// Nothing but connects and handshakes is sent before this is over.
+        delay: Duration,
     },
     /// A new session takes the place of one that the server forgot.
     Rehandshaken,
@@ -67,9 +81,9 @@ pub enum Event {
     /// Another transport is used from now on.
     TransportChanged {
         /// The one before.
-        from: ConnectionType,
+        from: Transport,
         /// The one now.
-        to: ConnectionType,
+        to: Transport,
         /// Why the one before was left.
         cause: Option<Failure>,
     },
@@ -84,12 +98,29 @@ pub enum Event {
     },
     /// The server advises something else than before.
     AdviceChanged(Advice),
+    /// The server asked for a longer wait than [`Config::max_advised_wait`](super::Config::max_advised_wait), which is
+    /// used in its place.
+    AdviceCapped {
+        /// What was asked for: `interval` or `timeout` of the advice, or `Retry-After`.
+        what: &'static str,
+        /// How long it was to be.
+        advised: Duration,
+        /// How long it is.
+        used: Duration,
+    },
     /// Something came that makes no sense; it was passed over.
     Ignored {
         /// What it was.
         what: String,
     },
-    /// A receiver does not keep up: this many messages were dropped since this was last told. Told by the shell.
+    /// Cookies that the server marked as `Secure` were not sent, because the URL is without TLS. A server that knows a
+    /// session by such a cookie refuses it then. Told by the shell.
+    CookiesWithheld {
+        /// The names of all that were withheld so far.
+        names: Vec<String>,
+    },
+    /// A receiver does not keep up: this many messages were dropped since this was last told. Told by the shell, at most
+    /// once a second for each receiver.
     SlowConsumer {
         /// The channel of the receiver; `None` for the inbox.
         channel: Option<Channel>,

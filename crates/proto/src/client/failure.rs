@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use crate::printable::printable;
 
 /// Why messages could not be carried: a kind to decide by, and a text for people.
 ///
@@ -11,6 +14,7 @@ use std::sync::Arc;
 pub struct Failure {
     kind: FailureKind,
     text: Arc<str>,
+    retry_after: Option<Duration>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -26,6 +30,8 @@ pub enum FailureKind {
     Tls,
     /// The proxy refused. Nothing was sent.
     Proxy,
+    /// A limit of this machine was reached: too many open files, say. Nothing was sent.
+    LocalLimit,
     /// The server answered the WebSocket upgrade with this HTTP status.
     UpgradeRefused {
         /// The HTTP status.
@@ -52,9 +58,18 @@ pub enum FailureKind {
 }
 
 impl Failure {
-    /// A failure with a text that names the URL, without secrets, and the cause.
+    /// A failure with a text that names the URL, without secrets, and the cause. What a peer wrote into it cannot
+    /// change how a terminal or a log shows it: control and formatting characters are escaped.
     pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into().into(), source: None }
+        let text = text.into();
+        Self { kind, text: printable(&text).into(), retry_after: None, source: None }
+    }
+
+    /// The same failure with the time that the server asks to wait before the next attempt (HTTP's `Retry-After`).
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
+        self
     }
 
     /// The same failure with the error it came from.
@@ -77,11 +92,21 @@ impl Failure {
         }
     }
 
+    /// How long the server asks to wait before the next attempt, if it said so: the `Retry-After` of a response that is
+    /// not 200, from the moment at which the response came.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Whether no other transport to the same host and port would get through either.
     pub(super) fn is_out_of_reach(&self) -> bool {
         matches!(
             self.kind,
-            FailureKind::UnknownHost | FailureKind::Unreachable | FailureKind::Tls | FailureKind::Proxy
+            FailureKind::UnknownHost
+                | FailureKind::Unreachable
+                | FailureKind::Tls
+                | FailureKind::Proxy
+                | FailureKind::LocalLimit
         )
     }
 
@@ -93,6 +118,7 @@ impl Failure {
                 | FailureKind::Unreachable
                 | FailureKind::Tls
                 | FailureKind::Proxy
+                | FailureKind::LocalLimit
                 | FailureKind::UpgradeRefused { .. }
         )
     }
@@ -132,6 +158,23 @@ mod tests {
         assert_eq!(format!("{failure:?}"), "Http { status: 503 }(busy)");
         assert_eq!(failure.to_string(), "busy");
     }
+
+    #[test]
+    fn what_a_peer_wrote_is_escaped_wherever_it_is_shown() {
+        let failure = Failure::new(FailureKind::Lost, "closed: \u{1b}]0;x\u{7}\nERROR forged\u{202e}");
+        let shown = "closed: \\u{1b}]0;x\\u{7}\\nERROR forged\\u{202e}";
+        assert_eq!(failure.to_string(), shown);
+        assert_eq!(format!("{failure:?}"), format!("Lost({shown})"));
+    }
+
+    #[test]
+    fn the_wait_that_the_server_asks_for_is_kept() {
+        let failure = Failure::new(FailureKind::Http { status: 503 }, "busy");
+        assert_eq!(failure.retry_after(), None);
+        let wait = Some(Duration::from_secs(7));
+        assert_eq!(failure.with_retry_after(wait).clone().retry_after(), wait);
+    }
+
     #[test]
     fn failures_are_the_same_when_kind_and_text_are() {
         let failure = Failure::new(FailureKind::Lost, "gone");

@@ -13,11 +13,11 @@ use super::failure::{Failure, FailureKind};
 use super::outcome::CloseReason;
 use crate::advice::Reconnect;
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
 use crate::data::Data;
 use crate::ext::ack;
 use crate::message::Message;
 use crate::time::Time;
+use crate::transport::Transport;
 
 const VERSION: &str = "1.0";
 
@@ -30,6 +30,7 @@ impl Core {
         self.connect.proven = None;
         self.connect.session_proven = false;
         self.connect.trial = None;
+        self.moving.reset();
         // What the last session was told to do next is no advice to this one.
         self.advice.reconnect = None;
         let next = self.transports.begin_round(now);
@@ -122,7 +123,7 @@ impl Core {
             return self.handshake_failed(Failure::new(FailureKind::Malformed, text), now);
         };
         let carried_by = self.transport();
-        let offered: Vec<ConnectionType> = fields.known_connection_types().collect();
+        let offered: Vec<Transport> = fields.known_transports().collect();
         let named = fields.supported_connection_types.as_ref().is_some_and(|types| !types.is_empty());
         let retry_at = now + self.config.transport_cooldown;
         let Some(chosen) = self.transports.negotiate(&offered, named, retry_at) else {
@@ -137,7 +138,7 @@ impl Core {
         }
         self.auth.unproven = false;
         self.window.begin(if self.config.ack { ack::agreed(&reply) } else { None });
-        self.rooms.forget();
+        self.credits.forget();
         self.connect.held_turns = 0;
         self.connect.gap = false;
         let events = fields.handshake_messages.unwrap_or(0);
@@ -199,8 +200,14 @@ impl Core {
         let from = self.transport();
         match self.transports.next_in_round(failure.clone()) {
             Some(to) if !hopeless => {
+                // A server that asks to be left alone does so over any transport.
+                let delay = self.advised_pause(Some(&failure));
+                if !delay.is_zero() {
+                    let cause = LostCause::Transport(failure.clone());
+                    self.event(Event::Retrying { delay, failures: self.failures, cause });
+                }
                 self.event(Event::TransportChanged { from, to, cause: Some(failure) });
-                self.handshake = Handshake::Waiting(now);
+                self.handshake = Handshake::Waiting(now + delay);
                 Next::Nothing
             }
             _ => {
@@ -255,7 +262,14 @@ impl Core {
 
     /// The deadline of the outstanding handshake has passed.
     pub(super) fn expire_handshake(&mut self, now: Time) -> Option<Failure> {
-        let Handshake::Sent(sent) = self.handshake else { return None };
+        let span = self.config.request_timeout;
+        let Handshake::Sent(sent) = &mut self.handshake else { return None };
+        sent.deadline = if sent.deadline > now {
+            sent.deadline
+        } else {
+            sent.deadline.max(self.arrivals.put_off_session(sent.exchange, span))
+        };
+        let sent = *sent;
         if sent.deadline > now {
             return None;
         }

@@ -1,6 +1,7 @@
 //! The client's side of a session.
 
 mod ack;
+mod arrivals;
 mod backoff;
 mod calls;
 mod cause;
@@ -8,6 +9,7 @@ mod config;
 mod connect;
 mod contract;
 mod core;
+mod credits;
 mod delivery;
 mod diagnosis;
 mod event;
@@ -15,12 +17,13 @@ mod failover;
 mod failure;
 mod handshake;
 mod liveness;
+mod moving;
 mod outcome;
 mod receiving;
 mod requests;
 mod resume;
 mod retry;
-mod rooms;
+mod routes;
 mod servers;
 mod session;
 mod snapshot;
@@ -37,3 +40,4 @@ pub use outcome::{CallError, CallResult, CloseReason};
 pub use retry::{FailedAttempt, Retry, Verdict};
 pub use session::Session;
 pub use snapshot::SessionSnapshot;
+pub use subscriptions::SubscriptionChanges;

@@ -32,7 +32,7 @@ impl Core {
             transport: self.connect.trial.unwrap_or(self.transport()).as_str().to_owned(),
             ack: self.window.batch(),
             // What a receiver had no room for was not delivered. Rather twice to the others than never to that one.
-            seen: if goes_on { 0 } else { self.rooms.first_missed().unwrap_or(self.window.seen()) },
+            seen: if goes_on { 0 } else { self.credits.first_missed().unwrap_or(self.window.seen()) },
             last_id: self.last_id,
             advice: advice.to_json(),
             inbox: names(true),
@@ -52,12 +52,14 @@ impl Core {
         self.client_id = Some(ClientId::new(&snapshot.client_id));
         self.last_id = self.last_id.max(snapshot.last_id);
         self.window.resume(snapshot.ack, snapshot.seen);
-        self.rooms.forget();
+        self.credits.forget();
         for (names, temporary) in [(&snapshot.inbox, false), (&snapshot.streams, true)] {
             for channel in names.iter().filter_map(|name| Channel::parse(name).ok()) {
-                let entry = self.subscriptions.add(&channel, SinkId::INBOX, Status::Active);
-                entry.established = true;
-                entry.inbox_stands_in = temporary;
+                self.subscriptions.add(&channel, SinkId::INBOX, Status::Active);
+                self.subscriptions.change(&channel, |entry| {
+                    entry.established = true;
+                    entry.inbox_stands_in = temporary;
+                });
             }
         }
         self.had_session = true;

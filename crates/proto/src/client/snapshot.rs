@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
+use crate::transport::Transport;
 
 /// What a session must remember to go on in another process, as long as the server keeps it: its id, its transport,
 /// what it has acknowledged, and its subscriptions.
@@ -45,8 +45,8 @@ impl SessionSnapshot {
     }
 
     /// The transport that was in use.
-    pub fn transport(&self) -> Option<ConnectionType> {
-        ConnectionType::from_wire(&self.transport)
+    pub fn transport(&self) -> Option<Transport> {
+        Transport::from_wire(&self.transport)
     }
 
     /// The channels that were subscribed to, by the inbox and by streams.

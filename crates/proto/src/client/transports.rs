@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use super::failure::Failure;
-use crate::connection_type::ConnectionType;
 use crate::time::Time;
+use crate::transport::Transport;
 
 /// The user's transports and what is known of each.
 #[derive(Debug)]
 pub(super) struct Transports {
     known: Vec<Known>,
-    current: ConnectionType,
+    current: Transport,
 }
 
 #[derive(Debug)]
 struct Known {
-    kind: ConnectionType,
+    kind: Transport,
     /// Refused: not to be tried before then, as long as there is another.
     avoid_until: Option<Time>,
     /// What it failed with in the round of attempts that is under way.
@@ -25,15 +25,15 @@ struct Known {
 }
 
 impl Transports {
-    pub(super) fn new(order: &[ConnectionType]) -> Self {
+    pub(super) fn new(order: &[Transport]) -> Self {
         let known = order
             .iter()
             .map(|&kind| Known { kind, avoid_until: None, failed: None, offered: true })
             .collect();
-        Self { known, current: order.first().copied().unwrap_or(ConnectionType::LongPolling) }
+        Self { known, current: order.first().copied().unwrap_or(Transport::LongPolling) }
     }
 
-    pub(super) fn current(&self) -> ConnectionType {
+    pub(super) fn current(&self) -> Transport {
         self.current
     }
 
@@ -50,7 +50,7 @@ impl Transports {
     }
 
     /// Begins a round of attempts with the best transport that need not be avoided.
-    pub(super) fn begin_round(&mut self, now: Time) -> ConnectionType {
+    pub(super) fn begin_round(&mut self, now: Time) -> Transport {
         for known in &mut self.known {
             known.failed = None;
             if known.avoid_until.is_some_and(|until| until <= now) {
@@ -67,7 +67,7 @@ impl Transports {
     }
 
     /// Notes that the current transport failed, and gives the next one of this round.
-    pub(super) fn next_in_round(&mut self, failure: Failure) -> Option<ConnectionType> {
+    pub(super) fn next_in_round(&mut self, failure: Failure) -> Option<Transport> {
         let current = self.current;
         if let Some(known) = self.known.iter_mut().find(|known| known.kind == current) {
             known.failed = Some(failure);
@@ -79,35 +79,39 @@ impl Transports {
 
     /// Leaves the current transport alone for a while.
     pub(super) fn avoid_current(&mut self, now: Time, span: Duration) {
-        let current = self.current;
-        for known in self.known.iter_mut().filter(|known| known.kind == current) {
+        self.avoid(self.current, now, span);
+    }
+
+    /// Leaves a transport alone for a while.
+    pub(super) fn avoid(&mut self, kind: Transport, now: Time, span: Duration) {
+        for known in self.known.iter_mut().filter(|known| known.kind == kind) {
             known.avoid_until = Some(now + span);
         }
     }
 
     /// The transport to use in place of the current one, which fails; `None` when there is no other to be had.
-    pub(super) fn alternative(&self) -> Option<ConnectionType> {
+    pub(super) fn alternative(&self) -> Option<Transport> {
         let usable =
             |known: &&Known| known.offered && known.avoid_until.is_none() && known.kind != self.current;
         self.known.iter().find(usable).map(|known| known.kind)
     }
 
     /// A transport that the user prefers to the current one, and that has been left alone for long enough.
-    pub(super) fn better(&self, now: Time) -> Option<ConnectionType> {
+    pub(super) fn better(&self, now: Time) -> Option<Transport> {
         let preferred = self.known.iter().take_while(|known| known.kind != self.current);
         let usable = |known: &&Known| known.offered && known.avoid_until.is_none_or(|until| until <= now);
         preferred.into_iter().find(usable).map(|known| known.kind)
     }
 
     /// Uses that transport from now on, if it is one of the user's.
-    pub(super) fn prefer(&mut self, kind: ConnectionType) {
+    pub(super) fn prefer(&mut self, kind: Transport) {
         if self.known.iter().any(|known| known.kind == kind) {
             self.current = kind;
         }
     }
 
     /// Uses another transport from now on.
-    pub(super) fn switch(&mut self, to: ConnectionType) {
+    pub(super) fn switch(&mut self, to: Transport) {
         self.current = to;
         for known in self.known.iter_mut().filter(|known| known.kind == to) {
             known.avoid_until = None;
@@ -132,10 +136,10 @@ impl Transports {
     /// until `retry_at`. A server that names nothing accepts what carried its reply.
     pub(super) fn negotiate(
         &mut self,
-        offered: &[ConnectionType],
+        offered: &[Transport],
         named: bool,
         retry_at: Time,
-    ) -> Option<ConnectionType> {
+    ) -> Option<Transport> {
         for known in &mut self.known {
             known.offered = if named { offered.contains(&known.kind) } else { known.kind == self.current };
             if known.failed.is_some() {

@@ -21,6 +21,19 @@ pub fn encode<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Bytes {
     json.into()
 }
 
+/// Encodes one message as an array of one, in no more memory than it needs.
+pub(crate) fn encode_one(message: &Message) -> Vec<u8> {
+    /// About what the names of the fields take.
+    const NAMES: usize = 64;
+    let ext = message.ext().map_or(0, |ext| ext.as_bytes().len());
+    let data = if message.has_data() { message.data().as_bytes().len() } else { 0 };
+    let mut json = Vec::with_capacity(NAMES + message.channel().as_str().len() + data + ext);
+    json.push(b'[');
+    write_message(&mut json, message);
+    json.push(b']');
+    json
+}
+
 /// Encodes one message as a JSON object, to be put into several arrays.
 pub fn encode_message(message: &Message) -> Bytes {
     let mut json = Vec::with_capacity(128);

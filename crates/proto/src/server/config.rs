@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::channel::Channel;
-use crate::connection_type::ConnectionType;
+use crate::transport::Transport;
 
 /// The settings of an [`Engine`](super::Engine); the defaults are CometD's where it has any.
 #[derive(Clone, Debug)]
@@ -28,10 +28,10 @@ pub struct Config {
     pub connect_delivery_only: bool,
     /// How many messages wait for a session that does not fetch them. Default: 10,000.
     pub max_queue: usize,
-    /// How many bytes these may have. Default: 16 MiB.
+    /// How many bytes these may have, with about 100 bytes for each besides its text. Default: 16 MiB.
     pub max_queue_bytes: usize,
     /// What happens when more come. Default: the oldest go.
-    pub overflow: Overflow,
+    pub overflow: QueueOverflow,
     /// How many bytes of events go into one reply or frame, as long as there is more than one: CometD's clients take no
     /// more than 1 MiB at once. Default: 512 KiB.
     pub max_reply_bytes: usize,
@@ -41,6 +41,20 @@ pub struct Config {
     pub max_sessions: usize,
     /// How many subscriptions a session may have. Default: 10,000.
     pub max_subscriptions: usize,
+    /// How many subscriptions all sessions may have together; one beyond is refused with `503::server_busy`.
+    /// Default: 1,000,000.
+    pub max_subscriptions_in_all: usize,
+    /// How many bytes the engine keeps for clients: sessions, subscriptions, messages that wait or are being sent, and
+    /// requests that are much work. When it is nearly used up, the sessions with the fullest queues lose them (they
+    /// overflow), and if that is not enough, handshakes, subscriptions and publishes are refused with
+    /// `503::server_busy`. Default: 512 MiB, which is 4 KiB for each of 125,000 sessions.
+    pub max_memory: usize,
+    /// How many steps of work one call does, at most about twice as many; what is left waits for the next. A step takes
+    /// about as long as to hand one message to one session. Default: 2,048, which is about a millisecond.
+    pub max_steps: usize,
+    /// For how long a client may ask not to have to connect (the `interval` of its advice), because the server keeps the
+    /// session and its messages that much longer. Longer ones are cut. Default: 60 s.
+    pub max_client_interval: Duration,
     /// After how long without activity a session is ended, although it connects. Default: never.
     pub max_inactivity: Option<Duration>,
     /// Whose activity counts for that. Default: the client's.
@@ -66,7 +80,7 @@ pub struct Config {
     /// they may be credentials. Default: `binary`.
     pub broadcast_ext: Vec<String>,
     /// The transports that are offered. Default: WebSocket and long-polling.
-    pub transports: Vec<ConnectionType>,
+    pub transports: Vec<Transport>,
     /// The seed of session ids. Whoever knows it can guess them: it must be random in production.
     pub seed: Seed,
 }
@@ -107,7 +121,7 @@ impl std::fmt::Debug for Seed {
 /// its client handshakes anew and knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Overflow {
+pub enum QueueOverflow {
     /// The oldest messages make room.
     #[default]
     DropOldest,
@@ -140,11 +154,15 @@ impl Default for Config {
             connect_delivery_only: false,
             max_queue: 10_000,
             max_queue_bytes: 16 * 1024 * 1024,
-            overflow: Overflow::default(),
+            overflow: QueueOverflow::default(),
             max_reply_bytes: 512 * 1024,
             max_batch: 10_000,
             max_sessions: 1_000_000,
             max_subscriptions: 10_000,
+            max_subscriptions_in_all: 1_000_000,
+            max_memory: 512 * 1024 * 1024,
+            max_steps: 2048,
+            max_client_interval: Duration::from_secs(60),
             max_inactivity: None,
             activity: Activity::default(),
             max_sessions_per_browser: Some(1),
@@ -156,7 +174,7 @@ impl Default for Config {
             lazy_channels: Vec::new(),
             broadcast_to_publisher: true,
             broadcast_ext: vec!["binary".to_owned()],
-            transports: vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
+            transports: vec![Transport::WebSocket, Transport::LongPolling],
             seed: Seed::default(),
         }
     }

@@ -13,11 +13,11 @@ use crate::ext::{ack, timesync};
 use crate::message::Message;
 use crate::time::Time;
 
-/// For so long a client may ask not to have to connect. More would keep sessions for ever.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
-
 impl Core {
     pub(super) fn connect(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {
+        if turn.gone {
+            return;
+        }
         self.drop_held(key);
         if turn.kind.is_request() {
             // The client went over to HTTP: nothing is pushed to its socket any more.
@@ -30,6 +30,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if let Some(batch) = ack::batch(message) {
             session.queue.acknowledge(batch);
+            session.fetched(&mut self.heavy, key, turn.now);
         }
         let asked = message.fields().advice.as_ref();
         let timeout = match asked.and_then(|advice| advice.timeout) {
@@ -39,7 +40,7 @@ impl Core {
             None => self.config.timeout,
         };
         session.interval = match asked.and_then(|advice| advice.interval) {
-            Some(Interval::Wait(interval)) => interval.min(LONGEST_INTERVAL),
+            Some(Interval::Wait(interval)) => interval.min(self.config.max_client_interval),
             _ => self.config.interval,
         };
         let may_hold = match turn.kind {
@@ -85,6 +86,7 @@ impl Core {
             self.browsers.hold(browser);
         }
         session.held = Some(Box::new(held));
+        session.recharge();
         self.set_due(key, until);
     }
 
@@ -100,7 +102,7 @@ impl Core {
 
     /// How many connects may be held for the browser that this request is from; `None` is no limit.
     fn limit_for(&self, turn: &Turn) -> Option<usize> {
-        let facts = self.links.get(&turn.link).filter(|_| turn.kind.is_request())?;
+        let facts = turn.facts.as_ref().filter(|_| turn.kind.is_request())?;
         if facts.multiplexed {
             self.config.http2_max_sessions_per_browser
         } else {
@@ -161,7 +163,7 @@ impl Core {
 
     /// The answer to the connect of a session that the server has ended.
     pub(super) fn say_farewell(&mut self, turn: &mut Turn, message: &Message) {
-        turn.replies.push(Reply::Ready(super::encoded::Encoded::new(&farewell())));
+        turn.replies.push(Reply::Ready(self.encode(&farewell())));
         self.answer(turn, message, refused(message, unknown_session(), Some(stop())));
     }
 }

@@ -57,7 +57,7 @@ pub enum Input {
         messages: Vec<Message>,
     },
     /// A link is gone: the request was answered or given up, the socket closed.
-    LinkGone(LinkId),
+    LinkClosed(LinkId),
     /// The application publishes.
     Publish {
         /// The channel.
@@ -151,6 +151,9 @@ pub enum Output {
     Unsubscribed(ClientId, Channel),
     /// Messages of a session that does not fetch them were dropped.
     Dropped(ClientId, u64),
+    /// The messages of a socket that had to wait are handled: more may be read from it. Comes only after
+    /// [`Engine::is_busy`](super::Engine::is_busy) was true.
+    Ready(LinkId),
     /// A request was refused because it came without the cookie that the session began with. That is an attack, or a
     /// client that keeps no cookies (some do not for hosts that are numbers).
     WrongBrowser(LinkId),

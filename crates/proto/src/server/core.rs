@@ -8,13 +8,16 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::browsers::Browsers;
-use super::channels::{Channels, SessionKey};
-use super::config::{Activity, Config};
+use super::channels::{Channels, Place, SessionKey};
+use super::config::{Activity, Config, QueueOverflow};
 use super::contract::{LinkId, LinkKind, Output};
 use super::encoded::Encoded;
+use super::lanes::{Lane, Lanes};
+use super::memory::{Budget, Charge, Memory, Meters};
 use super::policy::Policy;
 use super::queue::{Bounds, Pushed, Taken};
-use super::session::{Held, Session};
+use super::session::{Heavy, Held, Session};
+use super::work::{FanOut, Job};
 use crate::ext::timesync;
 use crate::id::ClientId;
 use crate::message::Message;
@@ -22,10 +25,11 @@ use crate::time::Time;
 
 /// The state of an engine. Each part of its behaviour is an `impl` in a file of its own, which may use those below it:
 /// `delivery`, then `ending`, then `publishing` and `subscribing`, then `connect`, then `handshake`, then `engine`.
+/// `work` decides when each has its turn.
 pub(super) struct Core {
     pub(super) config: Config,
     pub(super) policy: Box<dyn Policy>,
-    pub(super) sessions: HashMap<SessionKey, Session>,
+    pub(super) sessions: HashMap<SessionKey, Box<Session>>,
     pub(super) by_id: HashMap<ClientId, SessionKey>,
     pub(super) channels: Channels,
     /// What shells told of their links.
@@ -40,11 +44,28 @@ pub(super) struct Core {
     /// When lazy messages have waited long enough.
     pub(super) lazy: BTreeSet<(Time, SessionKey)>,
     /// Sessions that the server ended, until their clients are told or would have expired.
-    pub(super) farewells: HashMap<SessionKey, (ClientId, Time)>,
+    pub(super) farewells: HashMap<SessionKey, (ClientId, Time, Charge)>,
     /// Sessions with something new in their queue.
-    pub(super) dirty: Vec<SessionKey>,
+    pub(super) dirty: VecDeque<SessionKey>,
     /// Sessions whose queue had no room.
-    pub(super) overflowed: Vec<SessionKey>,
+    pub(super) overflowed: VecDeque<SessionKey>,
+    /// Sessions with much in their queue, the fullest last.
+    pub(super) heavy: Heavy,
+    /// What sessions that ended are still subscribed to.
+    pub(super) leaving: VecDeque<(SessionKey, BTreeSet<Place>)>,
+    /// The sessions that were there when the server began to go down.
+    pub(super) going_down: VecDeque<SessionKey>,
+    /// What is not done yet.
+    pub(super) lanes: Lanes<Job>,
+    /// The lanes of the links whose requests wait in one.
+    pub(super) waiting: HashMap<LinkId, Lane>,
+    /// Sessions that a message reaches, while it is handed out.
+    pub(super) reached: Vec<SessionKey>,
+    /// How much was done so far.
+    pub(super) steps: u64,
+    /// When the last call was.
+    pub(super) now: Time,
+    pub(super) meters: Meters,
     /// A queue fills up that could perhaps be emptied.
     pub(super) pressed: bool,
     pub(super) down: bool,
@@ -60,6 +81,13 @@ pub(super) struct Core {
 pub(super) struct LinkFacts {
     pub(super) browser: Option<Arc<str>>,
     pub(super) multiplexed: bool,
+    pub(super) _charge: Charge,
+}
+
+impl LinkFacts {
+    pub(super) fn copy(&self) -> Facts {
+        Facts { browser: self.browser.clone(), multiplexed: self.multiplexed }
+    }
 }
 
 /// One request or frame, while it is handled.
@@ -68,17 +96,79 @@ pub(super) struct Turn {
     pub(super) kind: LinkKind,
     /// Whether it is of one message.
     pub(super) alone: bool,
+    /// What is known of its link.
+    pub(super) facts: Option<Facts>,
     pub(super) now: Time,
+    /// What is left of it.
+    pub(super) messages: std::vec::IntoIter<Message>,
+    /// The message that is being handled, if that takes longer, and which of its names comes next.
+    pub(super) names: Option<(Message, usize)>,
+    /// The message that is being handed out.
+    pub(super) fan_out: Option<FanOut>,
+    /// The events that go with its replies, if they were taken already.
+    pub(super) events: Vec<Encoded>,
     pub(super) replies: Vec<Reply>,
     /// The session that it is of.
     pub(super) session: Option<SessionKey>,
+    /// Whether that session knows that a request of it is being handled.
+    pub(super) entered: bool,
     pub(super) handshaken: bool,
     /// The cookie to set.
     pub(super) cookie: Option<Arc<str>>,
     /// Whether its answer has to wait.
     pub(super) held: bool,
-    /// Sessions that end with it, once it is answered.
-    pub(super) ended: Vec<SessionKey>,
+    /// Whether nobody waits for its answer any more.
+    pub(super) gone: bool,
+    /// Whether it is in a lane.
+    pub(super) waits: bool,
+    /// What it costs while it waits.
+    pub(super) charge: Option<Charge>,
+}
+
+/// What a request goes by that is known of its link.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) browser: Option<Arc<str>>,
+    pub(super) multiplexed: bool,
+}
+
+impl Turn {
+    pub(super) fn new(
+        link: LinkId,
+        kind: LinkKind,
+        facts: Option<Facts>,
+        messages: Vec<Message>,
+        now: Time,
+    ) -> Self {
+        Self {
+            link,
+            kind,
+            alone: messages.len() == 1,
+            facts,
+            now,
+            replies: Vec::with_capacity(messages.len().min(16)),
+            messages: messages.into_iter(),
+            names: None,
+            fan_out: None,
+            events: Vec::new(),
+            session: None,
+            entered: false,
+            handshaken: false,
+            cookie: None,
+            held: false,
+            gone: false,
+            waits: false,
+            charge: None,
+        }
+    }
+
+    /// About how many bytes it takes, with the replies that are to come.
+    pub(super) fn cost(&self) -> usize {
+        /// What a reply takes besides what it repeats.
+        const REPLY: usize = 512;
+        let waiting = self.messages.as_slice().iter().chain(self.names.iter().map(|(message, _)| message));
+        size_of::<Self>() + waiting.map(|message| REPLY + message.cost()).sum::<usize>()
+    }
 }
 
 /// A reply of a turn.
@@ -104,8 +194,17 @@ impl Core {
             due: BTreeSet::new(),
             lazy: BTreeSet::new(),
             farewells: HashMap::new(),
-            dirty: Vec::new(),
-            overflowed: Vec::new(),
+            dirty: VecDeque::new(),
+            overflowed: VecDeque::new(),
+            heavy: Heavy::new(),
+            leaving: VecDeque::new(),
+            going_down: VecDeque::new(),
+            lanes: Lanes::default(),
+            waiting: HashMap::new(),
+            reached: Vec::new(),
+            steps: 0,
+            now: Time::ZERO,
+            meters: Meters::default(),
             pressed: false,
             down: false,
             outputs: VecDeque::new(),
@@ -126,13 +225,44 @@ impl Core {
         self.emit(Output::Reject { link, status, reason });
     }
 
-    /// A key that was never used, and an id that cannot be guessed: 160 random bits in base 32, after the count of
-    /// sessions, which makes it unique besides.
+    /// How much memory is in use.
+    pub(super) fn memory(&self) -> Memory {
+        Memory {
+            sessions: self.meters.sessions.bytes(),
+            subscriptions: self.channels.memory(),
+            queues: self.meters.queues.bytes(),
+            messages: self.meters.messages.bytes(),
+            requests: self.meters.requests.bytes(),
+        }
+    }
+
+    pub(super) fn budget_of_memory(&self) -> Budget {
+        Budget(self.config.max_memory)
+    }
+
+    /// Whether so much memory is in use that nothing new is taken in.
+    pub(super) fn is_full(&self) -> bool {
+        self.memory().total() > self.budget_of_memory().all()
+    }
+
+    pub(super) fn encode(&self, message: &Message) -> Encoded {
+        Encoded::new(message, &self.meters.messages)
+    }
+
+    pub(super) fn join(&self, messages: &[Encoded]) -> bytes::Bytes {
+        Encoded::join(messages, &self.meters.messages)
+    }
+
+    /// A key that was never used, and an id that cannot be guessed and says nothing else: 160 random bits in base 32.
     pub(super) fn new_session_id(&mut self) -> (SessionKey, ClientId) {
         const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
         self.last_key += 1;
-        let secret = self.random_text::<32>(DIGITS);
-        (self.last_key, ClientId::new(&format!("{:x}{secret}", self.last_key)))
+        loop {
+            let id = self.random_text::<32>(DIGITS);
+            if !self.by_id.contains_key(id.as_str()) {
+                return (self.last_key, ClientId::new(&id));
+            }
+        }
     }
 
     /// A cookie in the reference's form.
@@ -166,7 +296,7 @@ impl Core {
         {
             answer.write(&mut reply);
         }
-        turn.replies.push(Reply::Ready(Encoded::new(&reply)));
+        turn.replies.push(Reply::Ready(self.encode(&reply)));
     }
 
     pub(super) fn set_due(&mut self, key: SessionKey, due: Time) {
@@ -188,7 +318,7 @@ impl Core {
     pub(super) fn mark_dirty(&mut self, key: SessionKey) {
         if let Some(session) = self.sessions.get_mut(&key).filter(|session| !session.dirty) {
             session.dirty = true;
-            self.dirty.push(key);
+            self.dirty.push_back(key);
         }
     }
 
@@ -205,8 +335,9 @@ impl Core {
         }
         match session.queue.push(message, lazy.is_some(), bounds) {
             Pushed::Lost(lost) => session.dropped += lost,
-            Pushed::Full => self.overflowed.push(key),
+            Pushed::Full => self.overflowed.push_back(key),
         }
+        session.reweigh(&mut self.heavy, key);
         self.pressed |= session.queue.is_filling(bounds);
         match lazy.map(|within| now + within) {
             Some(at) if session.lazy_due.is_none_or(|due| at < due) => {
@@ -226,6 +357,8 @@ impl Core {
     pub(super) fn take_events(&mut self, key: SessionKey) -> Taken {
         let Some(session) = self.sessions.get_mut(&key) else { return Taken::default() };
         let taken = session.queue.take(self.config.max_reply_bytes);
+        self.steps += taken.messages.len() as u64 / 8;
+        session.fetched(&mut self.heavy, key, self.now);
         if session.queue.is_all_sent()
             && let Some(due) = session.lazy_due.take()
         {
@@ -236,7 +369,24 @@ impl Core {
 
     /// Takes what a session was never sent, because it ends.
     pub(super) fn take_rest(&mut self, key: SessionKey) -> Vec<Encoded> {
-        self.sessions.get_mut(&key).map(|session| session.queue.take_rest()).unwrap_or_default()
+        let Some(session) = self.sessions.get_mut(&key) else { return Vec::new() };
+        let rest = session.queue.take_rest();
+        session.fetched(&mut self.heavy, key, self.now);
+        rest
+    }
+
+    /// A session loses its queue, so that there is memory for others; one that may lose nothing ends.
+    pub(super) fn unburden(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        self.steps += session.queue.len() as u64 / 16;
+        if session.queue.is_acknowledged() || self.config.overflow == QueueOverflow::EndSession {
+            // It ends, and its queue with it, so that it is not found here again.
+            session.weight.leave(&mut self.heavy, key);
+            return self.overflowed.push_back(key);
+        }
+        session.dropped += session.queue.clear();
+        session.reweigh(&mut self.heavy, key);
+        self.mark_dirty(key);
     }
 
     /// A session has no socket any more. It may take it up again by speaking over it.
@@ -248,8 +398,11 @@ impl Core {
 
     /// Takes the connect that a session holds, with all that is noted of it.
     pub(super) fn take_held(&mut self, key: SessionKey) -> Option<Held> {
-        let held = self.sessions.get_mut(&key)?.held.take()?;
+        let session = self.sessions.get_mut(&key)?;
+        let held = session.held.take()?;
+        session.recharge();
         self.holding.remove(&held.link);
+        self.steps += 1;
         if let Some(browser) = &held.browser {
             self.browsers.release(browser);
         }

@@ -12,69 +12,108 @@ use crate::time::Time;
 
 impl Core {
     /// Answers a request: events first, then the replies in the order of the requests.
-    pub(super) fn reply(&mut self, turn: Turn) {
-        let Turn { link, kind, now, replies, held, cookie, .. } = turn;
-        let connects = replies.iter().any(|reply| matches!(reply, Reply::Connect(_)));
-        let mut taken = super::queue::Taken::default();
-        if let Some(key) = turn.session
+    pub(super) fn reply(&mut self, turn: &mut Turn) {
+        if let Some(key) = turn.session.filter(|_| turn.entered)
             && let Some(session) = self.sessions.get_mut(&key)
         {
-            session.in_request = false;
+            session.in_request -= 1;
             // Whoever has a socket gets its events in order only if they all go there; and scripts run in any order.
-            let is_way = match kind {
+            let is_way = match turn.kind {
                 LinkKind::WebSocket => true,
                 LinkKind::Http => session.socket.is_none(),
                 LinkKind::Callback => false,
             };
-            if !turn.handshaken && (connects || (is_way && !session.connect_only && !held)) {
-                taken = self.take_events(key);
+            if !turn.handshaken && is_way && !session.connect_only && !turn.held && !turn.gone {
+                self.answer_connects(turn);
+                if turn.events.is_empty() {
+                    turn.events = self.take_events(key).messages;
+                }
             }
             self.mark_dirty(key);
         }
-        let mut messages = taken.messages;
-        messages.extend(replies.into_iter().map(|reply| match reply {
-            Reply::Ready(reply) => reply,
-            Reply::Connect(connect) => self.connect_reply(&connect, taken.batch, now),
+        self.answer_connects(turn);
+        if turn.gone {
+            return;
+        }
+        let (link, mut messages) = (turn.link, std::mem::take(&mut turn.events));
+        messages.extend(turn.replies.drain(..).filter_map(|reply| match reply {
+            Reply::Ready(reply) => Some(reply),
+            Reply::Connect(_) => None,
         }));
-        match kind {
+        match turn.kind {
             LinkKind::WebSocket if messages.is_empty() => {}
-            LinkKind::WebSocket => self.emit(Output::Push { link, messages: Encoded::join(&messages) }),
-            LinkKind::Http | LinkKind::Callback if held => {}
+            LinkKind::WebSocket => self.emit(Output::Push { link, messages: self.join(&messages) }),
+            LinkKind::Http | LinkKind::Callback if turn.held => {}
             LinkKind::Http | LinkKind::Callback => {
-                self.emit(Output::Respond { link, messages: Encoded::join(&messages), browser: cookie });
+                let messages = self.join(&messages);
+                self.emit(Output::Respond { link, messages, browser: turn.cookie.take() });
+            }
+        }
+    }
+
+    /// Writes the replies to the connects of a request, now that nothing more can come to go with them.
+    pub(super) fn answer_connects(&mut self, turn: &mut Turn) {
+        if !turn.replies.iter().any(|reply| matches!(reply, Reply::Connect(_))) {
+            return;
+        }
+        let key = turn.session.filter(|_| !turn.gone && !turn.handshaken);
+        let taken = key.map(|key| self.take_events(key)).unwrap_or_default();
+        turn.events.extend(taken.messages);
+        for reply in &mut turn.replies {
+            if let Reply::Connect(connect) = reply {
+                *reply = Reply::Ready(self.connect_reply(connect, taken.batch, turn.now));
             }
         }
     }
 
     /// Hands queues over to whoever can be reached now.
-    pub(super) fn deliver(&mut self, now: Time) {
-        self.pressed = false;
-        while let Some(key) = self.dirty.pop() {
+    pub(super) fn deliver(&mut self, end: u64, now: Time) {
+        while let Some(key) = self.dirty.pop_front() {
             let Some(session) = self.sessions.get_mut(&key) else { continue };
+            self.steps += 1;
             session.dirty = false;
             let dropped = std::mem::take(&mut session.dropped);
             if dropped > 0 {
                 let id = session.id.clone();
                 self.emit(Output::Dropped(id, dropped));
             }
-            self.deliver_to(key, now);
+            self.deliver_to(key, end, now);
+            if self.steps >= end {
+                return;
+            }
         }
+        self.pressed = false;
     }
 
-    fn deliver_to(&mut self, key: SessionKey, now: Time) {
+    fn deliver_to(&mut self, key: SessionKey, end: u64, now: Time) {
         while let Some(session) = self.sessions.get(&key)
-            && !session.in_request
+            && session.in_request == 0
             && session.queue.has_urgent()
         {
+            if self.steps >= end && session.socket.is_some() {
+                // It goes on after the others.
+                return self.mark_dirty(key);
+            }
             match session.socket.filter(|_| !session.connect_only) {
                 Some(link) => {
                     let events = self.take_events(key).messages;
-                    self.emit(Output::Push { link, messages: Encoded::join(&events) });
+                    let messages = self.copied(&events);
+                    self.emit(Output::Push { link, messages });
                 }
                 None if session.held.is_some() => self.resume(key, now),
                 None => return,
             }
         }
+    }
+
+    /// The array of these messages. To copy much is work.
+    fn copied(&mut self, messages: &[Encoded]) -> bytes::Bytes {
+        const STEP: u64 = 4096;
+        let joined = self.join(messages);
+        if messages.len() > 1 {
+            self.steps += joined.len() as u64 / STEP;
+        }
+        joined
     }
 
     /// Answers the connect that a session holds.
@@ -89,7 +128,7 @@ impl Core {
 
     /// Sends what a held connect is answered with.
     pub(super) fn release(&mut self, held: &Held, messages: &[Encoded]) {
-        let (link, messages) = (held.link, Encoded::join(messages));
+        let (link, messages) = (held.link, self.copied(messages));
         self.emit(match held.kind {
             LinkKind::Http | LinkKind::Callback => Output::Respond { link, messages, browser: None },
             LinkKind::WebSocket => Output::Push { link, messages },
@@ -112,6 +151,6 @@ impl Core {
         {
             answer.write(&mut reply);
         }
-        Encoded::new(&reply)
+        self.encode(&reply)
     }
 }

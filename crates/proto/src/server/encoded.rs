@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::memory::{Charge, Meter};
 use crate::codec;
 use crate::message::Message;
 
@@ -10,9 +11,21 @@ use crate::message::Message;
 #[derive(Clone, Debug)]
 pub(super) struct Encoded(Bytes);
 
+/// Bytes that are counted once, until the last who shares them drops them.
+struct Counted {
+    json: Vec<u8>,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.json
+    }
+}
+
 impl Encoded {
-    pub(super) fn new(message: &Message) -> Self {
-        Self(codec::encode([message]))
+    pub(super) fn new(message: &Message, meter: &Meter) -> Self {
+        Self(counted(codec::encode_one(message), meter))
     }
 
     /// How many bytes it takes.
@@ -21,7 +34,7 @@ impl Encoded {
     }
 
     /// The array of these messages.
-    pub(super) fn join(messages: &[Self]) -> Bytes {
+    pub(super) fn join(messages: &[Self], meter: &Meter) -> Bytes {
         match messages {
             [one] => one.0.clone(),
             many => {
@@ -35,10 +48,17 @@ impl Encoded {
                     json.push(b'[');
                 }
                 json.push(b']');
-                json.into()
+                counted(json, meter)
             }
         }
     }
+}
+
+fn counted(json: Vec<u8>, meter: &Meter) -> Bytes {
+    /// The allocation that is shared, besides the text.
+    const SHARED: usize = 96;
+    let charge = meter.charge(json.capacity() + SHARED);
+    Bytes::from_owner(Counted { json, _charge: charge })
 }
 
 #[cfg(test)]
@@ -48,10 +68,15 @@ mod tests {
 
     #[test]
     fn one_message_is_shared_and_several_are_joined() {
-        let a = Encoded::new(&Message::meta(Channel::CONNECT));
-        let b = Encoded::new(&Message::meta(Channel::DISCONNECT));
-        assert_eq!(Encoded::join(std::slice::from_ref(&a)).as_ptr(), a.0.as_ptr());
-        assert_eq!(Encoded::join(&[a, b]), r#"[{"channel":"/meta/connect"},{"channel":"/meta/disconnect"}]"#);
-        assert_eq!(Encoded::join(&[]), "[]");
+        let meter = Meter::default();
+        let a = Encoded::new(&Message::meta(Channel::CONNECT), &meter);
+        let b = Encoded::new(&Message::meta(Channel::DISCONNECT), &meter);
+        assert_eq!(Encoded::join(std::slice::from_ref(&a), &meter).as_ptr(), a.0.as_ptr());
+        let joined = Encoded::join(&[a, b], &meter);
+        assert_eq!(joined, r#"[{"channel":"/meta/connect"},{"channel":"/meta/disconnect"}]"#);
+        assert_eq!(Encoded::join(&[], &meter), "[]");
+        assert!(meter.bytes() >= joined.len(), "what is under way is counted");
+        drop(joined);
+        assert_eq!(meter.bytes(), 0);
     }
 }

@@ -1,37 +1,55 @@
 //! How connects and sessions end: their time is over, their link is gone, somebody says so.
 
+use std::time::Duration;
+
 use super::channels::SessionKey;
 use super::contract::{LinkId, Output, RemovedBecause};
 use super::core::Core;
 use super::encoded::Encoded;
+use super::lanes::Lane;
 use super::replies::{farewell, rehandshake, stop};
 use crate::id::ClientId;
 use crate::time::Time;
 
 impl Core {
     pub(super) fn poll_timeout(&self) -> Option<Time> {
+        if self.has_work() {
+            return Some(self.now);
+        }
         let due = self.due.first().map(|(at, _)| *at);
         let lazy = self.lazy.first().map(|(at, _)| *at);
         due.into_iter().chain(lazy).min()
     }
 
     /// Answers the connects whose time is over, and ends the sessions that nobody fetches from.
-    pub(super) fn expire(&mut self, now: Time) {
-        while let Some((at, key)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
-            match self.sessions.get(&key).map(|session| session.held.is_some()) {
-                Some(true) => self.resume(key, now),
-                Some(false) => self.remove(key, RemovedBecause::Expired),
+    pub(super) fn expire(&mut self, end: u64, now: Time) {
+        while self.steps < end
+            && let Some((at, key)) = self.due.first().copied().filter(|(at, _)| *at <= now)
+        {
+            self.steps += 1;
+            match self.sessions.get(&key).map(|session| (session.held.is_some(), session.in_request > 0)) {
+                Some((true, _)) => self.resume(key, now),
+                // Its client waits for an answer.
+                Some((false, true)) => self.postpone_end(key, now + Duration::from_millis(1)),
+                Some((false, false)) if self.lanes.waiting(Lane::Session(key)) > 0 => {
+                    self.postpone_end(key, now + Duration::from_millis(1));
+                }
+                Some((false, false)) => self.remove(key, RemovedBecause::Expired),
                 None => {
                     self.due.remove(&(at, key));
-                    if let Some((id, _)) = self.farewells.remove(&key) {
+                    if let Some((id, ..)) = self.farewells.remove(&key) {
                         self.by_id.remove(&id);
                     }
                 }
             }
         }
-        while let Some((at, key)) = self.lazy.first().copied().filter(|(at, _)| *at <= now) {
+        while self.steps < end
+            && let Some((at, key)) = self.lazy.first().copied().filter(|(at, _)| *at <= now)
+        {
+            self.steps += 1;
             self.lazy.remove(&(at, key));
             if let Some(session) = self.sessions.get_mut(&key) {
+                self.steps += session.queue.len() as u64 / 16;
                 session.lazy_due = None;
                 session.queue.hurry();
                 self.mark_dirty(key);
@@ -40,12 +58,13 @@ impl Core {
     }
 
     /// Ends the sessions that could not take what must not be lost. Their clients find out with their next message.
-    pub(super) fn end_overflowed(&mut self) {
-        for key in std::mem::take(&mut self.overflowed) {
+    pub(super) fn end_overflowed(&mut self, now: Time) {
+        while let Some(key) = self.overflowed.pop_front() {
+            self.steps += 1;
             if let Some(held) = self.take_held(key) {
                 let mut held = held;
                 held.advice = Some(rehandshake());
-                let reply = self.connect_reply(&held, None, Time::ZERO);
+                let reply = self.connect_reply(&held, None, now);
                 self.release(&held, &[reply]);
             }
             self.remove(key, RemovedBecause::Overflowed);
@@ -54,6 +73,7 @@ impl Core {
 
     pub(super) fn link_gone(&mut self, link: LinkId, now: Time) {
         self.links.remove(&link);
+        self.abandon(link);
         let key = self.sockets.remove(&link).or_else(|| self.holding.get(&link).copied());
         let Some(key) = key else { return };
         let Some(session) = self.sessions.get_mut(&key) else { return };
@@ -77,12 +97,12 @@ impl Core {
     pub(super) fn dismiss(&mut self, key: SessionKey, because: RemovedBecause, now: Time) {
         let Some(session) = self.sessions.get(&key) else { return };
         let (id, socket) = (session.id.clone(), session.socket);
-        let farewell = Encoded::new(&farewell());
+        let farewell = self.encode(&farewell());
         let mut told = self.resume_for_good(key, Some(farewell.clone()), now);
         if let Some(link) = socket.filter(|_| !told) {
             let mut messages = self.take_rest(key);
             messages.push(farewell);
-            self.emit(Output::Push { link, messages: Encoded::join(&messages) });
+            self.emit(Output::Push { link, messages: self.join(&messages) });
             told = true;
         }
         let until = now
@@ -90,8 +110,11 @@ impl Core {
             + self.config.max_interval;
         self.remove(key, because);
         if !told {
+            /// Its entries in three maps, with as much again as they may have free.
+            const FAREWELL: usize = 384;
             self.by_id.insert(id.clone(), key);
-            self.farewells.insert(key, (id, until));
+            let charge = self.meters.sessions.charge(FAREWELL);
+            self.farewells.insert(key, (id, until, charge));
             self.due.insert((until, key));
         }
     }
@@ -109,12 +132,20 @@ impl Core {
     }
 
     /// The server goes down: everybody is told to handshake again.
-    pub(super) fn shutdown(&mut self, now: Time) {
+    pub(super) fn shutdown(&mut self) {
         self.down = true;
         // In the order in which they began, so that a run can be repeated.
         let mut keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
         keys.sort_unstable();
-        for key in keys {
+        self.going_down = keys.into();
+    }
+
+    /// Ends the next sessions of a server that goes down.
+    pub(super) fn go_down(&mut self, end: u64, now: Time) {
+        while self.steps < end
+            && let Some(key) = self.going_down.pop_front()
+        {
+            self.steps += 2;
             if let Some(mut held) = self.take_held(key) {
                 let taken = self.take_events(key);
                 let mut messages = taken.messages;
@@ -131,15 +162,18 @@ impl Core {
 
     pub(super) fn remove(&mut self, key: SessionKey, because: RemovedBecause) {
         self.take_held(key);
-        let Some(session) = self.sessions.remove(&key) else { return };
+        let Some(mut session) = self.sessions.remove(&key) else { return };
         self.due.remove(&(session.due, key));
         if let Some(due) = session.lazy_due {
             self.lazy.remove(&(due, key));
         }
         self.by_id.remove(&session.id);
-        for channel in &session.subscriptions {
-            self.channels.unsubscribe(channel, key);
+        session.weight.leave(&mut self.heavy, key);
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        if !subscriptions.is_empty() {
+            self.leaving.push_back((key, subscriptions));
         }
+        self.steps += session.queue.len() as u64 / 16;
         if let Some(link) = session.socket {
             self.sockets.remove(&link);
             if because == RemovedBecause::Expired {
@@ -149,6 +183,6 @@ impl Core {
         if session.dropped > 0 {
             self.emit(Output::Dropped(session.id.clone(), session.dropped));
         }
-        self.emit(Output::Removed(session.id, because));
+        self.emit(Output::Removed(session.id.clone(), because));
     }
 }

@@ -1,11 +1,16 @@
 //! The engine: messages in, replies and deliveries out.
 
+use std::sync::Arc;
+
 use super::channels::SessionKey;
 use super::config::Config;
 use super::contract::{Input, LinkId, LinkKind, Output, RemovedBecause};
 use super::core::{Core, LinkFacts, Reply, Turn};
+use super::lanes::Lane;
+use super::memory::Memory;
 use super::policy::Policy;
 use super::replies::{granted, invalid, refused, rehandshake, unknown_session};
+use super::work::{Job, LONGEST_LANE};
 use crate::channel::Channel;
 use crate::error::BayeuxError;
 use crate::message::Message;
@@ -15,6 +20,10 @@ use crate::time::Time;
 ///
 /// After each [`handle`](Engine::handle) take all outputs from [`poll_output`](Engine::poll_output), then wait for the
 /// next input, until [`poll_timeout`](Engine::poll_timeout) at the latest, and then hand in [`Input::Timeout`].
+///
+/// Each call does a bounded amount of work, at most about twice [`Config::max_steps`]. What is left is due at once:
+/// [`poll_timeout`](Engine::poll_timeout) names a time that has passed, and the next call goes on, with all clients in turn.
+/// The messages of one request or socket are handled in order, and so is what the application publishes.
 pub struct Engine(Core);
 
 impl Engine {
@@ -26,6 +35,42 @@ impl Engine {
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.0.sessions.len()
+    }
+
+    /// How much memory is in use for clients, at most.
+    pub fn memory(&self) -> Memory {
+        self.0.memory()
+    }
+
+    /// How many subscriptions there are in all.
+    pub fn subscriptions(&self) -> usize {
+        self.0.channels.subscriptions()
+    }
+
+    /// How many steps of work were done so far: a step takes about as long as to hand one message to one session.
+    pub fn steps(&self) -> u64 {
+        self.0.steps
+    }
+
+    /// Whether something is left to do that need not wait.
+    pub fn has_work(&self) -> bool {
+        self.0.has_work()
+    }
+
+    /// Whether messages of this socket are waiting to be handled. Then nothing more should be read from it, until
+    /// [`Output::Ready`] comes.
+    pub fn is_busy(&self, link: LinkId) -> bool {
+        self.0.waiting.contains_key(&link)
+    }
+
+    /// How many messages of the application are waiting to be handed out.
+    pub fn published(&self) -> usize {
+        self.0.lanes.waiting(Lane::Application)
+    }
+
+    /// Whether memory is scarce: clients that do not read what they are sent should be dropped early.
+    pub fn is_full(&self) -> bool {
+        self.0.memory().total() > self.0.budget_of_memory().queues()
     }
 
     /// The next thing to do.
@@ -41,35 +86,42 @@ impl Engine {
     /// Takes in what happened at `now`.
     pub fn handle(&mut self, input: Input, now: Time) {
         let core = &mut self.0;
+        core.now = now;
         match input {
             Input::LinkOpened { link, browser, multiplexed } => {
-                core.links.insert(link, LinkFacts { browser, multiplexed });
+                return core.link_opened(link, browser, multiplexed);
             }
-            Input::Received { link, kind, messages } => core.received(link, kind, &messages, now),
-            Input::LinkGone(link) => core.link_gone(link, now),
+            Input::LinkClosed(link) => return core.link_gone(link, now),
+            Input::WallClock(unix) => return core.set_wall_clock(unix, now),
+            Input::Received { link, kind, messages } => core.received(link, kind, messages, now),
             Input::Publish { channel, data } => {
-                core.broadcast(&Message::new(channel).with_data(data), None, None, now);
+                core.publish_to_all(&Message::new(channel).with_data(data), None, now);
             }
             Input::PublishLazily { channel, data, within } => {
-                core.broadcast(&Message::new(channel).with_data(data), Some(within), None, now);
+                core.publish_to_all(&Message::new(channel).with_data(data), Some(within), now);
             }
             Input::Send { session, channel, data } => {
-                core.send(&session, &Message::new(channel).with_data(data), now);
+                core.send(session, &Message::new(channel).with_data(data), now);
             }
             Input::Answer { token, answer } => core.service_answer(token, answer, now),
             Input::Disconnect(session) => core.dismiss_by_id(&session, now),
-            Input::Shutdown => core.shutdown(now),
-            Input::WallClock(unix) => core.set_wall_clock(unix, now),
+            Input::Shutdown => core.shutdown(),
             Input::Timeout => {}
         }
-        core.expire(now);
-        core.deliver(now);
-        core.end_overflowed();
+        core.work(now);
     }
 }
 
 impl Core {
-    fn received(&mut self, link: LinkId, kind: LinkKind, messages: &[Message], now: Time) {
+    fn link_opened(&mut self, link: LinkId, browser: Option<Arc<str>>, multiplexed: bool) {
+        /// A link and its entries in other maps, with as much again as they may have free.
+        const LINK: usize = 256;
+        let cost = LINK + browser.as_ref().map_or(0, |browser| browser.len());
+        let charge = self.meters.sessions.charge(cost);
+        self.links.insert(link, LinkFacts { browser, multiplexed, _charge: charge });
+    }
+
+    fn received(&mut self, link: LinkId, kind: LinkKind, messages: Vec<Message>, now: Time) {
         if self.down {
             return self.reject(link, 503, "the server is going down");
         }
@@ -83,33 +135,72 @@ impl Core {
         if handshakes > 0 && messages.len() > 1 {
             return self.reject(link, 400, "a handshake must be alone");
         }
-        let mut turn = Turn {
-            link,
-            kind,
-            alone: messages.len() == 1,
-            now,
-            replies: Vec::with_capacity(messages.len()),
-            session: None,
-            handshaken: false,
-            cookie: None,
-            held: false,
-            ended: Vec::new(),
-        };
-        for message in messages {
-            self.message(&mut turn, message);
-            if self.pressed {
-                // A large batch must not fill the queues of those who could be reached.
-                self.deliver(now);
-            }
+        let lane = self.lane(link, kind, &messages[0]);
+        let facts = self.links.get(&link).map(LinkFacts::copy);
+        let turn = Turn::new(link, kind, facts, messages, now);
+        if self.has_no_room_for(&turn, lane) {
+            return match kind {
+                LinkKind::WebSocket => {
+                    self.emit(Output::Close { link, code: 1013, reason: "the server is busy" });
+                }
+                LinkKind::Http | LinkKind::Callback => self.reject(link, 503, "the server is busy"),
+            };
         }
-        let ended = std::mem::take(&mut turn.ended);
-        self.reply(turn);
-        for key in ended {
-            self.remove(key, RemovedBecause::Disconnected);
+        self.start(lane, Job::Request(Box::new(turn)), now);
+    }
+
+    /// A socket's frames are handled in order, and so are the requests of a session.
+    fn lane(&self, link: LinkId, kind: LinkKind, first: &Message) -> Lane {
+        match kind {
+            LinkKind::WebSocket => Lane::Link(link),
+            LinkKind::Http | LinkKind::Callback => {
+                let session = first.fields().client_id.as_ref().and_then(|id| self.by_id.get(id));
+                session.map_or(Lane::Link(link), |key| Lane::Session(*key))
+            }
         }
     }
 
-    fn message(&mut self, turn: &mut Turn, message: &Message) {
+    /// Whether too much waits already for a request that will have to wait, too.
+    fn has_no_room_for(&self, turn: &Turn, lane: Lane) -> bool {
+        let waiting = self.lanes.waiting(lane);
+        waiting >= LONGEST_LANE
+            || ((waiting > 0 || !turn.alone)
+                && self.meters.requests.bytes() + turn.cost() > self.budget_of_memory().requests())
+    }
+
+    /// Goes on with a request. Whether it is done.
+    pub(super) fn go_on(&mut self, turn: &mut Turn, end: u64, now: Time) -> bool {
+        turn.now = now;
+        loop {
+            self.end_overflowed(now);
+            if self.pressed {
+                // A large batch must not fill the queues of those who could be reached.
+                self.deliver(end, now);
+            }
+            if self.steps >= end
+                && (turn.messages.len() > 0 || turn.names.is_some() || turn.fan_out.is_some())
+            {
+                return false;
+            }
+            if let Some(mut fan_out) = turn.fan_out.take() {
+                if !self.fan_out(&mut fan_out, end, now) {
+                    turn.fan_out = Some(fan_out);
+                    return false;
+                }
+            } else if let Some((message, at)) = turn.names.take() {
+                self.go_on_with_names(turn, message, at, end);
+            } else if let Some(message) = turn.messages.next() {
+                self.steps += message.work();
+                self.message(turn, message);
+            } else {
+                self.reply(turn);
+                return true;
+            }
+        }
+    }
+
+    fn message(&mut self, turn: &mut Turn, owned: Message) {
+        let message = &owned;
         if let Some(error) = invalid(message) {
             return self.answer(turn, message, refused(message, error, None));
         }
@@ -125,7 +216,7 @@ impl Core {
             return self.answer(turn, message, refused(message, unknown_session(), advice));
         };
         if let Some(session) = self.sessions.get_mut(&key) {
-            session.in_request = true;
+            session.in_request += u32::from(!std::mem::replace(&mut turn.entered, true));
             if !is_connect {
                 session.active_at = turn.now;
             }
@@ -133,8 +224,7 @@ impl Core {
         self.postpone_end(key, turn.now);
         match message.channel().as_str() {
             Channel::CONNECT => self.connect(turn, key, message),
-            Channel::SUBSCRIBE => self.subscribe(turn, key, message),
-            Channel::UNSUBSCRIBE => self.unsubscribe(turn, key, message),
+            Channel::SUBSCRIBE | Channel::UNSUBSCRIBE => self.change_subscriptions(turn, owned),
             Channel::DISCONNECT => self.disconnect(turn, key, message),
             _ if message.channel().is_meta() => {
                 let error = BayeuxError::new(404, message.channel().as_str(), "unknown_meta_channel");
@@ -157,10 +247,11 @@ impl Core {
                 Some(bound) if *bound != key => return None,
                 Some(_) => {}
                 None if self.config.require_handshake_per_connection => return None,
+                None if turn.gone => {}
                 None => self.bind(key, turn.link),
             },
             LinkKind::Http | LinkKind::Callback => {
-                let facts = self.links.get(&turn.link).filter(|_| !self.config.trust_client_session);
+                let facts = turn.facts.as_ref().filter(|_| !self.config.trust_client_session);
                 if facts.is_some_and(|facts| session.browser.is_some() && session.browser != facts.browser) {
                     self.emit(Output::WrongBrowser(turn.link));
                     return None;
@@ -179,19 +270,21 @@ impl Core {
     fn take_farewell(&mut self, message: &Message) -> bool {
         let Some(id) = &message.fields().client_id else { return false };
         let Some(key) = self.by_id.get(id).copied() else { return false };
-        let Some((id, until)) = self.farewells.remove(&key) else { return false };
+        let Some((id, until, _)) = self.farewells.remove(&key) else { return false };
         self.by_id.remove(&id);
         self.due.remove(&(until, key));
         true
     }
 
     fn disconnect(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {
+        // Connects before it in the request are answered while there is a session.
+        self.answer_connects(turn);
         if !self.resume_for_good(key, None, turn.now) {
             // There will be no connect to take them along.
             turn.replies.extend(self.take_rest(key).into_iter().map(Reply::Ready));
         }
         self.answer(turn, message, granted(message));
-        turn.ended.push(key);
+        self.remove(key, RemovedBecause::Disconnected);
     }
 }
 

@@ -1,18 +1,33 @@
 //! Handshakes: a new session, or a refusal.
 
+use std::time::Duration;
+
 use super::channels::SessionKey;
 use super::contract::{LinkId, LinkKind, Output};
 use super::core::{Core, Reply, Turn};
-use super::encoded::Encoded;
 use super::queue::Queue;
-use super::replies::{granted, refused, stop};
+use super::replies::{granted, refused, server_busy, stop};
 use super::session::Session;
-use crate::advice::Advice;
-use crate::connection_type::ConnectionType;
+use crate::advice::{Advice, Interval, Reconnect};
 use crate::error::BayeuxError;
 use crate::ext::ack;
 use crate::id::ClientId;
 use crate::message::Message;
+use crate::transport::Transport;
+
+/// How long a client waits before it tries again whether there is memory for it.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The names of transports, as far as they are such as transports have. Others are not repeated.
+fn names(names: &[String]) -> String {
+    const MOST: usize = 10;
+    const LONGEST: usize = 32;
+    let is_name = |name: &&str| {
+        (1..=LONGEST).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    names.iter().take(MOST).map(String::as_str).filter(is_name).collect::<Vec<_>>().join(",")
+}
 
 impl Core {
     pub(super) fn handshake(&mut self, turn: &mut Turn, message: &Message) {
@@ -23,7 +38,7 @@ impl Core {
         let acknowledged = self.config.acknowledgements && ack::is_offered(message);
         self.add_session(turn, key, id.clone(), acknowledged);
         for (channel, data) in self.policy.welcome(&id, message) {
-            self.enqueue(key, Encoded::new(&Message::new(channel).with_data(data)), None, turn.now);
+            self.enqueue(key, self.encode(&Message::new(channel).with_data(data)), None, turn.now);
         }
         let taken = self.config.messages_during_handshake.then(|| self.take_events(key));
         let mut reply = granted(message);
@@ -47,14 +62,21 @@ impl Core {
         if self.sessions.len() >= self.config.max_sessions {
             return Err((BayeuxError::new(503, "", "too_many_sessions"), stop()));
         }
-        // Who names no transports at all will find out which there are.
+        if self.is_full() {
+            let advice = Advice {
+                reconnect: Some(Reconnect::Handshake),
+                interval: Some(Interval::Wait(BUSY)),
+                ..Advice::default()
+            };
+            return Err((server_busy(), advice));
+        }
+        // A client whose handshake does not speak of transports finds out which there are; one that offers none is refused.
         let fields = message.fields();
-        if let Some(offered) = fields.supported_connection_types.as_ref().filter(|types| !types.is_empty())
-            && !fields.known_connection_types().any(|kind| self.config.transports.contains(&kind))
+        if let Some(offered) = &fields.supported_connection_types
+            && !fields.known_transports().any(|kind| self.config.transports.contains(&kind))
         {
-            let offered: Vec<&str> = offered.iter().take(10).map(String::as_str).collect();
-            let args = format!("c{offered:?},s{:?}", self.transport_names());
-            return Err((BayeuxError::new(405, &args.replace(['"', ' ', ':'], ""), "no_transport"), stop()));
+            let args = format!("c[{}],s[{}]", names(offered), names(&self.transport_names()));
+            return Err((BayeuxError::new(405, &args, "no_transport"), stop()));
         }
         self.policy.may_handshake(message).map_err(|denial| {
             let (error, reconnect) = denial.handshake_error();
@@ -63,20 +85,23 @@ impl Core {
     }
 
     fn transport_names(&self) -> Vec<String> {
-        self.config.transports.iter().copied().map(ConnectionType::as_str).map(str::to_owned).collect()
+        self.config.transports.iter().copied().map(Transport::as_str).map(str::to_owned).collect()
     }
 
     fn add_session(&mut self, turn: &mut Turn, key: SessionKey, id: ClientId, acknowledged: bool) {
-        let mut session = Session::new(id.clone(), turn.now, Queue::new(acknowledged));
+        let queue = Queue::new(acknowledged, &self.meters.queues);
+        let mut session = Box::new(Session::new(id.clone(), turn.now, queue, &self.meters));
         session.interval = self.config.interval;
         session.connect_only |= self.config.connect_delivery_only;
-        session.in_request = true;
-        session.browser = self.links.get(&turn.link).and_then(|facts| facts.browser.clone());
-        if turn.kind.is_request() && session.browser.is_none() && self.links.contains_key(&turn.link) {
+        session.in_request = 1;
+        turn.entered = true;
+        session.browser = turn.facts.as_ref().and_then(|facts| facts.browser.clone());
+        if turn.kind.is_request() && session.browser.is_none() && turn.facts.is_some() {
             let cookie = self.new_browser_id();
             session.browser = Some(cookie.clone());
             turn.cookie = Some(cookie);
         }
+        session.recharge();
         self.sessions.insert(key, session);
         self.by_id.insert(id.clone(), key);
         self.postpone_end(key, turn.now);

@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 use super::channels::SessionKey;
 use super::contract::{Output, ServiceCall, ServiceToken};
 use super::core::{Core, Turn};
-use super::encoded::Encoded;
-use super::replies::confirmation;
+use super::lanes::Lane;
+use super::replies::{confirmation, server_busy};
+use super::work::{FanOut, Job};
 use crate::channel::Channel;
 use crate::data::Data;
 use crate::error::BayeuxError;
@@ -23,6 +24,8 @@ impl Core {
         let id = session.id.clone();
         let outcome = if message.channel().is_wild() {
             Err(BayeuxError::new(400, message.channel().as_str(), "publish_to_pattern"))
+        } else if self.is_full() {
+            Err(server_busy())
         } else {
             self.policy.may_publish(&id, message).map_err(|denial| denial.error("publish_denied"))
         };
@@ -42,7 +45,7 @@ impl Core {
             let mut event = Message::new(channel).with_data(message.data().clone());
             event.set_ext(self.public_ext(message));
             event.fields_mut().timestamp.clone_from(&message.fields().timestamp);
-            self.broadcast(&event, None, except, turn.now);
+            turn.fan_out = self.broadcast(&event, None, except);
         }
     }
 
@@ -54,23 +57,29 @@ impl Core {
         (!public.is_empty()).then(|| Data::from(Value::Object(public)))
     }
 
-    /// Encodes a message once, for all who get it. Neither the publisher's session nor its message id travel on.
-    pub(super) fn broadcast(
+    /// The application publishes.
+    pub(super) fn publish_to_all(&mut self, event: &Message, lazy: Option<Duration>, now: Time) {
+        if let Some(fan_out) = self.broadcast(event, lazy, None) {
+            self.start(Lane::Application, Job::Broadcast(Box::new(fan_out)), now);
+        }
+    }
+
+    /// Encodes a message once, for all who get it, if there is anybody. Neither the publisher's session nor its message id
+    /// travel on.
+    fn broadcast(
         &mut self,
         event: &Message,
         lazy: Option<Duration>,
         except: Option<SessionKey>,
-        now: Time,
-    ) {
-        let route = self.channels.route(event.channel());
-        if route.is_empty() {
-            return;
+    ) -> Option<FanOut> {
+        let channel = event.channel();
+        let matches = self.matches(channel);
+        if matches.is_empty() {
+            return None;
         }
-        let lazy = lazy.or_else(|| self.laziness(event.channel())).filter(|within| !within.is_zero());
-        let message = Encoded::new(event);
-        for key in route.iter().filter(|key| Some(**key) != except) {
-            self.enqueue(*key, message.clone(), lazy, now);
-        }
+        let lazy = lazy.or_else(|| self.laziness(channel)).filter(|within| !within.is_zero());
+        let message = self.encode(event);
+        Some(FanOut { channel: channel.clone(), message, lazy, except, after: None, matches: Some(matches) })
     }
 
     fn laziness(&self, channel: &Channel) -> Option<Duration> {
@@ -79,9 +88,10 @@ impl Core {
     }
 
     /// Sends to one session, if it is there.
-    pub(super) fn send(&mut self, session: &ClientId, message: &Message, now: Time) {
-        if let Some(key) = self.by_id.get(session).copied() {
-            self.enqueue(key, Encoded::new(message), None, now);
+    pub(super) fn send(&mut self, session: ClientId, message: &Message, now: Time) {
+        if self.by_id.contains_key(&session) {
+            let message = self.encode(message);
+            self.start(Lane::Application, Job::Send(session, message), now);
         }
     }
 
@@ -104,7 +114,7 @@ impl Core {
                 message.fields_mut().error = Some(error);
             }
         }
-        self.send(&token.session, &message, now);
+        self.send(token.session, &message, now);
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::config::Overflow;
+use super::config::QueueOverflow;
 use super::encoded::Encoded;
+use super::memory::{Charge, Meter};
 
 /// The messages for one client, oldest first.
 ///
@@ -12,7 +13,9 @@ use super::encoded::Encoded;
 #[derive(Debug)]
 pub(super) struct Queue {
     entries: VecDeque<Entry>,
+    /// What the entries cost, their messages among it.
     bytes: usize,
+    charge: Charge,
     /// How many of the entries were sent already.
     sent: usize,
     /// How many of those that were not are in a hurry: all but the lazy ones.
@@ -33,7 +36,7 @@ struct Entry {
 pub(super) struct Bounds {
     pub(super) messages: usize,
     pub(super) bytes: usize,
-    pub(super) overflow: Overflow,
+    pub(super) overflow: QueueOverflow,
 }
 
 /// What became of a message for a queue.
@@ -53,9 +56,46 @@ pub(super) struct Taken {
     pub(super) batch: Option<u64>,
 }
 
+/// What an entry costs besides its message. The queue has room for up to twice as many.
+const ENTRY: usize = 2 * size_of::<Entry>();
+
 impl Queue {
-    pub(super) fn new(acknowledged: bool) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, sent: 0, urgent: 0, batch: acknowledged.then_some(1) }
+    pub(super) fn new(acknowledged: bool, meter: &Meter) -> Self {
+        let (batch, charge) = (acknowledged.then_some(1), meter.charge(0));
+        Self { entries: VecDeque::new(), bytes: 0, charge, sent: 0, urgent: 0, batch }
+    }
+
+    /// How many messages there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What they cost: the bytes of each message, as if it were in no other queue, and an entry for each.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Loses all messages. How many that were.
+    pub(super) fn clear(&mut self) -> u64 {
+        let lost = self.entries.len();
+        self.entries = VecDeque::new();
+        (self.bytes, self.sent, self.urgent) = (0, 0, 0);
+        self.charge.set(0);
+        lost as u64
+    }
+
+    fn recharge(&mut self) {
+        /// So many entries may be kept for what comes.
+        const SPARE: usize = 32;
+        let most = SPARE.max(4 * self.entries.len());
+        if self.entries.capacity() > most {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+        self.charge.set(self.entries.capacity() * size_of::<Entry>());
+    }
+
+    fn cost(message: &Encoded) -> usize {
+        message.len() + ENTRY
     }
 
     /// Whether clients acknowledge what they got.
@@ -96,28 +136,29 @@ impl Queue {
         let mut lost = 0;
         while !self.entries.is_empty() && !self.has_room(&message, bounds) {
             // What was sent may be sent again by its place, so none of it can go.
-            if self.is_acknowledged() || bounds.overflow == Overflow::EndSession {
+            if self.is_acknowledged() || bounds.overflow == QueueOverflow::EndSession {
                 return Pushed::Full;
             }
-            if bounds.overflow == Overflow::DropNewest {
+            if bounds.overflow == QueueOverflow::DropNewest {
                 return Pushed::Lost(1);
             }
             self.pop_front();
             lost += 1;
         }
-        self.bytes += message.len();
+        self.bytes += Self::cost(&message);
         self.urgent += usize::from(!lazy);
         self.entries.push_back(Entry { message, batch: 0, lazy });
+        self.recharge();
         Pushed::Lost(lost)
     }
 
     fn has_room(&self, message: &Encoded, bounds: Bounds) -> bool {
-        self.entries.len() < bounds.messages && self.bytes.saturating_add(message.len()) <= bounds.bytes
+        self.entries.len() < bounds.messages && self.bytes.saturating_add(Self::cost(message)) <= bounds.bytes
     }
 
     fn pop_front(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
-        self.bytes -= entry.message.len();
+        self.bytes -= Self::cost(&entry.message);
         if self.sent > 0 {
             self.sent -= 1;
         } else {
@@ -131,6 +172,7 @@ impl Queue {
         while self.sent > 0 && self.entries.front().is_some_and(|entry| entry.batch <= batch) {
             self.pop_front();
         }
+        self.recharge();
     }
 
     /// Takes what goes with one reply: new messages of at most `budget` bytes, but at least one if there is any.
@@ -151,7 +193,9 @@ impl Queue {
             return Vec::new();
         }
         (self.bytes, self.urgent) = (0, 0);
-        self.entries.drain(..).map(|entry| entry.message).collect()
+        let rest = std::mem::take(&mut self.entries);
+        self.recharge();
+        rest.into_iter().map(|entry| entry.message).collect()
     }
 
     fn drain(&mut self, budget: usize) -> Vec<Encoded> {
@@ -164,6 +208,7 @@ impl Queue {
             }
             messages.extend(self.pop_front().map(|entry| entry.message));
         }
+        self.recharge();
         messages
     }
 
@@ -195,15 +240,15 @@ mod tests {
     use crate::data::Data;
     use crate::message::Message;
 
-    const WIDE: Bounds = Bounds { messages: 100, bytes: 1 << 20, overflow: Overflow::DropOldest };
+    const WIDE: Bounds = Bounds { messages: 100, bytes: 1 << 20, overflow: QueueOverflow::DropOldest };
 
     fn message(text: &str) -> Encoded {
         let channel = Channel::parse("/a").unwrap();
-        Encoded::new(&Message::new(channel).with_data(Data::encode(text).unwrap()))
+        Encoded::new(&Message::new(channel).with_data(Data::encode(text).unwrap()), &Meter::default())
     }
 
     fn queue(acknowledged: bool, texts: &[&str]) -> Queue {
-        let mut queue = Queue::new(acknowledged);
+        let mut queue = Queue::new(acknowledged, &Meter::default());
         for text in texts {
             assert_eq!(queue.push(message(text), false, WIDE), Pushed::Lost(0));
         }
@@ -211,7 +256,7 @@ mod tests {
     }
 
     fn texts(taken: &Taken) -> Vec<String> {
-        let json = Encoded::join(&taken.messages);
+        let json = Encoded::join(&taken.messages, &Meter::default());
         let values: Vec<serde_json::Value> = serde_json::from_slice(&json).unwrap();
         values.iter().map(|value| value["data"].as_str().unwrap().to_owned()).collect()
     }
@@ -290,20 +335,20 @@ mod tests {
             let pushed = queue.push(message("m3"), false, bounds(overflow));
             (pushed, texts(&queue.take(WIDE.bytes)).join(" "))
         };
-        assert_eq!(outcome(false, Overflow::DropOldest), (Pushed::Lost(1), "m2 m3".to_owned()));
-        assert_eq!(outcome(false, Overflow::DropNewest), (Pushed::Lost(1), "m1 m2".to_owned()));
-        assert_eq!(outcome(false, Overflow::EndSession), (Pushed::Full, "m1 m2".to_owned()));
-        assert_eq!(outcome(true, Overflow::DropOldest), (Pushed::Full, "m1 m2".to_owned()));
+        assert_eq!(outcome(false, QueueOverflow::DropOldest), (Pushed::Lost(1), "m2 m3".to_owned()));
+        assert_eq!(outcome(false, QueueOverflow::DropNewest), (Pushed::Lost(1), "m1 m2".to_owned()));
+        assert_eq!(outcome(false, QueueOverflow::EndSession), (Pushed::Full, "m1 m2".to_owned()));
+        assert_eq!(outcome(true, QueueOverflow::DropOldest), (Pushed::Full, "m1 m2".to_owned()));
 
         let mut queue = queue(false, &["m1", "m2"]);
-        let narrow = Bounds { bytes: 2 * message("m1").len(), ..bounds(Overflow::DropOldest) };
+        let narrow = Bounds { bytes: 2 * Queue::cost(&message("m1")), ..bounds(QueueOverflow::DropOldest) };
         assert_eq!(queue.push(message("a long text"), false, narrow), Pushed::Lost(2));
         assert_eq!(texts(&queue.take(WIDE.bytes)).join(" "), "a long text", "one always fits");
     }
 
     #[test]
     fn case_80_lazy_messages_wait_for_company_or_for_their_time() {
-        let mut queue = Queue::new(false);
+        let mut queue = Queue::new(false, &Meter::default());
         queue.push(message("lazy"), true, WIDE);
         assert!(!queue.has_urgent());
         queue.push(message("m1"), false, WIDE);
@@ -316,11 +361,32 @@ mod tests {
         assert!(!queue.has_urgent());
     }
 
+    #[test]
+    fn the_limit_in_bytes_counts_what_an_entry_costs_and_what_was_needed_once_is_given_back() {
+        let meter = Meter::default();
+        let mut queue = Queue::new(false, &meter);
+        let bounds = Bounds { messages: 100_000, bytes: 64 * 1024, overflow: QueueOverflow::DropOldest };
+        let message = message("");
+        let mut lost = 0;
+        for _ in 0..10_000 {
+            if let Pushed::Lost(more) = queue.push(message.clone(), false, bounds) {
+                lost += more;
+            }
+        }
+        assert!(queue.len() < bounds.bytes / size_of::<Entry>(), "{} entries", queue.len());
+        assert_eq!(queue.len() as u64 + lost, 10_000);
+        assert!((queue.len() * size_of::<Entry>()..=bounds.bytes).contains(&meter.bytes()));
+        queue.take(usize::MAX);
+        assert!(meter.bytes() <= 32 * size_of::<Entry>(), "{}", meter.bytes());
+        drop(queue);
+        assert_eq!(meter.bytes(), 0);
+    }
+
     proptest::proptest! {
         /// Whatever is lost on the way, a client that acknowledges what it got has each message once and in order.
         #[test]
         fn nothing_is_lost_or_doubled(steps in proptest::collection::vec((0u8..4, 0usize..200), 1..200)) {
-            let mut queue = Queue::new(true);
+            let mut queue = Queue::new(true, &Meter::default());
             let (mut pushed, mut received, mut acknowledged, mut seen) = (0, Vec::new(), 0, 0);
             for (step, budget) in steps {
                 match step {

@@ -17,7 +17,7 @@ pub(super) fn invalid(message: &Message) -> Option<BayeuxError> {
     if name.is_empty() {
         return Some(BayeuxError::parse("400::channel_missing"));
     }
-    if name.len() > LONGEST || Channel::parse(name).is_err() {
+    if name.len() > LONGEST || Channel::parse_standard(name).is_err() {
         return Some(BayeuxError::parse("405::channel_invalid"));
     }
     let valid = |id: &MessageId| {
@@ -31,7 +31,7 @@ pub(super) fn invalid(message: &Message) -> Option<BayeuxError> {
 
 /// A channel to subscribe to or unsubscribe from.
 pub(super) fn subscription(name: &str) -> Result<Channel, BayeuxError> {
-    let channel = if name.len() > LONGEST { None } else { Channel::parse(name).ok() };
+    let channel = if name.len() > LONGEST { None } else { Channel::parse_standard(name).ok() };
     channel.ok_or_else(|| BayeuxError::parse("403::subscription_invalid"))
 }
 
@@ -82,6 +82,11 @@ pub(super) fn farewell() -> Message {
     let mut message = Message::meta(Channel::DISCONNECT);
     message.fields_mut().successful = Some(true);
     message
+}
+
+/// The server has no memory left for what is asked for. It may have some later.
+pub(super) fn server_busy() -> BayeuxError {
+    BayeuxError::parse("503::server_busy")
 }
 
 pub(super) fn unknown_session() -> BayeuxError {

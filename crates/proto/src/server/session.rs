@@ -1,13 +1,15 @@
 //! One session, as the server sees it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::channels::{Place, SessionKey};
 use super::contract::{LinkId, LinkKind};
+use super::memory::{Charge, Meters};
 use super::queue::Queue;
 use crate::advice::Advice;
-use crate::channel::Channel;
 use crate::ext::timesync;
 use crate::id::{ClientId, MessageId};
 use crate::time::Time;
@@ -18,7 +20,7 @@ pub(super) struct Session {
     pub(super) id: ClientId,
     /// The cookie that the session began with; `None` when it began over something that has none.
     pub(super) browser: Option<Arc<str>>,
-    pub(super) subscriptions: BTreeSet<Channel>,
+    pub(super) subscriptions: BTreeSet<Place>,
     /// The socket to push to.
     pub(super) socket: Option<LinkId>,
     pub(super) held: Option<Box<Held>>,
@@ -37,11 +39,13 @@ pub(super) struct Session {
     /// When what is lazy has waited long enough.
     pub(super) lazy_due: Option<Time>,
     pub(super) active_at: Time,
-    /// A request of this session is being handled: what is for it travels with the replies.
-    pub(super) in_request: bool,
+    /// How many requests of this session are being handled: what is for it travels with the replies.
+    pub(super) in_request: u32,
     /// There is something new in the queue.
     pub(super) dirty: bool,
     pub(super) queue: Queue,
+    pub(super) weight: Weight,
+    charge: Charge,
     /// How many messages were dropped and not told of.
     pub(super) dropped: u64,
 }
@@ -61,8 +65,10 @@ pub(super) struct Held {
 }
 
 impl Session {
-    pub(super) fn new(id: ClientId, now: Time, queue: Queue) -> Self {
+    pub(super) fn new(id: ClientId, now: Time, queue: Queue, meters: &Meters) -> Self {
         Self {
+            charge: meters.sessions.charge(0),
+            weight: Weight { class: 0, fetched_at: now },
             id,
             browser: None,
             subscriptions: BTreeSet::new(),
@@ -76,10 +82,78 @@ impl Session {
             due: now,
             lazy_due: None,
             active_at: now,
-            in_request: false,
+            in_request: 0,
             dirty: false,
             queue,
             dropped: 0,
+        }
+    }
+
+    /// Counts what it takes, after its browser or its held connect changed.
+    pub(super) fn recharge(&mut self) {
+        /// A session and its entries in the maps of sessions, ids, sockets, links and times, each with as much again as
+        /// they may have free.
+        const SESSION: usize = 2 * size_of::<Session>() + 512;
+        /// What a held connect takes in other maps.
+        const HELD: usize = 256;
+        let browser = self.browser.as_ref().map_or(0, |browser| browser.len());
+        let held = self.held.as_ref().map_or(0, |held| {
+            let id =
+                held.id.as_ref().map_or(0, |id| if id.number().is_some() { 0 } else { id.to_string().len() });
+            size_of::<Held>() + HELD + id
+        });
+        self.charge.set(SESSION + browser + held);
+    }
+
+    /// Notes how much is in the queue, after something was put in.
+    pub(super) fn reweigh(&mut self, heavy: &mut Heavy, key: SessionKey) {
+        let class = Weight::class(self.queue.bytes());
+        if class != self.weight.class {
+            self.weight.leave(heavy, key);
+            self.weight.enter(heavy, key, class);
+        }
+    }
+
+    /// Notes how much is in the queue, after the client fetched from it.
+    pub(super) fn fetched(&mut self, heavy: &mut Heavy, key: SessionKey, now: Time) {
+        self.weight.leave(heavy, key);
+        self.weight.fetched_at = now;
+        let class = Weight::class(self.queue.bytes());
+        self.weight.enter(heavy, key, class);
+    }
+}
+
+/// Sessions with much in their queue, the fullest last; of those of about the same size, the one that has not fetched for
+/// longest.
+pub(super) type Heavy = BTreeSet<(u8, Reverse<Time>, SessionKey)>;
+
+/// How much is in the queue of a session, roughly, and when it last fetched from it.
+#[derive(Debug)]
+pub(super) struct Weight {
+    /// The binary logarithm; 0 is little.
+    class: u8,
+    fetched_at: Time,
+}
+
+impl Weight {
+    /// Less than so many bytes are little: nobody loses that to others.
+    const LITTLE: usize = 4096;
+
+    fn class(bytes: usize) -> u8 {
+        if bytes < Self::LITTLE { 0 } else { bytes.ilog2() as u8 }
+    }
+
+    pub(super) fn leave(&mut self, heavy: &mut Heavy, key: SessionKey) {
+        if self.class > 0 {
+            heavy.remove(&(self.class, Reverse(self.fetched_at), key));
+            self.class = 0;
+        }
+    }
+
+    fn enter(&mut self, heavy: &mut Heavy, key: SessionKey, class: u8) {
+        self.class = class;
+        if class > 0 {
+            heavy.insert((class, Reverse(self.fetched_at), key));
         }
     }
 }

@@ -154,7 +154,7 @@ impl Server {
     pub(crate) fn response(&mut self, link: LinkId) -> Option<Response> {
         let response = self.responses.remove(&link)?;
         if self.open.remove(&link) {
-            self.handle(Input::LinkGone(link));
+            self.handle(Input::LinkClosed(link));
         }
         Some(response)
     }
@@ -183,7 +183,7 @@ impl Server {
     /// Gives a request up, or closes a socket.
     pub(crate) fn lose(&mut self, link: LinkId) {
         self.open.remove(&link);
-        self.handle(Input::LinkGone(link));
+        self.handle(Input::LinkClosed(link));
     }
 
     /// A session over HTTP that has not connected yet.

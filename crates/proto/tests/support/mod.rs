@@ -19,16 +19,16 @@ use bayeux_proto::client::{
     Input, Lane, Operation, Output, Retry, Session, SinkId, State,
 };
 use bayeux_proto::codec::Decoder;
-use bayeux_proto::{Channel, ConnectionType, Data, Message, Time};
+use bayeux_proto::{Channel, Data, Message, Time, Transport};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-pub(crate) use bayeux_proto::ConnectionType::{LongPolling, WebSocket};
+pub(crate) use bayeux_proto::Transport::{LongPolling, WebSocket};
 pub(crate) use sent::Sent;
 pub(crate) use world::World;
 
 pub(crate) const INBOX: SinkId = SinkId::INBOX;
-pub(crate) const BOTH: [ConnectionType; 2] = [WebSocket, LongPolling];
+pub(crate) const BOTH: [Transport; 2] = [WebSocket, LongPolling];
 
 /// More outputs, or timers at one moment, than any test needs: it is a loop.
 const LOOP: usize = 10_000;
@@ -46,7 +46,7 @@ pub(crate) fn channel(name: &str) -> Channel {
 }
 
 /// Settings whose delays can be told beforehand: 1 s, 2 s, 4 s … 30 s. No pings unless a test is about them.
-pub(crate) fn config(transports: &[ConnectionType]) -> Config {
+pub(crate) fn config(transports: &[Transport]) -> Config {
     let mut config = Config::default();
     config.transports = transports.to_vec();
     config.retry = Retry::new(Backoff::exponential(secs(1)..=secs(30)));
@@ -116,12 +116,12 @@ impl Harness {
     }
 
     /// A session that may use that transport only, not open yet.
-    pub(crate) fn over(transport: ConnectionType) -> Self {
+    pub(crate) fn over(transport: Transport) -> Self {
         Self::new(config(&[transport]))
     }
 
     /// A session over that transport whose second connect is held by the server.
-    pub(crate) fn connected(transport: ConnectionType) -> Self {
+    pub(crate) fn connected(transport: Transport) -> Self {
         Self::over(transport).opened()
     }
 
@@ -295,7 +295,11 @@ impl Harness {
 
     /// The HTTP exchange fails, or the WebSocket breaks.
     pub(crate) fn fail(&mut self, sent: &Sent, kind: FailureKind) {
-        let failure = Failure::new(kind, format!("as the test wants: {kind:?}"));
+        self.fail_with(sent, Failure::new(kind, format!("as the test wants: {kind:?}")));
+    }
+
+    /// The same with a failure of the test's.
+    pub(crate) fn fail_with(&mut self, sent: &Sent, failure: Failure) {
         if sent.transport == LongPolling {
             self.in_flight.retain(|other| other.exchange != sent.exchange);
             self.input(Input::ExchangeFailed(sent.exchange, failure));

@@ -3,7 +3,7 @@
 use std::ops::Index;
 
 use bayeux_proto::client::{ExchangeId, Lane, Transmit};
-use bayeux_proto::{ConnectionType, Time, codec};
+use bayeux_proto::{Time, Transport, codec};
 use serde_json::{Value, json};
 
 /// A batch of messages that the session sent.
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub(crate) struct Sent {
     pub(crate) exchange: ExchangeId,
     pub(crate) server: usize,
-    pub(crate) transport: ConnectionType,
+    pub(crate) transport: Transport,
     pub(crate) lane: Lane,
     pub(crate) at: Time,
     pub(crate) messages: Vec<Value>,

@@ -8,7 +8,7 @@ use bayeux_proto::client::{
 };
 use bayeux_proto::codec::{self, Decoder};
 use bayeux_proto::server::{self, AllowAll, Engine, LinkId, LinkKind, RemovedBecause};
-use bayeux_proto::{Channel, ClientId, ConnectionType, Data, Time};
+use bayeux_proto::{Channel, ClientId, Data, Time, Transport};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -205,9 +205,9 @@ impl World {
                 self.connects += messages.iter().filter(|one| one.channel() == Channel::CONNECT).count();
                 self.tell_server(server::Input::Received { link, kind, messages });
             }
-            Packet::GoneAtServer(link) => self.tell_server(server::Input::LinkGone(link)),
+            Packet::GoneAtServer(link) => self.tell_server(server::Input::LinkClosed(link)),
             Packet::Response(link, body) => {
-                self.tell_server(server::Input::LinkGone(link));
+                self.tell_server(server::Input::LinkClosed(link));
                 let exchange = self.requests.iter().find(|(_, other)| **other == link).map(|(id, _)| *id);
                 let Some(exchange) = exchange else { return };
                 self.requests.remove(&exchange);
@@ -225,7 +225,7 @@ impl World {
             }
             Packet::Closed(link, kind) if self.socket == Some(link) => {
                 self.socket = None;
-                self.tell_server(server::Input::LinkGone(link));
+                self.tell_server(server::Input::LinkClosed(link));
                 self.tell_client(client::Input::TransportLost(Failure::new(kind, "closed")));
             }
             Packet::Frame(..) | Packet::Closed(..) => {}
@@ -273,7 +273,7 @@ impl World {
         }
     }
 
-    fn client_sends(&mut self, exchange: ExchangeId, transport: ConnectionType, body: Bytes) {
+    fn client_sends(&mut self, exchange: ExchangeId, transport: Transport, body: Bytes) {
         self.count += 1;
         let new = LinkId(self.count);
         let up = self.engine.is_some();

@@ -4,7 +4,7 @@ use std::io::{Error, Result};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
+use bayeux_proto::websocket::accept_key;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -283,10 +283,7 @@ async fn accept(
     upgrade: &Request,
     headers: &[(String, String)],
 ) -> Result<()> {
-    let mut sha1 = sha1_smol::Sha1::new();
-    sha1.update(upgrade.header("sec-websocket-key").unwrap_or_default().as_bytes());
-    sha1.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    let accept = base64::engine::general_purpose::STANDARD.encode(sha1.digest().bytes());
+    let accept = accept_key(upgrade.header("sec-websocket-key").unwrap_or_default().as_bytes());
     let mut response =
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n".to_owned();
     response.push_str(&format!("sec-websocket-accept: {accept}\r\n"));

@@ -18,7 +18,7 @@ use super::request::Request;
 /// A server whose every answer is up to the test, over HTTP long-polling and WebSocket. It keeps all that it receives.
 ///
 /// ```
-/// use bayeux::{Client, ConnectionType};
+/// use bayeux::{Client, Transport};
 /// use bayeux_testkit::{Answer, Peer};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), bayeux::Error> {
@@ -30,7 +30,7 @@ use super::request::Request;
 /// })
 /// .await;
 /// let client = Client::connect(&peer.url()).await?;
-/// assert_eq!(client.connection_type(), Some(ConnectionType::LongPolling));
+/// assert_eq!(client.transport(), Some(Transport::LongPolling));
 /// let error = client.publish("/news", "hello").await.unwrap_err();
 /// assert_eq!(error.http_status(), Some(503));
 /// client.publish("/news", "hello").await?;

@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 /// An HTTP proxy, with or without a password.
 ///
 /// ```
-/// use bayeux::{Client, ConnectionType, Proxy};
+/// use bayeux::{Client, Transport, Proxy};
 /// use bayeux_testkit::{HttpProxy, TestServer};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), bayeux::Error> {
@@ -21,7 +21,7 @@ use tokio::task::{JoinHandle, JoinSet};
 /// let proxy = HttpProxy::with_password("ann", "secret").await;
 /// let client = Client::builder(server.url())
 ///     .proxy(Proxy::url(&proxy.url_with_password())?)
-///     .connection_types([ConnectionType::WebSocket])
+///     .transports([Transport::WebSocket])
 ///     .build()?;
 /// client.open().await?;
 /// assert!(proxy.requests().iter().any(|request| request.method == "CONNECT" && request.granted));

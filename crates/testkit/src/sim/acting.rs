@@ -7,7 +7,7 @@ use bayeux_proto::client::{
     CallError, CallId, CallResult, Delivery, Event, ExchangeId, FailureKind, Input, LostCause, Operation,
     Output, SinkId, State, Transmit,
 };
-use bayeux_proto::{Channel, ConnectionType, Message, codec};
+use bayeux_proto::{Channel, Message, Transport, codec};
 use bytes::Bytes;
 
 use super::client::About;
@@ -31,7 +31,7 @@ impl World {
             .filter_map(|(sink, mailbox)| std::mem::take(&mut mailbox.filled).then_some(*sink))
             .collect();
         for sink in full {
-            self.tell_room(client, sink);
+            self.grant_credit(client, sink);
         }
         self.set_timer(client);
     }
@@ -60,11 +60,11 @@ impl World {
         }
     }
 
-    pub(super) fn tell_room(&mut self, client: usize, sink: SinkId) {
+    pub(super) fn grant_credit(&mut self, client: usize, sink: SinkId) {
         let room = self.clients[client].receivers.get(&sink).and_then(|mailbox| mailbox.room());
         if let Some(room) = room {
             let now = self.now;
-            self.clients[client].session.handle(Input::Room(sink, Some(room)), now);
+            self.clients[client].session.handle(Input::Credit(sink, Some(room)), now);
             self.carry_out(client);
             self.set_timer(client);
         }
@@ -108,7 +108,7 @@ impl World {
         }
         let body = codec::encode(&messages);
         match transport {
-            ConnectionType::WebSocket => self.send_frame(client, body),
+            Transport::WebSocket => self.send_frame(client, body),
             _ => self.post(client, exchange, &body, repeatable),
         }
     }
@@ -204,7 +204,15 @@ impl World {
                 ledger.connections += 1;
                 self.check_restored(client);
             }
-            Event::Lost { .. } => self.clients[client].ledger.connected = false,
+            Event::Lost { cause } => {
+                self.clients[client].ledger.connected = false;
+                // A server may forget a session while a reply to it is on its way; a client may not give up a link.
+                if self.is_only_slow
+                    && cause.failure().is_some_and(|failure| failure.kind() == FailureKind::Timeout)
+                {
+                    self.break_law(client, Law::Progress, format!("lost: {cause}"));
+                }
+            }
             Event::Retrying { delay, failures, cause } => {
                 // A server that answers, if only that it has forgotten the session, ends no row of failures, but the
                 // way to it works: a new session is asked for sooner.
@@ -340,7 +348,7 @@ impl World {
     fn call(&mut self, client: usize, step: Step) -> Option<(CallId, Operation)> {
         let now = self.now;
         let config = self.clients[client].config.clone();
-        let patience = config.call_timeout + config.request_timeout + GRACE;
+        let patience = config.call_timeout + config.request_timeout + GRACE + self.slack;
         let (about, operation, patience) = match step {
             Step::Open => {
                 let patience = config.open_timeout.map(|span| span + GRACE);
@@ -400,7 +408,7 @@ impl World {
         {
             mailbox.items.clear();
         }
-        self.tell_room(client, sink);
+        self.grant_credit(client, sink);
     }
 }
 

@@ -272,7 +272,7 @@ impl World {
             None => self.server.epoch,
         };
         if epoch == self.server.epoch {
-            self.at_server(server::Input::LinkGone(link));
+            self.at_server(server::Input::LinkClosed(link));
         }
     }
 
@@ -282,12 +282,12 @@ impl World {
         mailbox.draining = !mailbox.items.is_empty();
         let (again, pace) = (mailbox.draining, mailbox.receiver.pace);
         // As the real queue: it tells when it is half empty, and when it is empty.
-        let roomy = mailbox.items.is_empty() || mailbox.items.len() * 2 <= mailbox.receiver.capacity;
+        let credit_freed = mailbox.items.is_empty() || mailbox.items.len() * 2 <= mailbox.receiver.capacity;
         if again {
             self.plan(pace, Happening::Drain(client, sink));
         }
-        if roomy {
-            self.tell_room(client, sink);
+        if credit_freed {
+            self.grant_credit(client, sink);
         }
     }
 
@@ -316,6 +316,10 @@ impl World {
             Fault::SwallowFrames { client, .. } => {
                 let Some(client) = self.clients.get_mut(client) else { return };
                 client.frames_swallowed_until = until;
+            }
+            Fault::SlowLink { client, bytes_per_second, .. } => {
+                let Some(client) = self.clients.get_mut(client) else { return };
+                client.downlink.slow_down(bytes_per_second, until);
             }
             Fault::Restart { down } => {
                 if !self.is_up() {

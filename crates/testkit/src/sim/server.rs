@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bayeux_proto::codec::Decoder;
 use bayeux_proto::server::{Config, Denial, Engine, Policy};
-use bayeux_proto::{Channel, ClientId, ConnectionType, Time};
+use bayeux_proto::{Channel, ClientId, Time, Transport};
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -60,7 +60,7 @@ impl Server {
     }
 
     pub(super) fn speaks_websocket(&self) -> bool {
-        self.config.transports.contains(&ConnectionType::WebSocket)
+        self.config.transports.contains(&Transport::WebSocket)
     }
 
     pub(super) fn crash(&mut self) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bayeux_proto::client::{self, Backoff, Delivery, Offline, SinkId};
-use bayeux_proto::{Channel, ConnectionType, server};
+use bayeux_proto::{Channel, Transport, server};
 use fastrand::Rng;
 
 use super::fault::Fault;
@@ -53,6 +53,10 @@ impl Simulation {
             let fault = fault(&mut random, clients, length.saturating_sub(at));
             scenario = scenario.fault(at, fault);
         }
+        // In some worlds nothing goes wrong but that links are slow: there no client may give up.
+        if random.u8(..8) == 0 {
+            scenario = slow_links(scenario, &mut random, length);
+        }
         Self { scenario }
     }
 
@@ -78,6 +82,23 @@ impl Simulation {
     }
 }
 
+fn slow_links(mut scenario: Scenario, random: &mut Rng, length: Duration) -> Scenario {
+    scenario.faults.clear();
+    let mut scenario = scenario.trouble(0.0, Duration::ZERO).refusals(0.0);
+    for client in 0..scenario.clients.len() {
+        let start = length.mul_f64(0.5 * random.f64());
+        let span = length.saturating_sub(start).mul_f64(random.f64());
+        // From a modem's worst hour to a mobile network's.
+        let bytes_per_second = random.u32(400..=20_000);
+        scenario = scenario.fault(start, Fault::SlowLink { client, span, bytes_per_second });
+        let events = Step::Publish(concrete(random), random.usize(..20_000));
+        let pause = Duration::from_millis(random.u64(500..=10_000));
+        scenario.clients[client] =
+            scenario.clients[client].clone().every(start..=start + span, pause, events);
+    }
+    scenario
+}
+
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -93,7 +114,7 @@ fn server_config(random: &mut Rng) -> server::Config {
     }
     config.broadcast_to_publisher = true;
     if random.u8(..8) == 0 {
-        config.transports = vec![ConnectionType::LongPolling];
+        config.transports = vec![Transport::LongPolling];
     }
     config
 }
@@ -101,9 +122,9 @@ fn server_config(random: &mut Rng) -> server::Config {
 fn actor(random: &mut Rng, length: Duration) -> Actor {
     let mut config = client::Config::default();
     config.transports = match random.u8(..4) {
-        0 => vec![ConnectionType::LongPolling],
-        1 => vec![ConnectionType::LongPolling, ConnectionType::WebSocket],
-        _ => vec![ConnectionType::WebSocket, ConnectionType::LongPolling],
+        0 => vec![Transport::LongPolling],
+        1 => vec![Transport::LongPolling, Transport::WebSocket],
+        _ => vec![Transport::WebSocket, Transport::LongPolling],
     };
     config.ack = random.bool();
     config.retry_open = random.bool();

@@ -5,7 +5,7 @@ use std::fmt;
 /// How messages travel (Bayeux specification, section 6; CometD adds `websocket`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum ConnectionType {
+pub enum Transport {
     /// One WebSocket for everything.
     WebSocket,
     /// HTTP requests, one of which the server holds until there is something to say.
@@ -14,7 +14,7 @@ pub enum ConnectionType {
     CallbackPolling,
 }
 
-impl ConnectionType {
+impl Transport {
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl ConnectionType {
     }
 }
 
-impl fmt::Display for ConnectionType {
+impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
