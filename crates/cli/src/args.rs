@@ -78,12 +78,12 @@ pub(crate) struct Serve {
     /// How long a session is kept that does not connect.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub(crate) max_interval: Duration,
-    /// The largest request body or frame to accept.
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1MiB")]
-    pub(crate) max_message_size: usize,
     /// Offer callback-polling (JSONP) as well; pages of every site can then read what is published.
     #[arg(long)]
     pub(crate) callback_polling: bool,
+    /// The largest request body or frame to accept.
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1MiB")]
+    pub(crate) max_message_size: usize,
     /// Log what happens to standard error; twice for more.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use crate::payload;
+use crate::excerpt::beginning;
 
 /// What a line asks for.
 #[derive(Debug)]
@@ -78,10 +78,10 @@ pub(crate) fn parse(line: &str) -> Result<Asked, Misunderstood> {
     let fields = match serde_json::from_str::<Fields>(line) {
         Ok(fields) if line.starts_with('{') => fields,
         Err(error) if error.classify() != Category::Data => {
-            return Err(wrong(format!("it is no JSON: {error}: {}", payload::beginning(line))));
+            return Err(wrong(format!("it is no JSON: {error}: {}", beginning(line))));
         }
         Err(error) if line.starts_with('{') => return Err(wrong(format!("{error}; {VERBS}"))),
-        _ => return Err(wrong(format!("it is {}; {VERBS}", payload::beginning(line)))),
+        _ => return Err(wrong(format!("it is {}; {VERBS}", beginning(line)))),
     };
     let verbs = [
         fields.subscribe.map(Verb::Subscribe),

@@ -72,6 +72,11 @@ impl Config {
             .map_err(|error| wrong(path, text, error.span().map(|span| span.start), error.message()))
     }
 
+    /// The name of the context in use: that of `BAYEUX_CONTEXT`, otherwise that of the file.
+    pub(crate) fn in_use(&self) -> Result<Option<String>, Failure> {
+        Ok(secrets::variable("BAYEUX_CONTEXT")?.or_else(|| self.current.clone()))
+    }
+
     /// The context of that name.
     pub(crate) fn context(&self, name: &str) -> Result<&Context, Failure> {
         self.contexts.get(name).ok_or_else(|| {

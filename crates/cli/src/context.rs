@@ -1,8 +1,9 @@
 //! `bayeux context`
 
-use crate::args::{Context as Options, ContextCommand};
+use crate::args::{Access, Context as Options, ContextCommand};
 use crate::config::{Config, Context, Editor};
 use crate::failure::Failure;
+use crate::secrets::Secrets;
 use crate::target::shown_url;
 use crate::{harmless, output, session};
 
@@ -12,7 +13,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
             check_name(&name)?;
             let context = Context::new(url, &access)?;
             // What can never be used is not kept. Files may come later.
-            session::check_url(&context.url)?;
+            check(&context.url, &access)?;
             let (mut editor, config) = Editor::open()?;
             if config.contexts.contains_key(&name) && !replace {
                 return Err(Failure::UsageHint(
@@ -46,6 +47,19 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     }
 }
 
+/// Whether a client could be made of it, as far as it does not stand in files and the environment.
+fn check(url: &str, access: &Access) -> Result<(), Failure> {
+    let given = |text: &&String| !text.starts_with('@');
+    let literal = Access {
+        header: access.header.iter().filter(given).cloned().collect(),
+        cookie: access.cookie.iter().filter(given).cloned().collect(),
+        ext: access.ext.iter().filter(|text| !text.contains("=@")).cloned().collect(),
+        ..Access::default()
+    };
+    let secrets = Secrets::of(&literal, |option| format!("--{option}"))?;
+    session::check(url, &access.fallback_url, &secrets)
+}
+
 fn check_name(name: &str) -> Result<(), Failure> {
     if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
         return Ok(());
@@ -55,8 +69,9 @@ fn check_name(name: &str) -> Result<(), Failure> {
 
 fn list(config: &Config) -> Result<(), Failure> {
     let width = config.contexts.keys().map(String::len).max().unwrap_or(0);
+    let in_use = config.in_use()?;
     for (name, context) in &config.contexts {
-        let mark = if config.current.as_ref() == Some(name) { '*' } else { ' ' };
+        let mark = if in_use.as_ref() == Some(name) { '*' } else { ' ' };
         let line = format!("{mark} {name:<width$}  {}", shown_url(&context.url));
         output::print(harmless::text(&line))?;
     }
@@ -67,7 +82,11 @@ fn list(config: &Config) -> Result<(), Failure> {
 }
 
 fn show(config: &Config, name: Option<String>) -> Result<(), Failure> {
-    let Some(name) = name.or_else(|| config.current.clone()) else {
+    let name = match name {
+        Some(name) => Some(name),
+        None => config.in_use()?,
+    };
+    let Some(name) = name else {
         return Err(Failure::UsageHint(
             "no context is in use".to_owned(),
             "bayeux context ls lists them, bayeux context use NAME uses one",

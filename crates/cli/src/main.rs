@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod context;
 mod demo;
+mod excerpt;
 mod failure;
 mod harmless;
 mod input;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, BufReader};
 
+use crate::excerpt::beginning;
 use crate::failure::Failure;
 use crate::input::LONGEST;
 use crate::values::Values;
@@ -59,13 +60,4 @@ fn parse(json: &str) -> Result<Box<RawValue>, Failure> {
     serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| {
         Failure::UsageHint(format!("the payload is no JSON: {error}: {}", beginning(json)), HINT)
     })
-}
-
-/// Enough of a text to recognise it by.
-pub(crate) fn beginning(text: &str) -> String {
-    const ENOUGH: usize = 60;
-    match text.char_indices().nth(ENOUGH) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }

@@ -1,5 +1,6 @@
 //! `bayeux pipe`: a session that a program drives with JSON lines. `docs/pipe.md` describes them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -44,13 +45,22 @@ async fn open(
     events: &mut Events,
     interruptions: &mut Interruptions,
 ) -> Result<(), Failure> {
-    let mut early = Vec::new();
+    // While a server is waited for, only the latest are kept.
+    const KEPT: usize = 256;
+    let mut early = VecDeque::new();
+    let mut missed = 0;
     let mut opening = Box::pin(client.open());
     let opened = loop {
         tokio::select! {
             biased;
             opened = &mut opening => break opened,
-            Some(event) = events.next() => early.push(event),
+            Some(event) = events.next() => {
+                if early.len() == KEPT {
+                    early.pop_front();
+                    missed += 1;
+                }
+                early.push_back(event);
+            }
             code = interruptions.next() => {
                 output::print_json(line::closed(&CloseReason::Requested))?;
                 return Err(Failure::Interrupted(code));
@@ -60,6 +70,9 @@ async fn open(
     if opened.is_ok() {
         let transport = client.transport().map(|transport| transport.as_str());
         output::print_json(line::typed("opened").with("transport", transport))?;
+    }
+    if missed > 0 {
+        output::print_json(line::event(&Event::EventsMissed(missed)))?;
     }
     let mut end = None;
     for event in early {

@@ -1,5 +1,6 @@
 //! `bayeux request`
 
+use bayeux::{Error, FailureKind};
 use serde_json::value::RawValue;
 
 use crate::args::Request;
@@ -18,7 +19,7 @@ pub(crate) async fn run(options: Request) -> Result<(), Failure> {
     session::run(&target, &options.connection, async |client| {
         match client.request::<Box<RawValue>>(&channel, &data).await {
             Ok(answer) => Ok(output::print_json(json::one_line(answer.get()))?),
-            Err(error) if error.is_timeout() && error.failure().is_none() => Err(Failure::ClientHint(
+            Err(error) if error.is_timeout() && is_without_answer(&error) => Err(Failure::ClientHint(
                 error,
                 "is there a service on this channel? A server without it does not say so",
             )),
@@ -26,4 +27,9 @@ pub(crate) async fn run(options: Request) -> Result<(), Failure> {
         }
     })
     .await
+}
+
+/// Whether all that failed is that no answer came.
+fn is_without_answer(error: &Error) -> bool {
+    error.failure().is_none_or(|failure| failure.kind() == FailureKind::Timeout)
 }

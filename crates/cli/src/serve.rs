@@ -17,15 +17,12 @@ pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
         _ => session::log("bayeux_server=trace,hyper=debug"),
     }
     let demo = Demo::default();
-    let mut builder = Server::builder()
-        .timeout(options.timeout)
-        .max_interval(options.max_interval)
-        .max_message_size(options.max_message_size);
+    let mut builder = Server::builder().timeout(options.timeout).max_interval(options.max_interval);
     if options.callback_polling {
         let all = [Transport::WebSocket, Transport::LongPolling, Transport::CallbackPolling];
         builder = builder.transports(all);
     }
-    let server = demo.install(builder).build();
+    let server = demo.install(builder.max_message_size(options.max_message_size)).build();
     tokio::spawn(demo.watch(&server));
     let running = server
         .bind((options.host.as_str(), options.port))

@@ -12,6 +12,7 @@ use crate::args::{Access, Connection, Patience};
 use crate::failure::Failure;
 use crate::interrupt::{Interruptions, interrupted};
 use crate::narrator::Narrator;
+use crate::secrets::Secrets;
 use crate::target::Target;
 use crate::{output, report};
 
@@ -151,10 +152,17 @@ pub(crate) fn builder(target: &Target, options: &Connection) -> Result<Builder, 
     Ok(builder)
 }
 
-/// Whether a client could use the URL.
-pub(crate) fn check_url(url: &str) -> Result<(), Failure> {
+/// Whether a client could be made of these.
+pub(crate) fn check(url: &str, fallback_urls: &[String], secrets: &Secrets) -> Result<(), Failure> {
     check_scheme(url)?;
-    Client::builder(url).build()?;
+    let mut builder = Client::builder(url).fallback_urls(fallback_urls);
+    for (name, value) in &secrets.headers {
+        builder = builder.header(name, value);
+    }
+    for (name, value) in &secrets.cookies {
+        builder = builder.cookie(name, value);
+    }
+    builder.build()?;
     Ok(())
 }
 

@@ -28,16 +28,15 @@ impl Target {
         };
         let own =
             Secrets::of(&options.access, |option| format!("--{option}"))?.or(Secrets::of_environment()?);
-        let name = match (&options.context, &given) {
-            (Some(name), _) => Some(name.clone()),
-            (None, Some(_)) => None,
-            (None, None) => variable("BAYEUX_CONTEXT")?,
-        };
-        if let (Some(url), None) = (&given, &name) {
+        if let (Some(url), None) = (&given, &options.context) {
             return Ok(Self { url: url.clone(), access: options.access.clone(), secrets: own });
         }
         let config = Config::read()?;
-        let Some(name) = name.or_else(|| config.current.clone()) else {
+        let name = match &options.context {
+            Some(name) => Some(name.clone()),
+            None => config.in_use()?,
+        };
+        let Some(name) = name else {
             return Err(Failure::UsageHint(
                 "no server is given".to_owned(),
                 "give a URL, set BAYEUX_URL, or use a context: bayeux context add NAME URL --use",

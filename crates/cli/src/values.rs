@@ -5,7 +5,7 @@ use std::io;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
-use crate::payload;
+use crate::excerpt::beginning;
 use crate::syntax::{Step, Syntax};
 
 /// Values as they come.
@@ -15,6 +15,11 @@ use crate::syntax::{Step, Syntax};
 #[derive(Debug)]
 pub(crate) struct Values<R> {
     reader: R,
+    scanner: Scanner,
+}
+
+#[derive(Debug)]
+struct Scanner {
     longest: usize,
     /// Where the reader is, counted from one.
     line: u64,
@@ -66,8 +71,7 @@ enum Taken {
 impl<R: AsyncBufRead + Unpin> Values<R> {
     /// Values of at most so many bytes.
     pub(crate) fn new(reader: R, longest: usize) -> Self {
-        Self {
-            reader,
+        let scanner = Scanner {
             longest,
             line: 1,
             at_line_start: true,
@@ -75,7 +79,8 @@ impl<R: AsyncBufRead + Unpin> Values<R> {
             began: 1,
             mark: 0,
             stage: Stage::Between,
-        }
+        };
+        Self { reader, scanner }
     }
 
     /// The next value; `None` at the end. Nothing is lost when the future is dropped.
@@ -83,14 +88,12 @@ impl<R: AsyncBufRead + Unpin> Values<R> {
         loop {
             let bytes = self.reader.fill_buf().await?;
             if bytes.is_empty() {
-                return Ok(self.end());
+                return Ok(self.scanner.end());
             }
-            // The reader is borrowed by its bytes, which are few.
-            let bytes = bytes.to_vec();
             let mut taken = 0;
             let mut found = None;
             while taken < bytes.len() && found.is_none() {
-                match self.take(bytes[taken]) {
+                match self.scanner.take(bytes[taken]) {
                     Taken::Yes(value) => {
                         taken += 1;
                         found = value;
@@ -104,7 +107,9 @@ impl<R: AsyncBufRead + Unpin> Values<R> {
             }
         }
     }
+}
 
+impl Scanner {
     fn take(&mut self, byte: u8) -> Taken {
         let taken = self.step(byte);
         if let Taken::Yes(_) = taken {
@@ -258,7 +263,7 @@ impl<R: AsyncBufRead + Unpin> Values<R> {
         let text = String::from_utf8(std::mem::take(&mut self.text)).map_err(|_| ());
         let json = Err(match text {
             Ok(text) if text.trim().is_empty() => why,
-            Ok(text) => format!("{why}: {}", payload::beginning(text.trim())),
+            Ok(text) => format!("{why}: {}", beginning(text.trim())),
             Err(()) => "is not UTF-8".to_owned(),
         });
         Value { line: self.began, json }

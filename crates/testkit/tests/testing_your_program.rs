@@ -1,6 +1,6 @@
 //! The tests that `docs/testing-your-program.md` shows, as users write them, and that it shows these.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 // program
 use bayeux::{Client, Error};

@@ -151,6 +151,15 @@ fn what_is_wrong_is_told() {
     wrong(&["context", "add", "a b", "http://a/"], "the name of a context");
     wrong(&["context", "add", "a", "localhost/cometd"], "this is no URL of a server");
     wrong(&["context", "add", "a", "ftp://s3cret@host/"], "is no URL of a server");
+    for option in [
+        "--header=s3cret",
+        "--header=a b: s3cret",
+        "--cookie=s3cret",
+        "--ext=a=s3cret",
+        "--fallback-url=ftp://s3cret@host/",
+    ] {
+        wrong(&["context", "add", "a", "http://a/", option], "");
+    }
     assert!(!config.file.exists());
     config.run(&["context", "add", "a", "http://localhost/cometd"]).success();
     wrong(&["context", "add", "a", "http://other/"], "there is a context a already");
@@ -195,6 +204,15 @@ fn a_context_gives_the_url_to_every_command_that_connects() {
     let text = String::from_utf8(inspected.get_output().stdout.clone()).unwrap();
     assert!(text.starts_with("long-polling ") && !text.contains("websocket    "), "{text}");
     config.run(&["publish", "/a", "1", "--context", "nowhere"]).code(1);
+    // The environment comes before the file.
+    let in_environment = |args: &[&str]| {
+        let command = snapbox::cmd::Command::from_std(command()).args(args).timeout(PATIENCE);
+        command.env("BAYEUX_CONFIG", &config.file).env("BAYEUX_CONTEXT", "nowhere").assert()
+    };
+    in_environment(&["publish", "/a", "1"]).code(1);
+    in_environment(&["publish", "/a", "1", "--context", "here"]).success();
+    let listed = in_environment(&["context", "ls"]).success();
+    assert!(String::from_utf8_lossy(&listed.get_output().stdout).contains("* nowhere"));
     // A URL of the same server, and what the context keeps for it.
     config.run(&["publish", &server.url, "/a", "1", "--context", "here"]).success();
     for command in [&["subscribe"][..], &["publish", "/a"], &["request", "/a"], &["chat"]] {
