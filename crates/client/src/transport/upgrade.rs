@@ -16,11 +16,13 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use reqwest::cookie::CookieStore;
+use sha1_smol::Sha1;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 use url::Url;
 
-use super::failure::{display_url, from_reqwest, local_limit, lost, retry_after, root_cause};
+use super::cause::root_cause;
+use super::failure::{display_url, from_reqwest, local_limit, lost, retry_after};
 use super::http::HttpStack;
 
 /// What a WebSocket runs on: TCP, TLS or a tunnel.
@@ -169,7 +171,7 @@ fn check(
 /// RFC 6455, section 4.2.2.
 fn accept_key(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    STANDARD.encode(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
+    STANDARD.encode(Sha1::from(text).digest().bytes())
 }
 
 /// The key proves that the peer reads the request; it is no secret.
