@@ -15,7 +15,7 @@ use crate::driver::{Parts, Urls};
 use crate::error::Error;
 use crate::extension::{Extension, Extensions};
 use crate::queue::{Capacity, Overflow};
-use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, display_url};
+use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, check_scheme, display_url};
 
 /// Makes a [`Client`]. Every wait and every size has a bound and a default, named at its method.
 #[must_use = "a builder does nothing until it is built"]
@@ -294,6 +294,7 @@ impl Builder {
     }
 
     /// Whom to trust over TLS, and as whom to come. Default: whom the operating system trusts.
+    #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: TlsOptions) -> Self {
         self.http.tls = tls;
         self
@@ -429,6 +430,7 @@ fn parse_url(text: &str) -> Result<Url, Error> {
     if !url.has_host() {
         return Err(invalid("it names no host".to_owned()));
     }
+    check_scheme(&url)?;
     url.set_fragment(None);
     Ok(url)
 }

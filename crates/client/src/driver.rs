@@ -480,6 +480,8 @@ impl Driver {
     fn grant_credit(&mut self) {
         self.filled.clear();
         self.filled.extend(self.sinks.keys());
+        // The order of the map differs from run to run.
+        self.filled.sort_unstable();
         self.tell_filled();
     }
 

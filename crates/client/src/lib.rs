@@ -37,6 +37,15 @@
 //!
 //! # Features
 //!
+//! - `rustls-ring` (on by default): TLS by [rustls](https://docs.rs/rustls) with the cryptography of `ring`.
+//! - `rustls-aws-lc-rs`: with that of `aws-lc-rs`. If both are on, `ring` is taken. A provider that the program has installed
+//!   for rustls is taken before either.
+//! - `native-roots` (on by default): the certificates that the operating system trusts are trusted.
+//! - `webpki-roots`: those that Mozilla trusts come with the program. They are taken if `native-roots` is off, or with
+//!   `TlsOptions::bundled_roots`.
+//! - `tls`: what the four share. With none of them (`default-features = false`) there are `http://` and `ws://` only, and no
+//!   crate of TLS; an `https://` or `wss://` URL is an error of [`Builder::build`] then, and a SOCKS proxy one of
+//!   [`Proxy::url`].
 //! - `metrics` (off by default): counts through the facade [`metrics`](https://docs.rs/metrics), each with the label
 //!   `endpoint`: the gauge `bayeux_connected`; and the counters `bayeux_messages_received_total`,
 //!   `bayeux_messages_sent_total`, `bayeux_messages_dropped_total`, `bayeux_calls_failed_total`,
@@ -81,7 +90,13 @@ pub use snapshot::SessionSnapshot;
 pub use stream::Subscription;
 pub use timestamp::Timestamp;
 pub use timesync::TimeSync;
-pub use transport::{Proxy, TlsOptions};
+pub use transport::Proxy;
+#[cfg(feature = "tls")]
+pub use transport::TlsOptions;
+
+/// The TLS library, for [`TlsOptions::config`].
+#[cfg(feature = "tls")]
+pub use rustls;
 
 pub use bayeux_proto::client::{
     Backoff, CallError, CloseReason, Delivery, Event, FailedAttempt, Failure, FailureKind, LostCause,

@@ -7,7 +7,7 @@ mod fixture;
 use std::time::{Duration, Instant};
 
 use bayeux::{Client, Error, ErrorKind, Event, FailureKind, Overflow, Transport};
-use bayeux_testkit::{Answer, Authority, Peer, Request, TestServer};
+use bayeux_testkit::{Answer, Peer, Request, TestServer};
 use fixture::*;
 use serde_json::{Value, json};
 
@@ -85,9 +85,10 @@ async fn a_host_called_proxy_is_no_proxy() {
     }
 }
 
+#[cfg(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs"))]
 #[tokio::test]
 async fn a_certificate_that_nobody_trusts() {
-    let authority = Authority::new();
+    let authority = bayeux_testkit::Authority::new();
     let server = TestServer::builder().tls(authority.issue(&["127.0.0.1"])).start().await;
     for transport in BOTH {
         let error = open_fails(over(transport, &server.url())).await;
@@ -97,6 +98,7 @@ async fn a_certificate_that_nobody_trusts() {
     }
 }
 
+#[cfg(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs"))]
 #[tokio::test]
 async fn a_server_that_speaks_no_tls() {
     let server = TestServer::start().await;
@@ -514,6 +516,67 @@ async fn a_queue_that_was_filled_before_the_fault_stays_full() {
         for n in 0..100 {
             assert_eq!(next(&client).await, n.to_string());
         }
+        within(client.close()).await.unwrap();
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn without_tls_its_urls_are_refused_with_the_feature_that_has_it() {
+    for url in ["https://example.com/cometd", "wss://example.com/cometd"] {
+        let error = bayeux::Client::builder(url).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("rustls-ring"), "{error}");
+    }
+    for url in ["https://proxy.example", "socks5h://proxy.example:1080"] {
+        let error = bayeux::Proxy::url(url).unwrap_err();
+        assert!(error.to_string().contains("rustls-ring"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_busy_server_says_when_to_come_back() {
+    for transport in BOTH {
+        let peer = Peer::start(|request| match request.name() {
+            "/meta/handshake" | "upgrade" => Answer::status(503).header("retry-after", "17"),
+            _ => request.decently(),
+        })
+        .await;
+        let error = open_fails(over(transport, &peer.url())).await;
+        assert_eq!(error.http_status(), Some(503));
+        assert_eq!(error.failure().unwrap().retry_after(), Some(Duration::from_secs(17)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn gzip_under_all_its_names() {
+    use std::io::Write;
+    for name in ["gzip", "x-gzip", "X-GZIP", "GZip"] {
+        let peer = Peer::start(move |request| match request.message("/zipped") {
+            Some(message) => {
+                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                gzip.write_all(json!([Request::reply_to(message)]).to_string().as_bytes()).unwrap();
+                Answer::body(gzip.finish().unwrap()).header("content-encoding", name)
+            }
+            None => request.decently(),
+        })
+        .await;
+        let client = open(Transport::LongPolling, &peer.url()).await;
+        let reply = within(client.publish("/zipped", &1)).await.unwrap();
+        assert!(reply.is_successful(), "{name}");
+        let request = peer.requests().into_iter().find(|request| request.has("/zipped")).unwrap();
+        assert_eq!(request.header("accept-encoding"), Some("gzip"));
+        within(client.close()).await.unwrap();
+    }
+    for (encoding, body) in [("gzip", &b"[]"[..]), ("gzip", b"\x1f\x8b\x08\0\0"), ("br", b"[]")] {
+        let peer = Peer::start(move |request| match request.name() {
+            "/zipped" => Answer::body(body).header("content-encoding", encoding),
+            _ => request.decently(),
+        })
+        .await;
+        let client = open(Transport::LongPolling, &peer.url()).await;
+        let error = within(client.publish("/zipped", &1)).await.unwrap_err();
+        assert_eq!(kind(&error), FailureKind::Malformed, "{error}");
         within(client.close()).await.unwrap();
     }
 }

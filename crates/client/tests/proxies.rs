@@ -3,8 +3,10 @@
 
 mod fixture;
 
-use bayeux::{ErrorKind, FailureKind, Proxy, TlsOptions, Transport};
-use bayeux_testkit::{Authority, FaultProxy, HttpProxy, SocksProxy, TestServer};
+use bayeux::{ErrorKind, FailureKind, Proxy, Transport};
+#[cfg(feature = "tls")]
+use bayeux_testkit::SocksProxy;
+use bayeux_testkit::{FaultProxy, HttpProxy, TestServer};
 use fixture::*;
 
 fn via(url: &str) -> Proxy {
@@ -44,15 +46,22 @@ async fn a_proxy_with_a_password() {
             assert!(text.contains(&server.url()) && !text.contains("hunter"), "{text}");
             match transport {
                 Transport::LongPolling => assert_eq!(error.http_status(), Some(407), "{text}"),
-                _ => assert_eq!(error.failure().unwrap().kind(), FailureKind::Proxy, "{text}"),
+                _ => {
+                    assert_eq!(error.failure().unwrap().kind(), FailureKind::Proxy, "{text}");
+                    assert!(text.contains(&proxy.url()), "the proxy is named: {text}");
+                }
             }
         }
     }
     assert!(!format!("{:?}", via("http://ann:hunter2@127.0.0.1:1")).contains("hunter2"));
 }
 
+#[cfg(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs"))]
 #[tokio::test]
 async fn tls_goes_through_a_tunnel() {
+    use bayeux::TlsOptions;
+    use bayeux_testkit::Authority;
+
     let authority = Authority::new();
     let server = TestServer::builder().tls(authority.issue(&["127.0.0.1"])).start().await;
     for transport in BOTH {
@@ -91,11 +100,17 @@ async fn a_proxy_that_is_not_there() {
         let client = over(transport, &server.url()).proxy(proxy).build().unwrap();
         let error = within(client.open()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Transport);
-        assert!(error.to_string().contains("refused"), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("refused") && text.contains(&server.url()), "{text}");
+        assert!(
+            text.contains(&format!("the proxy http://{}", nobody.address())),
+            "the proxy is named: {text}"
+        );
         assert_eq!(server.network().accepted(), 0, "nothing goes past the proxy");
     }
 }
 
+#[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_socks_proxy_carries_both_transports() {
     let server = TestServer::start().await;

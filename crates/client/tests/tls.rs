@@ -1,4 +1,5 @@
 //! TLS: whom the client trusts, as whom it comes, and what it says when that fails.
+#![cfg(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs"))]
 #![allow(clippy::unwrap_used)]
 
 mod fixture;
@@ -186,4 +187,50 @@ async fn its_name_its_dates_and_its_key_still_count() {
     let server = TestServer::builder().tls(impostor).start().await;
     let text = fails(quick(&server.url()).tls(given(&identity).only_given_authorities())).await;
     assert!(text.contains("ca_pem with this very certificate"), "{text}");
+}
+
+#[tokio::test]
+async fn a_configuration_of_the_users_own_is_taken_as_it_is() {
+    use bayeux::rustls::pki_types::CertificateDer;
+    use bayeux::rustls::pki_types::pem::PemObject;
+    use bayeux::rustls::{ClientConfig, RootCertStore, crypto};
+
+    let authority = Authority::new();
+    let server = TestServer::builder().tls(authority.issue(&["127.0.0.1"])).start().await;
+    let config = |authority: Option<&Authority>| {
+        let mut roots = RootCertStore::empty();
+        if let Some(authority) = authority {
+            roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+        }
+        // The one of the test server, which is there whatever the features are.
+        let provider = crypto::ring::default_provider();
+        ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    };
+    for transport in BOTH {
+        works(over(transport, &server.url()).tls(TlsOptions::new().config(config(Some(&authority))))).await;
+        // Nothing else counts then.
+        let tls = trusting(&authority).config(config(None));
+        fails(over(transport, &server.url()).tls(tls)).await;
+    }
+}
+
+#[cfg(feature = "webpki-roots")]
+#[tokio::test]
+async fn bundled_authorities_can_be_asked_for() {
+    let authority = Authority::new();
+    let server = TestServer::builder().tls(authority.issue(&["127.0.0.1"])).start().await;
+    fails(quick(&server.url()).tls(TlsOptions::new().bundled_roots())).await;
+    works(quick(&server.url()).tls(trusting(&authority).bundled_roots())).await;
+}
+
+#[cfg(not(any(feature = "native-roots", feature = "webpki-roots")))]
+#[tokio::test]
+async fn without_authorities_the_features_are_named() {
+    let server = TestServer::builder().tls(Authority::new().issue(&["127.0.0.1"])).start().await;
+    let text = fails(quick(&server.url())).await;
+    assert!(text.contains("native-roots") && text.contains("ca_pem"), "{text}");
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bayeux::{Backoff, Event, FailureKind, TlsOptions, Transport};
-use bayeux_testkit::{Answer, Authority, FaultProxy, Peer, RequestKind, TestServer};
+use bayeux::{Backoff, Event, FailureKind, Transport};
+use bayeux_testkit::{Answer, FaultProxy, Peer, RequestKind, TestServer};
 use fixture::*;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -382,45 +382,54 @@ const A_REQUEST: usize = 150;
 
 #[tokio::test]
 async fn no_connection_from_before_a_loss_is_used_again() {
-    for tls in [false, true] {
-        let authority = Authority::new();
-        // Held for so long that a busy machine does not take a late answer for a dead connection.
-        let options = || bayeux_server::Server::builder().timeout(Duration::from_secs(2));
-        let mut server = TestServer::builder().options(options);
-        if tls {
-            server = server.tls(authority.issue(&["127.0.0.1"]));
-        }
-        let server = server.start().await;
-        let path = Path::to(server.address()).await;
-        let scheme = if tls { "https" } else { "http" };
-        let trust = TlsOptions::new().ca_pem(authority.pem().as_bytes()).unwrap();
-        let client = over(Transport::LongPolling, &format!("{scheme}://{}/cometd", path.address))
-            .tls(trust.only_given_authorities())
-            .request_timeout(Duration::from_secs(2))
-            .build()
-            .unwrap();
-        let mut events = client.events();
-        within(client.open()).await.unwrap();
-        connected(&mut events).await;
-        for n in 0..20 {
-            within(client.publish("/a", &n)).await.unwrap();
-        }
-        let normal = if tls { 1 } else { 2 };
-        assert!(path.made() <= normal, "{} connections in normal operation", path.made());
+    let server = TestServer::builder().options(holding_shortly).start().await;
+    let path = Path::to(server.address()).await;
+    let builder = over(Transport::LongPolling, &format!("http://{}/cometd", path.address));
+    leaves_dead_connections(builder, &path, 2).await;
+}
 
-        path.kill_all();
-        lost(&mut events).await;
-        // What is on its way when the loss is noticed is from before.
-        let before = path.wasted();
-        connected(&mut events).await;
-        within(client.publish("/a", &1)).await.unwrap();
-        assert!(path.wasted() < before + A_REQUEST, "tls {tls}: {} bytes", path.wasted() - before);
+#[cfg(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs"))]
+#[tokio::test]
+async fn no_connection_from_before_a_loss_is_used_again_over_http_2() {
+    use bayeux::TlsOptions;
+    use bayeux_testkit::Authority;
 
-        path.kill_all();
-        let before = path.wasted();
-        client.reconnect_now().await;
-        within(client.publish("/a", &2)).await.unwrap();
-        assert!(path.wasted() < before + A_REQUEST, "tls {tls}: {} bytes", path.wasted() - before);
-        within(client.close()).await.unwrap();
+    let authority = Authority::new();
+    let identity = authority.issue(&["127.0.0.1"]);
+    let server = TestServer::builder().options(holding_shortly).tls(identity).start().await;
+    let path = Path::to(server.address()).await;
+    let trust = TlsOptions::new().ca_pem(authority.pem().as_bytes()).unwrap().only_given_authorities();
+    let builder = over(Transport::LongPolling, &format!("https://{}/cometd", path.address)).tls(trust);
+    leaves_dead_connections(builder, &path, 1).await;
+}
+
+/// Held for so long that a busy machine does not take a late answer for a dead connection.
+fn holding_shortly() -> bayeux_server::Builder {
+    bayeux_server::Server::builder().timeout(Duration::from_secs(2))
+}
+
+async fn leaves_dead_connections(builder: bayeux::Builder, path: &Path, normal: usize) {
+    let client = builder.request_timeout(Duration::from_secs(2)).build().unwrap();
+    let mut events = client.events();
+    within(client.open()).await.unwrap();
+    connected(&mut events).await;
+    for n in 0..20 {
+        within(client.publish("/a", &n)).await.unwrap();
     }
+    assert!(path.made() <= normal, "{} connections in normal operation", path.made());
+
+    path.kill_all();
+    lost(&mut events).await;
+    // What is on its way when the loss is noticed is from before.
+    let before = path.wasted();
+    connected(&mut events).await;
+    within(client.publish("/a", &1)).await.unwrap();
+    assert!(path.wasted() < before + A_REQUEST, "{} bytes", path.wasted() - before);
+
+    path.kill_all();
+    let before = path.wasted();
+    client.reconnect_now().await;
+    within(client.publish("/a", &2)).await.unwrap();
+    assert!(path.wasted() < before + A_REQUEST, "{} bytes", path.wasted() - before);
+    within(client.close()).await.unwrap();
 }

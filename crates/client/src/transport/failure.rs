@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use url::Url;
 
+use super::cause::{find, root_cause};
 use super::tls;
 
 /// A URL as it may be shown: without user, password and the values of its query.
@@ -33,8 +34,8 @@ pub(super) fn from_reqwest(
 ) -> Failure {
     let shown = display_url(url);
     let cause = root_cause(error);
-    if let Some(tls) = find::<rustls::Error>(error) {
-        return Failure::new(FailureKind::Tls, format!("TLS with {shown} failed: {}", tls::explain(tls)));
+    if let Some(text) = tls::explain(error) {
+        return Failure::new(FailureKind::Tls, format!("TLS with {shown} failed: {text}"));
     }
     if let Some(failure) = local_limit(error, url) {
         return failure;
@@ -114,15 +115,6 @@ pub(super) fn lost(url: &Url, error: &dyn Error) -> Failure {
     )
 }
 
-/// The innermost error says it best; the ones around it repeat themselves.
-pub(super) fn root_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
 /// The resolver's errors are told apart from others of the connector only by their text.
 fn is_resolution(error: &dyn Error) -> bool {
     let mut cause = error.source();
@@ -148,33 +140,9 @@ fn is_proxy(error: &dyn Error) -> bool {
     false
 }
 
-/// Finds an error in a chain; those of TLS hide inside I/O errors, which may hide in I/O errors themselves.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut cause = Some(error);
-    while let Some(inner) = cause {
-        if let Some(found) = inner.downcast_ref::<T>() {
-            return Some(found);
-        }
-        // The source of an I/O error is that of the error in it: to follow it would pass that over.
-        cause = match inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(custom) => Some(custom),
-            None => inner.source(),
-        };
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_of_tls_is_found_in_nested_io_errors() {
-        let tls = rustls::Error::HandshakeNotComplete;
-        let nested = io::Error::other(io::Error::other(tls.clone()));
-        assert_eq!(find::<rustls::Error>(&nested), Some(&tls));
-        assert_eq!(find::<rustls::Error>(&io::Error::from(io::ErrorKind::BrokenPipe)), None);
-    }
 
     #[test]
     fn too_many_open_files_is_a_limit_of_this_machine_however_deep_it_lies() {

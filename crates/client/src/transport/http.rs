@@ -6,6 +6,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::redirect;
 use url::Url;
 
+use super::cause::root_cause;
 use super::cookies::{Jar, SavedCookies};
 use super::options::{Choice, HttpOptions};
 use super::tls;
@@ -115,10 +116,7 @@ impl HttpStack {
         if let Some(client) = &*slot {
             return Ok(client.clone());
         }
-        let mut tls = if url.scheme() == "https" { tls::config(&self.options.tls)? } else { tls::unused()? };
-        tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
+        let mut builder = tls::configure(reqwest::Client::builder(), &self.options.tls, url, protocols)?
             // The user's headers after ours, so that they win.
             .user_agent(concat!("bayeux/", env!("CARGO_PKG_VERSION")))
             .default_headers(self.options.headers.clone())
@@ -140,7 +138,7 @@ impl HttpStack {
             }
         };
         let client = builder.build().map_err(|error| {
-            Error::config(format!("the HTTP client cannot be built: {}", super::failure::root_cause(&error)))
+            Error::config(format!("the HTTP client cannot be built: {}", root_cause(&error)))
         })?;
         Ok(slot.insert(client).clone())
     }

@@ -2,6 +2,7 @@
 
 mod arriving;
 mod body;
+mod cause;
 mod connection;
 mod cookies;
 mod failure;
@@ -9,6 +10,7 @@ mod http;
 mod long_polling;
 mod options;
 mod outgoing;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 mod upgrade;
 mod websocket;
@@ -21,4 +23,8 @@ pub(crate) use websocket::{WebSocket, WebSocketEvent};
 
 pub(crate) use failure::display_url;
 pub use options::Proxy;
+#[cfg(feature = "tls")]
 pub use tls::TlsOptions;
+#[cfg(not(feature = "tls"))]
+pub(crate) use tls::TlsOptions;
+pub(crate) use tls::check_scheme;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use url::Url;
 
-use super::tls::TlsOptions;
+use super::tls::{TlsOptions, check_scheme};
 use crate::error::Error;
 
 /// The settings of the HTTP stack.
@@ -67,6 +67,7 @@ impl Proxy {
     pub fn url(url: &str) -> Result<Self, Error> {
         let invalid = |why: &str| Error::config(format!("the proxy URL cannot be used: {why}"));
         let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
+        check_scheme(&parsed)?;
         match parsed.scheme() {
             "http" | "https" | "socks5" | "socks5h" | "socks4" | "socks4a" if parsed.has_host() => {
                 Ok(Self(Choice::Url(parsed)))

@@ -4,18 +4,23 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::hash::HashAlgorithm;
 use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedCipherSuite};
+use url::Url;
+
+use super::cause::find;
 
 use crate::error::Error;
 
 /// Whom to trust over `https://` and `wss://`, and as whom to come. By default the certificates that the operating
-/// system trusts, and no certificate of the client's own.
+/// system trusts (feature `native-roots`), or without that feature those of Mozilla (feature `webpki-roots`), and no
+/// certificate of the client's own.
 #[derive(Clone, Default)]
 pub struct TlsOptions {
     roots: Vec<CertificateDer<'static>>,
@@ -23,6 +28,8 @@ pub struct TlsOptions {
     identity: Option<Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>>,
     pins: Vec<[u8; 32]>,
     trust_anyone: bool,
+    bundled_roots: bool,
+    config: Option<Arc<ClientConfig>>,
 }
 
 impl TlsOptions {
@@ -39,6 +46,35 @@ impl TlsOptions {
     pub fn ca_pem(mut self, pem: &[u8]) -> Result<Self, Error> {
         self.roots.extend(certificates(pem, "certificate authority")?);
         Ok(self)
+    }
+
+    /// Trusts the authorities that Mozilla trusts, as they were when the crate `webpki-roots` was released, instead of those
+    /// of the operating system.
+    #[cfg(feature = "webpki-roots")]
+    #[must_use]
+    pub fn bundled_roots(mut self) -> Self {
+        self.bundled_roots = true;
+        self
+    }
+
+    /// Takes a configuration of `rustls` as it is, but for the protocols in it (ALPN), which each transport needs its own
+    /// of. It takes the place of all other options here, and of the features that choose cryptography and trust.
+    ///
+    /// ```
+    /// # fn example(verifier: std::sync::Arc<dyn bayeux::rustls::client::danger::ServerCertVerifier>) -> Result<(), bayeux::Error> {
+    /// use bayeux::{Client, TlsOptions, rustls};
+    ///
+    /// let config = rustls::ClientConfig::builder()
+    ///     .dangerous()
+    ///     .with_custom_certificate_verifier(verifier)
+    ///     .with_no_client_auth();
+    /// let client = Client::builder("https://example.com/cometd").tls(TlsOptions::new().config(config)).build()?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn config(mut self, config: ClientConfig) -> Self {
+        self.config = Some(Arc::new(config));
+        self
     }
 
     /// Trusts nobody but the authorities and certificates given with [`ca_pem`](TlsOptions::ca_pem).
@@ -83,6 +119,8 @@ impl TlsOptions {
             && self.identity.is_none()
             && self.pins.is_empty()
             && !self.trust_anyone
+            && !self.bundled_roots
+            && self.config.is_none()
     }
 }
 
@@ -94,6 +132,7 @@ impl std::fmt::Debug for TlsOptions {
             .field("client_certificate", &self.identity.is_some())
             .field("pins", &self.pins.len())
             .field("dangerously_trust_anyone", &self.trust_anyone)
+            .field("config", &self.config.is_some())
             .finish()
     }
 }
@@ -107,8 +146,25 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     Ok(found)
 }
 
+/// With TLS there is nothing that a URL may not be.
+pub(crate) fn check_scheme(_: &Url) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Gives a client what it needs for TLS with the server at `url`, with these protocols in it.
+pub(super) fn configure(
+    builder: reqwest::ClientBuilder,
+    options: &TlsOptions,
+    url: &Url,
+    protocols: &[&[u8]],
+) -> Result<reqwest::ClientBuilder, Error> {
+    let mut tls = if url.scheme() == "https" { config(options)? } else { unused()? };
+    tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Ok(builder.tls_backend_preconfigured(tls))
+}
+
 /// A configuration for a URL that needs no TLS: it trusts nobody and costs next to nothing.
-pub(super) fn unused() -> Result<ClientConfig, Error> {
+fn unused() -> Result<ClientConfig, Error> {
     static UNUSED: OnceLock<ClientConfig> = OnceLock::new();
     if let Some(config) = UNUSED.get() {
         return Ok(config.clone());
@@ -119,8 +175,11 @@ pub(super) fn unused() -> Result<ClientConfig, Error> {
 
 /// The configuration for these options; the default one is made once and shared, because reading the trusted
 /// certificates of the system takes time and memory.
-pub(super) fn config(options: &TlsOptions) -> Result<ClientConfig, Error> {
+fn config(options: &TlsOptions) -> Result<ClientConfig, Error> {
     static DEFAULT: OnceLock<ClientConfig> = OnceLock::new();
+    if let Some(config) = &options.config {
+        return Ok(ClientConfig::clone(config));
+    }
     if !options.is_default() {
         return build(options);
     }
@@ -131,13 +190,29 @@ pub(super) fn config(options: &TlsOptions) -> Result<ClientConfig, Error> {
     Ok(DEFAULT.get_or_init(|| config).clone())
 }
 
-fn provider() -> Arc<CryptoProvider> {
+/// The cryptography: what the program has chosen, else what the features have.
+fn provider() -> Result<Arc<CryptoProvider>, Error> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
+    if let Some(chosen) = CryptoProvider::get_default() {
+        return Ok(Arc::clone(chosen));
+    }
+    #[cfg(feature = "rustls-ring")]
+    let provider = Some(rustls::crypto::ring::default_provider());
+    #[cfg(all(feature = "rustls-aws-lc-rs", not(feature = "rustls-ring")))]
+    let provider = Some(rustls::crypto::aws_lc_rs::default_provider());
+    #[cfg(not(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs")))]
+    let provider: Option<CryptoProvider> = None;
+    let provider = provider.ok_or_else(|| {
+        Error::config(
+            "TLS needs cryptography: enable the feature rustls-ring or rustls-aws-lc-rs of `bayeux`, or install a \
+             provider of rustls",
+        )
+    })?;
+    Ok(Arc::clone(PROVIDER.get_or_init(|| Arc::new(provider))))
 }
 
 fn versions() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, Error> {
-    ClientConfig::builder_with_provider(provider())
+    ClientConfig::builder_with_provider(provider()?)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::config(format!("TLS: {error}")))
 }
@@ -153,23 +228,18 @@ fn build(options: &TlsOptions) -> Result<ClientConfig, Error> {
 }
 
 fn verifier(options: &TlsOptions) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    let algorithms = provider().signature_verification_algorithms;
+    let provider = provider()?;
+    let algorithms = provider.signature_verification_algorithms;
     if options.trust_anyone {
-        return Ok(Arc::new(Pinned { pins: None, algorithms }));
+        return Ok(Arc::new(Pinned { pins: None, provider }));
     }
     if !options.pins.is_empty() {
-        return Ok(Arc::new(Pinned { pins: Some(options.pins.clone()), algorithms }));
+        return Ok(Arc::new(Pinned { pins: Some(options.pins.clone()), provider }));
     }
-    let chains: Arc<dyn ServerCertVerifier> = if options.only_roots {
-        WebPkiServerVerifier::builder_with_provider(Arc::new(root_store(&options.roots)?), provider())
-            .build()
-            .map_err(|error| Error::config(format!("the certificate authorities cannot be used: {error}")))?
+    let chains = if options.only_roots {
+        from_store(root_store(options)?, provider)?
     } else {
-        let roots = options.roots.iter().cloned();
-        let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider());
-        Arc::new(verifier.map_err(|error| {
-            Error::config(format!("the system's trusted certificates cannot be used: {error}"))
-        })?)
+        system(options, provider)?
     };
     if options.roots.is_empty() {
         return Ok(chains);
@@ -177,9 +247,54 @@ fn verifier(options: &TlsOptions) -> Result<Arc<dyn ServerCertVerifier>, Error> 
     Ok(Arc::new(Given { roots: options.roots.clone(), chains, algorithms }))
 }
 
-fn root_store(roots: &[CertificateDer<'static>]) -> Result<RootCertStore, Error> {
+/// Those that the operating system trusts, and those that were given.
+#[cfg(feature = "native-roots")]
+fn system(options: &TlsOptions, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    if options.bundled_roots {
+        return bundled(options, provider);
+    }
+    let roots = options.roots.iter().cloned();
+    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider);
+    Ok(Arc::new(verifier.map_err(|error| {
+        Error::config(format!("the system's trusted certificates cannot be used: {error}"))
+    })?))
+}
+
+#[cfg(not(feature = "native-roots"))]
+fn system(options: &TlsOptions, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    bundled(options, provider)
+}
+
+/// Those that come with the program, and those that were given.
+fn bundled(
+    options: &TlsOptions,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    #[cfg_attr(not(feature = "webpki-roots"), expect(unused_mut, reason = "there are none to add"))]
+    let mut store = root_store(options)?;
+    #[cfg(feature = "webpki-roots")]
+    store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    if store.is_empty() {
+        return Err(Error::config(
+            "there is nobody to trust: enable the feature native-roots or webpki-roots of `bayeux`, or name authorities \
+             with TlsOptions::ca_pem",
+        ));
+    }
+    from_store(store, provider)
+}
+
+fn from_store(
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    Ok(verifier
+        .map_err(|error| Error::config(format!("the certificate authorities cannot be used: {error}")))?)
+}
+
+fn root_store(options: &TlsOptions) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
-    for root in roots {
+    for root in &options.roots {
         store
             .add(root.clone())
             .map_err(|error| Error::config(format!("a certificate authority cannot be used: {error}")))?;
@@ -270,7 +385,11 @@ impl ServerCertVerifier for Given {
 }
 
 /// What an error of TLS means, and what may be done about it.
-pub(super) fn explain(error: &rustls::Error) -> String {
+pub(super) fn explain(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    find::<rustls::Error>(error).map(explained)
+}
+
+fn explained(error: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(certificate) = error else { return error.to_string() };
     let is_authority = |other: &rustls::OtherError| {
         matches!(other.0.downcast_ref::<webpki::Error>(), Some(webpki::Error::CaUsedAsEndEntity))
@@ -293,7 +412,21 @@ pub(super) fn explain(error: &rustls::Error) -> String {
 #[derive(Debug)]
 struct Pinned {
     pins: Option<Vec<[u8; 32]>>,
-    algorithms: WebPkiSupportedAlgorithms,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Pinned {
+    /// With the cryptography that is there anyway: all of TLS 1.2 and 1.3 needs SHA-256.
+    fn sha256(&self, bytes: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let hashes = self.provider.cipher_suites.iter().map(|suite| match suite {
+            SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+            SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+        });
+        let hash = hashes.into_iter().find(|hash| hash.algorithm() == HashAlgorithm::SHA256);
+        let hash =
+            hash.ok_or_else(|| rustls::Error::General("there is no SHA-256 to pin with".to_owned()))?;
+        Ok(hash.hash(bytes).as_ref().to_vec())
+    }
 }
 
 impl ServerCertVerifier for Pinned {
@@ -305,16 +438,15 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let digest = ::ring::digest::digest(&::ring::digest::SHA256, leaf);
-        match &self.pins {
-            Some(pins) if !pins.iter().any(|pin| pin.as_slice() == digest.as_ref()) => {
-                let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-                let text = format!("the certificate with SHA-256 digest {hex} is not pinned");
-                let error = rustls::OtherError(Arc::new(std::io::Error::other(text)));
-                Err(rustls::Error::InvalidCertificate(CertificateError::Other(error)))
-            }
-            _ => Ok(ServerCertVerified::assertion()),
+        let Some(pins) = &self.pins else { return Ok(ServerCertVerified::assertion()) };
+        let digest = self.sha256(leaf)?;
+        if pins.iter().any(|pin| pin.as_slice() == digest) {
+            return Ok(ServerCertVerified::assertion());
         }
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = format!("the certificate with SHA-256 digest {hex} is not pinned");
+        let error = rustls::OtherError(Arc::new(std::io::Error::other(text)));
+        Err(rustls::Error::InvalidCertificate(CertificateError::Other(error)))
     }
 
     fn verify_tls12_signature(
@@ -323,7 +455,7 @@ impl ServerCertVerifier for Pinned {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, leaf, signature, &self.algorithms)
+        verify_tls12_signature(message, leaf, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -332,10 +464,10 @@ impl ServerCertVerifier for Pinned {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, leaf, signature, &self.algorithms)
+        verify_tls13_signature(message, leaf, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

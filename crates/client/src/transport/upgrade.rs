@@ -17,11 +17,13 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use reqwest::cookie::CookieStore;
+use sha1_smol::Sha1;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 use url::Url;
 
-use super::failure::{display_url, from_reqwest, local_limit, lost, retry_after, root_cause};
+use super::cause::root_cause;
+use super::failure::{display_url, from_reqwest, local_limit, lost, retry_after};
 use super::http::HttpStack;
 
 /// What a WebSocket runs on: TCP, TLS or a tunnel.

@@ -419,7 +419,7 @@ mod tests {
     /// A socket that is open already, and its other end.
     fn open() -> (WebSocket, DuplexStream) {
         let options = HttpOptions {
-            tls: TlsOptions::default(),
+            tls: TlsOptions::new(),
             proxy: Proxy::none(),
             headers: HeaderMap::new(),
             cookies: Vec::new(),
