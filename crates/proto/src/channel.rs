@@ -37,24 +37,45 @@ impl Channel {
 
     /// Checks and normalises a name: trims white space and drops one trailing slash.
     ///
+    /// Servers accept more names than the Bayeux grammar has: Salesforce's filtered channels, for instance, as in
+    /// `/topic/Accounts?Industry='Energy'`. A name is therefore refused only if no server can mean it: if it does not
+    /// begin with a slash, has an empty segment, has a control character, or has `*` or `**` as a segment that is not the
+    /// last. What follows a `?` is a filter, and is taken as it is. [`Channel::parse_standard`] keeps to the grammar.
+    ///
+    /// # Errors
+    /// [`InvalidChannel`] says which rule or character is wrong.
+    pub fn parse(name: &str) -> Result<Self, InvalidChannel> {
+        Self::check(name, |c| !c.is_control())
+    }
+
+    /// As [`Channel::parse`], for names of the Bayeux grammar only.
+    ///
     /// Allowed are letters and digits of ASCII, the space, and ``! # $ ( ) * + - . / @ _ { ~ }``; `*` and `**`
     /// are wildcards only as the whole last segment (Bayeux specification 2.2.1, CometD's `Bayeux.Validator`).
     ///
     /// # Errors
     /// [`InvalidChannel`] says which rule or character is wrong.
-    pub fn parse(name: &str) -> Result<Self, InvalidChannel> {
+    pub fn parse_standard(name: &str) -> Result<Self, InvalidChannel> {
+        Self::check(name, is_standard)
+    }
+
+    fn check(name: &str, is_allowed: impl Fn(char) -> bool) -> Result<Self, InvalidChannel> {
         let normal = normalise(name);
         let fail = |reason| Err(InvalidChannel { name: shorten(name), reason });
         if normal.is_empty() || normal == "/" {
             return fail(InvalidReason::Empty);
         }
-        let Some(path) = normal.strip_prefix('/') else {
+        if !normal.starts_with('/') {
             return fail(InvalidReason::NoLeadingSlash);
-        };
+        }
         if let Some((at, character)) = normal.char_indices().find(|(_, c)| !is_allowed(*c)) {
             return fail(InvalidReason::Character { character, at });
         }
-        let mut segments = path.split('/').peekable();
+        let path = path(normal);
+        if path == "/" {
+            return fail(InvalidReason::Empty);
+        }
+        let mut segments = path[1..].split('/').peekable();
         while let Some(segment) = segments.next() {
             if segment.trim().is_empty() {
                 return fail(InvalidReason::EmptySegment);
@@ -71,7 +92,7 @@ impl Channel {
     pub fn from_wire(name: &str) -> Self {
         let mut name = normalise(name);
         // However many slashes it ends in, the name that we send back must be the one that we know.
-        while name.len() > 1 && name.ends_with('/') {
+        while name.len() > 1 && name.ends_with('/') && !name.contains('?') {
             name = normalise(name);
         }
         Self(name.into())
@@ -117,47 +138,60 @@ impl Channel {
 
     /// Whether the last segment is `*` or `**`.
     pub fn is_wild(&self) -> bool {
-        self.0.ends_with("/*") || self.0.ends_with("/**")
+        let path = self.path();
+        path.ends_with("/*") || path.ends_with("/**")
+    }
+
+    /// The name without its filter: `/topic/T` of `/topic/T?Industry='Energy'`. The messages of a filtered channel
+    /// arrive there.
+    pub fn path(&self) -> &str {
+        path(&self.0)
+    }
+
+    /// Whether the name has a filter, which begins with `?`.
+    pub fn is_filtered(&self) -> bool {
+        self.0.contains('?')
     }
 
     /// Whether a message on `channel` belongs to this channel or pattern.
     ///
     /// `/a/*` takes exactly one more segment, `/a/**` one or more; neither takes `/a`. A pattern matches
-    /// another pattern only when they are equal (CometD's `ChannelId.matches`).
+    /// another pattern only when they are equal (CometD's `ChannelId.matches`). A filtered channel takes what its
+    /// [`path`](Channel::path) does: the server has applied the filter.
     pub fn matches(&self, channel: &Channel) -> bool {
         if self == channel {
             return true;
         }
-        if channel.is_wild() {
+        if channel.is_wild() || (self.is_filtered() && channel.is_filtered()) {
             return false;
         }
+        let (pattern, name) = (self.path(), channel.path());
         let below = |parent: &str| {
-            channel
-                .0
-                .strip_prefix(parent)
-                .and_then(|rest| rest.strip_prefix('/'))
-                .filter(|rest| !rest.is_empty())
+            name.strip_prefix(parent).and_then(|rest| rest.strip_prefix('/')).filter(|rest| !rest.is_empty())
         };
-        if let Some(parent) = self.0.strip_suffix("/**") {
+        if let Some(parent) = pattern.strip_suffix("/**") {
             below(parent).is_some()
-        } else if let Some(parent) = self.0.strip_suffix("/*") {
+        } else if let Some(parent) = pattern.strip_suffix("/*") {
             below(parent).is_some_and(|rest| !rest.contains('/'))
         } else {
-            false
+            pattern == name
         }
     }
 
     /// The names under which a subscriber of this channel can be known, the most exact first: for `/a/b` these
     /// are `/a/b`, `/a/*`, `/a/**` and `/**`. Both peers notify in this order (CometD's `ChannelId.getAllIds`).
+    /// Filtered channels, which may have any name, are not among them.
     pub fn matching_names(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
-        let name: &str = &self.0;
+        let name = self.path();
+        let filtered = (name.len() < self.0.len()).then(|| (&*self.0).into());
+        let plain = (filtered.is_none() || !self.is_wild()).then(|| name.into());
         let parents = (!self.is_wild())
             .then(|| name.rmatch_indices('/').map(|(at, _)| &name[..at]).enumerate())
             .into_iter()
             .flatten()
             // Nothing is below it: a peer may send such names, though they are none.
             .filter(|(_, parent)| parent.len() + 1 < name.len());
-        std::iter::once(name.into()).chain(parents.flat_map(|(depth, parent)| {
+        filtered.into_iter().chain(plain).chain(parents.flat_map(|(depth, parent)| {
             let single = (depth == 0).then(|| format!("{parent}/*").into());
             single.into_iter().chain(std::iter::once(format!("{parent}/**").into()))
         }))
@@ -168,11 +202,24 @@ fn normalise(name: &str) -> &str {
     let name = name.trim();
     match name.strip_suffix('/') {
         Some("") | None => name,
+        // The slash belongs to the filter.
+        Some(rest) if rest.contains('?') => name,
         Some(rest) => rest.trim_end(),
     }
 }
 
-fn is_allowed(c: char) -> bool {
+/// What stands before the filter, without a trailing slash.
+fn path(name: &str) -> &str {
+    match name.split_once('?') {
+        None => name,
+        Some((path, _)) => match path.strip_suffix('/') {
+            Some("") | None => path,
+            Some(rest) => rest,
+        },
+    }
+}
+
+fn is_standard(c: char) -> bool {
     c.is_ascii_alphanumeric() || " !#$()*+-./@_{~}".contains(c)
 }
 
@@ -297,7 +344,8 @@ pub enum InvalidReason {
     /// Two slashes in a row, or a segment of spaces.
     #[error("it has an empty segment ('//')")]
     EmptySegment,
-    /// A character that channel names do not have.
+    /// A character that channel names do not have: a control character, or for [`Channel::parse_standard`] one outside
+    /// the grammar.
     #[error(
         "character {character:?} at byte {at} is not allowed; use letters, digits and ! # $ ( ) + - . @ _ {{ ~ }}"
     )]
@@ -352,13 +400,65 @@ mod tests {
             ("//", InvalidReason::Empty),
             ("/foo/*/bar", InvalidReason::WildcardNotLast),
             ("/foo/**/*", InvalidReason::WildcardNotLast),
+            ("/a\nb", InvalidReason::Character { character: '\n', at: 2 }),
+            ("/a\u{9b}", InvalidReason::Character { character: '\u{9b}', at: 2 }),
+        ] {
+            assert_eq!(Channel::parse(name).unwrap_err().reason(), reason, "{name:?}");
+            assert_eq!(Channel::parse_standard(name).unwrap_err().reason(), reason, "{name:?}");
+        }
+        for (name, reason) in [
             ("/a?b", InvalidReason::Character { character: '?', at: 2 }),
             ("/é", InvalidReason::Character { character: 'é', at: 1 }),
         ] {
+            assert_eq!(Channel::parse_standard(name).unwrap_err().reason(), reason, "{name:?}");
+        }
+        let text = Channel::parse_standard("/a?b").unwrap_err().to_string();
+        assert!(text.contains("'?'") && text.contains("/a?b"), "{text}");
+    }
+
+    #[test]
+    fn names_outside_the_grammar_are_taken_as_they_are() {
+        for name in [
+            "/topic/T?Industry='Energy'",
+            "/topic/T?Path='/a//b/*'",
+            "/topic/T?Path=/a/",
+            "/data/Größe",
+            "/topic/T?",
+            "/topic/T/?Amount>1000&Stage='%é'",
+            "/a=b",
+        ] {
+            assert_eq!(channel(name).as_str(), name);
+            assert_eq!(Channel::from_wire(name), channel(name));
+            assert!(!channel(name).is_wild(), "{name}");
+            assert!(Channel::parse_standard(name).is_err(), "{name}");
+        }
+        for (name, reason) in [
+            ("/?x", InvalidReason::Empty),
+            ("?x", InvalidReason::NoLeadingSlash),
+            ("topic/T?x", InvalidReason::NoLeadingSlash),
+            ("/a//b?x", InvalidReason::EmptySegment),
+            ("/a/*/b?x", InvalidReason::WildcardNotLast),
+            ("/a?x='\t'", InvalidReason::Character { character: '\t', at: 6 }),
+        ] {
             assert_eq!(Channel::parse(name).unwrap_err().reason(), reason, "{name:?}");
         }
-        let text = Channel::parse("/a?b").unwrap_err().to_string();
-        assert!(text.contains("'?'") && text.contains("/a?b"), "{text}");
+    }
+
+    #[test]
+    fn a_filtered_channel_takes_what_its_path_takes() {
+        let filtered = channel("/topic/T?Industry='Energy'");
+        assert_eq!(filtered.path(), "/topic/T");
+        assert!(filtered.is_filtered() && !channel("/topic/T").is_filtered());
+        for (name, taken) in [
+            ("/topic/T", true),
+            ("/topic/T/U", false),
+            ("/topic/TT", false),
+            ("/topic/T?Industry='Media'", false),
+        ] {
+            assert_eq!(filtered.matches(&channel(name)), taken, "{name}");
+        }
+        assert!(channel("/topic/*").matches(&filtered) && channel("/topic/T").matches(&filtered));
+        assert!(channel("/topic/*?x").is_wild() && channel("/topic/*?x").matches(&channel("/topic/T")));
     }
 
     #[test]
@@ -392,18 +492,24 @@ mod tests {
         assert_eq!(names("/a/b/c"), ["/a/b/c", "/a/b/*", "/a/b/**", "/a/**", "/**"]);
         assert_eq!(names("/a"), ["/a", "/*", "/**"]);
         assert_eq!(names("/a/*"), ["/a/*"]);
+        assert_eq!(names("/a/b?c=/d"), ["/a/b?c=/d", "/a/b", "/a/*", "/a/**", "/**"]);
     }
 
     #[test]
     fn a_pattern_that_matches_is_among_the_matching_names_whatever_a_peer_calls_a_channel() {
-        let words = ["/", "a", "*", "b"];
+        let words = ["/", "a", "*", "?"];
         let names: Vec<String> = (0..4_u32.pow(4) * 4)
             .map(|n| (0..=n % 4).map(|digit| words[(n / 4 / 4_u32.pow(digit) % 4) as usize]).collect())
             .collect();
         for name in &names {
             let channel = Channel::from_wire(name);
             for pattern in names.iter().filter_map(|pattern| Channel::parse(pattern).ok()) {
-                let named = channel.matching_names().any(|name| pattern == *name);
+                if pattern.is_filtered() && channel.is_wild() && pattern != channel {
+                    continue;
+                }
+                // A filtered channel is known by its path.
+                let known = if channel.is_filtered() { pattern.as_str() } else { pattern.path() };
+                let named = channel.matching_names().any(|name| known == name);
                 assert_eq!(named, pattern.matches(&channel), "{pattern} and {channel}");
             }
         }

@@ -99,7 +99,7 @@ fn case_47_names_are_normalised_on_both_ways_and_bad_ones_never_get_into_a_sessi
     it.nothing_sent();
     it.event("/foo/", json!(1));
     assert_eq!(it.received(ONE), ["1"]);
-    for bad in ["/", "", "foo", "/a//b", "/foo/*/bar", "/a?b", "/é"] {
+    for bad in ["/", "", "foo", "/a//b", "/foo/*/bar", "/a\tb", "/a?\u{9b}x"] {
         assert!(Channel::parse(bad).is_err(), "{bad}");
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn invalid(message: &Message) -> Option<BayeuxError> {
     if name.is_empty() {
         return Some(BayeuxError::parse("400::channel_missing"));
     }
-    if name.len() > LONGEST || Channel::parse(name).is_err() {
+    if name.len() > LONGEST || Channel::parse_standard(name).is_err() {
         return Some(BayeuxError::parse("405::channel_invalid"));
     }
     let valid = |id: &MessageId| {
@@ -31,7 +31,7 @@ pub(super) fn invalid(message: &Message) -> Option<BayeuxError> {
 
 /// A channel to subscribe to or unsubscribe from.
 pub(super) fn subscription(name: &str) -> Result<Channel, BayeuxError> {
-    let channel = if name.len() > LONGEST { None } else { Channel::parse(name).ok() };
+    let channel = if name.len() > LONGEST { None } else { Channel::parse_standard(name).ok() };
     channel.ok_or_else(|| BayeuxError::parse("403::subscription_invalid"))
 }
 
