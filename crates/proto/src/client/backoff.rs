@@ -5,8 +5,9 @@ use std::time::Duration;
 
 /// How long to wait before each new attempt.
 ///
-/// The delay doubles from the first to the last value of a range. Jitter takes away up to half of it, so that the
-/// clients of a server that comes back do not all return in the same instant.
+/// The delay doubles from the first to the last value of a range. Jitter spreads the clients of a server that comes back:
+/// the first delay after a loss is anywhere between nothing and its full length, and up to half is taken away from the
+/// others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -24,10 +25,15 @@ impl Backoff {
         Self { first, last: (*range.end()).max(first), jittered: false }
     }
 
-    /// The same delays, each shortened by a random part of up to one half.
+    /// The same delays, each shortened by a random part: the first by any, the others by up to one half.
     #[must_use]
     pub fn jittered(self) -> Self {
         Self { jittered: true, ..self }
+    }
+
+    /// The delay before the first attempt after a loss: the one moment at which all clients of a server do the same.
+    pub(super) fn first_delay(&self, random: &mut fastrand::Rng) -> Duration {
+        if self.jittered { self.first.mul_f64(random.f64()).max(Self::FLOOR) } else { self.first }
     }
 
     /// The delay before the attempt that follows `failures` failed ones (at least one).
@@ -66,6 +72,21 @@ mod tests {
             let delay = backoff.delay(failures, &mut random);
             assert!(delay <= full && delay >= full / 2, "{delay:?} of {full:?}");
         }
+    }
+
+    #[test]
+    fn the_first_delay_is_anywhere_up_to_its_length() {
+        let backoff = Backoff::default();
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut tenths = [0; 10];
+        for _ in 0..1000 {
+            let delay = backoff.first_delay(&mut random);
+            assert!(delay >= Backoff::FLOOR && delay <= backoff.first);
+            tenths[(delay.as_millis() as usize / 100).min(9)] += 1;
+        }
+        assert!(tenths.iter().all(|count| (50..200).contains(count)), "{tenths:?}");
+        let plain = Backoff::exponential(Duration::from_secs(2)..=Duration::from_secs(30));
+        assert_eq!(plain.first_delay(&mut random), Duration::from_secs(2));
     }
 
     #[test]

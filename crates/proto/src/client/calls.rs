@@ -1,5 +1,6 @@
 //! The user's calls: their messages, their turns, their replies.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::cause::{LostCause, server_error};
@@ -107,15 +108,18 @@ impl Core {
         let status = self.subscriptions.entry(&channel).map(|entry| entry.status);
         match status {
             Some(Status::Active) => {
-                self.subscriptions.add(&channel, sink, Status::Active).inbox_granted |= sink == SinkId::INBOX;
+                self.subscriptions.add(&channel, sink, Status::Active);
+                self.subscriptions.change(&channel, |entry| entry.inbox_granted |= sink == SinkId::INBOX);
                 self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
             Some(status @ Status::Pending(id)) if self.requests.get(id).is_some() => {
-                self.subscriptions.add(&channel, sink, status).waiting.push((call, sink));
+                self.subscriptions.add(&channel, sink, status);
+                self.subscriptions.wait(&channel, call, sink);
             }
             // A server keeps no subscriptions to service channels, and some refuse them.
             None if channel.is_service() => {
-                self.subscriptions.add(&channel, sink, Status::Active).established = true;
+                self.subscriptions.add(&channel, sink, Status::Active);
+                self.subscriptions.change(&channel, |entry| entry.established = true);
                 self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
             // What is to be restored in a session that is not there yet has no request that would run out.
@@ -128,9 +132,9 @@ impl Core {
                     group,
                     now,
                 )?;
-                let entry = self.subscriptions.add(&channel, sink, Status::Pending(id));
-                entry.status = Status::Pending(id);
-                entry.waiting.push((call, sink));
+                self.subscriptions.add(&channel, sink, Status::Pending(id));
+                self.subscriptions.change(&channel, |entry| entry.status = Status::Pending(id));
+                self.subscriptions.wait(&channel, call, sink);
             }
         }
         Ok(())
@@ -212,6 +216,7 @@ impl Core {
             again: false,
             accepted: false,
             maybe_seen: false,
+            last: None,
             restores: false,
             stamp: Stamp::default(),
         }
@@ -238,7 +243,7 @@ impl Core {
             };
             restored.push(asked.unwrap_or_else(|| self.subscribe_request(&channel, now)));
         }
-        self.requests.push_front(restored);
+        self.requests.restore(restored);
     }
 
     /// Asks again for what was refused, when its time has come.
@@ -253,9 +258,7 @@ impl Core {
 
     fn subscribe_request(&mut self, channel: &Channel, now: Time) -> (u64, Request) {
         let id = self.new_id();
-        if let Some(entry) = self.subscriptions.entry(channel) {
-            entry.status = Status::Pending(id);
-        }
+        self.subscriptions.change(channel, |entry| entry.status = Status::Pending(id));
         let message = subscription_message(Channel::SUBSCRIBE, channel);
         (id, self.request(id, None, Kind::Subscribe(channel.clone()), message, None, now))
     }
@@ -263,11 +266,13 @@ impl Core {
     /// Prepares the calls for a new session: what was asked of the old one about subscriptions is void, and what
     /// somebody waits for is to be asked of the new one.
     pub(super) fn void_subscription_requests(&mut self) {
+        let mut renewed = Vec::new();
+        let mut exchanges = BTreeSet::new();
         for id in
             self.requests.ids(|request| matches!(request.kind, Kind::Subscribe(_) | Kind::Unsubscribe(_)))
         {
             let Some(request) = self.requests.remove(id) else { continue };
-            let exchange = request.exchange;
+            exchanges.extend(request.exchange);
             match &request.kind {
                 Kind::Unsubscribe(channel) => {
                     self.resolve(request.call, Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(channel))));
@@ -278,18 +283,21 @@ impl Core {
                     let wanted = self
                         .subscriptions
                         .entry(channel)
-                        .filter(|entry| entry.status == Status::Pending(id) && !entry.waiting.is_empty());
-                    if let Some(entry) = wanted {
-                        entry.status = Status::Pending(again);
+                        .is_some_and(|entry| entry.status == Status::Pending(id) && entry.is_awaited());
+                    if wanted {
+                        self.subscriptions.change(channel, |entry| entry.status = Status::Pending(again));
                         let message = request.message.clone().with_id(self.new_id());
-                        self.requests.push_again(again, Request { message, ..request });
+                        renewed.push((again, Request { message, ..request }));
                     }
                 }
                 Kind::Publish | Kind::Service | Kind::Disconnect => {}
             }
-            if let Some(exchange) = exchange {
-                self.release(exchange);
-            }
+        }
+        for (id, request) in renewed {
+            self.requests.push_again(id, request);
+        }
+        for exchange in exchanges {
+            self.release(exchange);
         }
     }
 
@@ -398,41 +406,39 @@ impl Core {
     }
 
     fn settle_subscribe(&mut self, id: u64, channel: &Channel, result: &CallResult, now: Time) {
-        let Some(entry) =
-            self.subscriptions.entry(channel).filter(|entry| entry.status == Status::Pending(id))
-        else {
-            return;
-        };
-        let waiting = std::mem::take(&mut entry.waiting);
-        let restored = entry.established;
+        let entry = self.subscriptions.entry(channel).filter(|entry| entry.status == Status::Pending(id));
+        let Some(restored) = entry.map(|entry| entry.established) else { return };
+        let waiting = self.subscriptions.take_waiting(channel);
         let outcome = result.as_ref().map(|_| ()).map_err(CallError::clone);
         match &outcome {
             Ok(()) => {
-                entry.status = Status::Active;
-                entry.established = true;
-                entry.inbox_granted = entry.sinks.contains(&SinkId::INBOX);
-                entry.failures = 0;
+                self.subscriptions.change(channel, |entry| {
+                    entry.status = Status::Active;
+                    entry.established = true;
+                    entry.inbox_granted = entry.sinks.contains(&SinkId::INBOX);
+                    entry.failures = 0;
+                });
             }
             Err(error) if restored => {
-                entry.failures += 1;
-                let failures = entry.failures;
-                entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
-                entry.inbox_granted &= entry.sinks.contains(&SinkId::INBOX);
-                let sinks = entry.sinks.clone();
-                let retry_at = now + self.backoff(failures);
-                if !sinks.is_empty() && self.subscriptions.refuse(channel, retry_at) {
-                    let (channel, error) = (channel.clone(), error.clone());
-                    self.emit(Output::SubscriptionLost { sinks, channel, error });
-                } else {
+                let failed = self.subscriptions.change(channel, |entry| {
+                    entry.failures += 1;
+                    entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
+                    entry.inbox_granted &= entry.sinks.contains(&SinkId::INBOX);
+                    (entry.failures, entry.sinks.clone())
+                });
+                let (failures, sinks) = failed.unwrap_or_default();
+                if sinks.is_empty() {
                     // Whoever wanted it was told by the outcome of a call.
                     self.subscriptions.forget(channel);
+                } else {
+                    let retry_at = now + self.backoff(failures);
+                    self.subscriptions.change(channel, |entry| entry.status = Status::Refused(retry_at));
+                    let (channel, error) = (channel.clone(), error.clone());
+                    self.emit(Output::SubscriptionLost { sinks, channel, error });
                 }
             }
-            Err(_) => {
-                self.subscriptions.forget(channel);
-            }
+            Err(_) => self.subscriptions.forget(channel),
         }
-        self.subscriptions.changed();
         if restored {
             self.event(Event::Resubscribed { channel: channel.clone(), outcome });
         }
@@ -441,9 +447,40 @@ impl Core {
         }
     }
 
+    /// An HTTP exchange with calls failed.
+    pub(super) fn fail_exchange(&mut self, exchange: ExchangeId, failure: Failure, now: Time) {
+        let ids = self.requests.of_exchange(exchange);
+        let channel = ids
+            .first()
+            .and_then(|id| self.requests.get(*id))
+            .map(|request| request.message.channel().clone());
+        let outcome = self.fail_requests(&ids, &failure, now);
+        let delay = self.rest_lane(&failure, now);
+        // With new credentials it is as if nothing had happened.
+        if let Some(channel) = channel.filter(|_| outcome.renewed < ids.len()) {
+            let (messages, repeated) = (ids.len(), outcome.repeated);
+            self.event(Event::RequestFailed { channel, failure, messages, repeated, delay });
+        }
+    }
+
+    /// The response to an HTTP exchange with calls has come, and has no reply to these. They may still come another way.
+    pub(super) fn miss_replies(&mut self, exchange: ExchangeId) {
+        let mut ids = self.requests.of_exchange(exchange);
+        ids.retain(|id| self.requests.get(*id).is_some_and(|request| !request.accepted));
+        let first = ids.first().and_then(|id| self.requests.get(*id));
+        let Some(channel) = first.map(|request| request.message.channel().clone()) else { return };
+        let failure = self.no_reply(&format!("message on {channel}"));
+        for id in &ids {
+            self.requests.note(*id, &failure);
+        }
+        let (messages, delay) = (ids.len(), Duration::ZERO);
+        self.event(Event::RequestFailed { channel, failure, messages, repeated: 0, delay });
+    }
+
     /// An exchange, or the whole transport, failed: so did the requests that went out with it. Those that the server
     /// cannot have seen wait for their turn again, and so do those that may be sent twice.
-    pub(super) fn fail_requests(&mut self, ids: &[u64], failure: &Failure, now: Time) {
+    pub(super) fn fail_requests(&mut self, ids: &[u64], failure: &Failure, now: Time) -> Failed {
+        let mut outcome = Failed::default();
         let unseen = failure.is_before_sending();
         let unauthorized = matches!(failure.kind(), FailureKind::Http { status: 401 });
         // Whatever says so is not in a mood: too slow, too early and too often are.
@@ -456,14 +493,18 @@ impl Core {
             let fate_unknown = !unseen || request.maybe_seen;
             let error = CallError::Transport { failure: failure.clone(), fate_unknown };
             if unauthorized && self.refresh(request.stamp.generation, AuthReason::HttpRefused(401)) {
+                outcome.renewed += 1;
                 self.again_or(id, request, error, now);
             } else if !refused && (unseen || self.may_repeat(&request)) && now < request.give_up {
+                outcome.repeated += 1;
                 let maybe_seen = request.maybe_seen || !unseen;
-                self.requests.push_again(id, Request { maybe_seen, ..request });
+                let last = Some(Box::new(failure.clone()));
+                self.requests.push_again(id, Request { maybe_seen, last, ..request });
             } else {
                 self.settle(id, request, Err(error), now);
             }
         }
+        outcome
     }
 
     /// The socket is gone, and with it the requests on it; those that went out over HTTP before a change of transports
@@ -485,10 +526,15 @@ impl Core {
         }
     }
 
-    /// Lets the lane for all but connects rest after a failed exchange: longer after each.
-    pub(super) fn rest_lane(&mut self, now: Time) {
+    /// Lets the lane for all but connects rest after a failed exchange: longer after each, and no shorter than the server
+    /// asks for. For how long.
+    fn rest_lane(&mut self, failure: &Failure, now: Time) -> Duration {
         self.lane.failures = self.lane.failures.saturating_add(1);
-        self.lane.rest_until = Some(now + self.backoff(self.lane.failures));
+        self.lane.last = Some(failure.clone());
+        let advised = self.advised_pause(Some(failure));
+        let pause = self.backoff(self.lane.failures).max(advised);
+        self.lane.rest_until = Some(now + pause);
+        pause
     }
 
     /// Whether a request may reach the server twice.
@@ -505,22 +551,55 @@ impl Core {
     /// nothing came back at all.
     pub(super) fn expire_requests(&mut self, now: Time) -> bool {
         let mut dead = false;
+        let span = self.config.request_timeout;
+        let mut exchanges = BTreeSet::new();
+        let mut expired: Option<(Channel, usize, usize)> = None;
         while let Some((_, id)) = self.requests.next_deadline().filter(|(at, _)| *at <= now) {
+            // What waits for its turn waits for what is under way.
+            if let Some(exchange) =
+                self.requests.get(id).and_then(|request| request.exchange.or(self.lane.busy))
+            {
+                let put_off = self.arrivals.put_off(exchange, span);
+                if put_off > now && self.requests.extend(id, put_off) {
+                    continue;
+                }
+            }
             let Some(request) = self.requests.remove(id) else { continue };
             let sent = request.exchange;
+            if sent.is_some() && !request.accepted {
+                let (_, messages, _) =
+                    expired.get_or_insert_with(|| (request.message.channel().clone(), 0, 0));
+                *messages += 1;
+            }
             let silent = now.since(self.last_received) >= self.config.request_timeout;
             dead |= sent.is_some() && !request.accepted && silent && self.transport().is_duplex();
             if sent.is_some() && self.may_repeat(&request) && now < request.give_up {
+                if let Some((.., repeated)) = &mut expired {
+                    *repeated += 1;
+                }
                 self.requests.push_again(id, Request { maybe_seen: true, ..request });
             } else {
                 let after = now.since(request.started);
                 let fate_unknown = sent.is_some() || request.maybe_seen;
-                let error = CallError::Timeout { after, fate_unknown };
+                let last = match (&request.last, sent) {
+                    (Some(last), _) => Some(last.clone()),
+                    (None, Some(_)) => Some(Box::new(
+                        self.silence(&format!("message on {}", request.message.channel()), after),
+                    )),
+                    (None, None) => self.obstacle(),
+                };
+                let error = CallError::Timeout { after, fate_unknown, last };
                 self.settle(id, request, Err(error), now);
             }
-            if let Some(exchange) = sent {
-                self.release(exchange);
-            }
+            exchanges.extend(sent);
+        }
+        for exchange in exchanges {
+            self.release(exchange);
+        }
+        if let Some((channel, messages, repeated)) = expired {
+            let failure = self.silence(&format!("message on {channel}"), span);
+            let delay = Duration::ZERO;
+            self.event(Event::RequestFailed { channel, failure, messages, repeated, delay });
         }
         dead
     }
@@ -528,8 +607,14 @@ impl Core {
     /// Frees the lane of an exchange whose response does not come, and that nobody waits for.
     pub(super) fn free_lane(&mut self, now: Time) {
         if let Some(exchange) = self.lane.busy.filter(|_| self.lane.look_at <= now) {
-            self.lane.look_at = now + self.config.request_timeout;
-            self.release(exchange);
+            let span = self.config.request_timeout;
+            let put_off = self.arrivals.put_off(exchange, span);
+            if put_off > now {
+                self.lane.look_at = put_off;
+            } else {
+                self.lane.look_at = now + span;
+                self.release(exchange);
+            }
         }
     }
 
@@ -582,23 +667,29 @@ impl Core {
 
     /// The caller waits no more.
     pub(super) fn forget(&mut self, call: CallId) {
-        for id in self.requests.ids(|request| request.call == Some(call)) {
-            let unsent = self.requests.get(id).is_some_and(|request| request.exchange.is_none());
-            if let Some(mut request) = self.requests.remove(id) {
-                // An unsubscription is carried out even when nobody waits for its confirmation.
-                if unsent && !matches!(request.kind, Kind::Unsubscribe(_)) {
-                    continue;
-                }
-                request.call = None;
-                self.requests.restore(id, request);
-            }
+        // Requests for subscriptions are nobody's: whoever waits for one is known there.
+        if self.subscriptions.forget_caller(call) {
+            return;
         }
-        for channel in self.subscriptions.remote() {
-            if let Some(entry) = self.subscriptions.entry(&channel) {
-                entry.waiting.retain(|(waiting, _)| *waiting != call);
+        for id in self.requests.ids(|request| request.call == Some(call)) {
+            let Some(request) = self.requests.get(id) else { continue };
+            // An unsubscription is carried out even when nobody waits for its confirmation.
+            if request.exchange.is_none() && !matches!(request.kind, Kind::Unsubscribe(_)) {
+                self.requests.remove(id);
+            } else {
+                self.requests.disown(id);
             }
         }
     }
+}
+
+/// What became of requests whose exchange failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Failed {
+    /// How many are sent again.
+    repeated: usize,
+    /// How many wait for new credentials.
+    renewed: usize,
 }
 
 fn subscription_message(meta: &'static str, channel: &Channel) -> Message {

@@ -42,6 +42,10 @@ pub struct Config {
     pub close_timeout: Duration,
     /// The delays between attempts, and when to stop. Default: 1 s doubling to 30 s, jittered, without end.
     pub retry: Retry,
+    /// The longest wait that a server can ask for: with the `interval` and `timeout` of its advice, and with
+    /// `Retry-After`. A longer one is cut to this, and [`Event::AdviceCapped`](super::Event::AdviceCapped) is emitted.
+    /// Default: 1 h, which maintenance takes, while a number that was meant otherwise does not silence a client for good.
+    pub max_advised_wait: Duration,
     /// How long a refused transport is left alone. Default: 5 min.
     pub transport_cooldown: Duration,
     /// How long a WebSocket may be quiet before a ping asks whether the server is still there; `None` for no pings.
@@ -103,6 +107,7 @@ impl Default for Config {
             retry_open: false,
             close_timeout: Duration::from_secs(5),
             retry: Retry::default(),
+            max_advised_wait: Duration::from_secs(3600),
             ping_interval: Some(Duration::from_secs(20)),
             ack: true,
             transport_cooldown: Duration::from_secs(300),

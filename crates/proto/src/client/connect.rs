@@ -8,15 +8,15 @@ use super::core::{ConnectStage, Core, Next, Sent};
 use super::diagnosis::{Diagnosis, diagnose};
 use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
+use super::moving::is_refused;
 use super::outcome::CloseReason;
 use crate::advice::{Advice, Interval, Reconnect};
 use crate::channel::Channel;
+use crate::connection_type::ConnectionType;
 use crate::ext::ack;
 use crate::message::Message;
 use crate::time::Time;
 
-/// After that many strikes the session moves to another transport.
-const STRIKES: u32 = 4;
 /// A transport that was left without a clear word against it is tried again after this part of the cool-down.
 const DOUBT: u32 = 10;
 /// That many connects in a row may come back at once with nothing before they are slowed down.
@@ -75,7 +75,7 @@ impl Core {
             ack::set_batch(&mut message, batch);
         }
         self.window.turn();
-        let hold = if probe { Duration::ZERO } else { self.advice.timeout.unwrap_or_default() };
+        let hold = if probe { Duration::ZERO } else { self.hold() };
         let deadline = now + hold + self.config.request_timeout;
         let generation = self.auth.generation;
         self.connect.events = false;
@@ -115,7 +115,9 @@ impl Core {
 
     fn connect_granted(&mut self, sent: Sent, reply: Message, now: Time) -> Next {
         self.auth.unproven = false;
-        self.connect.strikes = 0;
+        if let Some(left) = self.moving.works() {
+            self.transports.avoid(left, now, self.config.transport_cooldown / DOUBT);
+        }
         if let Some(from) = self.connect.trial.take() {
             if from.is_duplex() {
                 // What the server sent over it before it saw the change may still be on its way.
@@ -165,7 +167,7 @@ impl Core {
     /// Says that messages flow, once the first connect is answered and all subscriptions are settled.
     pub(super) fn announce_connected(&mut self) {
         let recovering = matches!(self.state, State::Connecting | State::Unconnected);
-        if !recovering || self.connect.proven.is_none() || self.subscriptions.any_pending() {
+        if !recovering || self.connect.proven.is_none() || self.subscriptions.any_restoring() {
             return;
         }
         self.tell_gap();
@@ -196,15 +198,37 @@ impl Core {
             }
         }
         match advised {
-            Some(Reconnect::Handshake) => Next::Rehandshake(LostCause::SessionLost(Box::new(reply))),
+            Some(Reconnect::Handshake) => self.session_unknown(LostCause::SessionLost(Box::new(reply)), now),
             Some(Reconnect::None) => Next::Terminate(CloseReason::Server(Box::new(reply))),
             Some(Reconnect::Retry) | None if diagnosis == Diagnosis::SessionUnknown => {
-                Next::Rehandshake(LostCause::SessionLost(Box::new(reply)))
+                self.session_unknown(LostCause::SessionLost(Box::new(reply)), now)
             }
             Some(Reconnect::Retry) | None => {
                 self.connect_again(LostCause::Refused(Box::new(reply)), false, now)
             }
         }
+    }
+
+    /// The server does not know the session over this transport. If it was moved here just now, it may know it over the
+    /// one before.
+    fn session_unknown(&mut self, cause: LostCause, now: Time) -> Next {
+        let Some(before) = self.moving.is_unknown(&cause) else { return Next::Rehandshake(cause) };
+        let text =
+            format!("{}: the session is not known over {}: {cause}", self.servers.name(), self.transport());
+        self.go_back(before, &Failure::new(FailureKind::Lost, text));
+        self.lost(now, &cause);
+        self.state = State::Unconnected;
+        self.schedule_connect(self.interval(), now)
+    }
+
+    /// Moves the session back to the transport that it was moved away from.
+    fn go_back(&mut self, to: ConnectionType, cause: &Failure) {
+        let from = self.transport();
+        if from.is_duplex() {
+            self.emit(Output::CloseWebSocket { graceful: true });
+        }
+        self.transports.switch(to);
+        self.event(Event::TransportChanged { from, to, cause: Some(cause.clone()) });
     }
 
     fn wait_for_credentials(&mut self, now: Time) -> Next {
@@ -257,6 +281,10 @@ impl Core {
             self.lost(now, &LostCause::Transport(failure));
             return self.wait_for_credentials(now);
         }
+        if let Some(cause) = self.moving.asked_in_vain() {
+            self.unread();
+            return Next::Rehandshake(cause);
+        }
         // What the server had sent when the connection broke is gone, unless it keeps it until we confirm.
         self.connect.gap |= self.window.batch().is_none() && !failure.is_before_sending();
         if self.is_out_of_order(&failure) {
@@ -268,6 +296,10 @@ impl Core {
         let resuming = self.opening.is_some() && self.handshake_reply.is_none();
         if resuming && !self.config.retry_open && failure.is_out_of_reach() {
             return Next::Terminate(CloseReason::Failed(failure));
+        }
+        if let Some(before) = self.moving.is_silent(&failure) {
+            self.go_back(before, &failure);
+            return self.connect_again(LostCause::Transport(failure), false, now);
         }
         let changed = self.change_transport(&failure, now);
         self.connect_again(LostCause::Transport(failure), changed, now)
@@ -285,29 +317,20 @@ impl Core {
 
     /// Moves an established session to another transport, when the one in use has failed often enough. Whether it did.
     fn change_transport(&mut self, failure: &Failure, now: Time) -> bool {
-        let refused = matches!(failure.kind(), FailureKind::UpgradeRefused { status } if status < 500);
-        self.connect.strikes += match failure.kind() {
-            FailureKind::UpgradeRefused { .. } if refused => 2,
-            FailureKind::UpgradeRefused { .. }
-            | FailureKind::Timeout
-            | FailureKind::Lost
-            | FailureKind::Closed { .. }
-            | FailureKind::Malformed
-            | FailureKind::TooLarge => 1,
-            _ => 0,
-        };
-        let Some(to) = self.transports.alternative().filter(|_| self.connect.strikes >= STRIKES) else {
+        if !self.moving.strike(failure) {
             return false;
-        };
+        }
+        let Some(to) = self.transports.alternative() else { return false };
         let from = self.transport();
-        let cooldown = self.config.transport_cooldown;
         if from.is_duplex() {
             // It may be open: what failed need not be the socket.
             self.emit(Output::CloseWebSocket { graceful: true });
         }
-        self.transports.avoid_current(now, if refused { cooldown } else { cooldown / DOUBT });
+        if is_refused(failure) {
+            self.transports.avoid(from, now, self.config.transport_cooldown);
+        }
         self.transports.switch(to);
-        self.connect.strikes = 0;
+        self.moving.moved(from, failure);
         self.event(Event::TransportChanged { from, to, cause: Some(failure.clone()) });
         true
     }
@@ -347,13 +370,16 @@ impl Core {
         self.lost(now, &cause);
         self.state = State::Unconnected;
         let pause = match self.attempt_failed(&cause, now) {
-            Ok(_) if changed => self.interval().unwrap_or_default(),
+            Ok(_) if changed => {
+                let advised = cause.failure().and_then(Failure::retry_after).unwrap_or_default();
+                self.interval().unwrap_or_default().max(advised.min(self.config.max_advised_wait))
+            }
             Ok(pause) => pause,
             Err(reason) => return Next::Terminate(reason),
         };
         if let Some(kept) = self.advice.max_interval.filter(|kept| !kept.is_zero()) {
             let away = now.since(self.lost_since.unwrap_or(now)) + pause;
-            let held = self.advice.timeout.unwrap_or_default() + self.interval().unwrap_or_default();
+            let held = self.hold() + self.interval().unwrap_or_default();
             if away > held + kept {
                 return Next::Rehandshake(cause);
             }
@@ -364,7 +390,12 @@ impl Core {
 
     /// The deadline of the outstanding connect has passed.
     pub(super) fn expire_connect(&mut self, now: Time) -> Option<Failure> {
-        let ConnectStage::Sent(sent) = self.connect.stage else { return None };
+        let span = self.config.request_timeout;
+        let ConnectStage::Sent(sent) = &mut self.connect.stage else { return None };
+        if sent.deadline <= now {
+            sent.deadline = sent.deadline.max(self.arrivals.put_off_session(sent.exchange, span));
+        }
+        let sent = *sent;
         if sent.deadline > now {
             return None;
         }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::ack::Window;
+use super::arrivals::Arrivals;
 use super::cause::LostCause;
 use super::config::Config;
 use super::contract::{AuthReason, CallId, ExchangeId, Lane, Output, SinkId, Transmit};
 use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
+use super::moving::Moving;
 use super::outcome::{CallError, CallResult, CloseReason};
 use super::requests::Requests;
 use super::retry::FailedAttempt;
@@ -68,6 +70,8 @@ pub(super) struct Core {
     /// What time it is, as far as was told.
     pub(super) now: Time,
     pub(super) lane: LaneState,
+    pub(super) moving: Moving,
+    pub(super) arrivals: Arrivals,
     pub(super) outputs: VecDeque<Output>,
     random: fastrand::Rng,
     pub(super) last_id: u64,
@@ -105,8 +109,6 @@ pub(super) struct Connect {
     pub(super) idle_turns: u32,
     /// Events received since the outstanding connect was sent.
     pub(super) events: bool,
-    /// Failures in a row that speak against the transport.
-    pub(super) strikes: u32,
     /// Turns in a row whose batch was not acknowledged, because a receiver had no room for it.
     pub(super) held_turns: u32,
     /// Events that are still to come with the handshake, before the first connect.
@@ -150,6 +152,8 @@ pub(super) struct LaneState {
     pub(super) rest_until: Option<Time>,
     /// Exchanges that failed in a row.
     pub(super) failures: u32,
+    /// What the last of them failed with.
+    pub(super) last: Option<Failure>,
 }
 
 /// What is known of the credentials.
@@ -199,7 +203,6 @@ impl Core {
                 session_proven: false,
                 idle_turns: 0,
                 events: false,
-                strikes: 0,
                 held_turns: 0,
                 handshake_events: 0,
                 trial: None,
@@ -221,6 +224,8 @@ impl Core {
             ping_sent: None,
             now: Time::ZERO,
             lane: LaneState::default(),
+            moving: Moving::default(),
+            arrivals: Arrivals::default(),
             outputs: VecDeque::new(),
             last_id: 0,
             last_exchange: 0,
@@ -292,9 +297,29 @@ impl Core {
     pub(super) fn interval(&self) -> Option<Duration> {
         match self.advice.interval {
             None => Some(Duration::ZERO),
-            Some(Interval::Wait(span)) => Some(span),
+            Some(Interval::Wait(span)) => Some(span.min(self.config.max_advised_wait)),
             Some(Interval::Never) => None,
         }
+    }
+
+    /// How long the server is asked to hold a connect.
+    pub(super) fn hold(&self) -> Duration {
+        self.advice.timeout.unwrap_or_default().min(self.config.max_advised_wait)
+    }
+
+    /// How long to wait at least after a failure, because the server said so with it.
+    pub(super) fn advised_pause(&mut self, failure: Option<&Failure>) -> Duration {
+        let advised = failure.and_then(Failure::retry_after).unwrap_or_default();
+        self.cap("Retry-After", advised)
+    }
+
+    /// Cuts a wait that the server asks for to the longest that is allowed, and says so.
+    pub(super) fn cap(&mut self, what: &'static str, advised: Duration) -> Duration {
+        let used = advised.min(self.config.max_advised_wait);
+        if used < advised {
+            self.event(Event::AdviceCapped { what, advised, used });
+        }
+        used
     }
 
     /// The pause before something that failed that often in a row is tried again.
@@ -308,7 +333,8 @@ impl Core {
         self.failing_since = None;
     }
 
-    /// An attempt to connect failed. The pause before the next one, no shorter than the server asks for; or why there
+    /// An attempt to connect failed. The pause before the next one, no shorter than the server asks for by its advice or
+    /// with the failure; or why there
     /// is to be none.
     pub(super) fn attempt_failed(&mut self, cause: &LostCause, now: Time) -> Result<Duration, CloseReason> {
         self.failures = self.failures.saturating_add(1);
@@ -325,9 +351,14 @@ impl Core {
                 LostCause::Transport(failure) => CloseReason::Failed(failure.clone()),
             });
         };
-        let delay = self.backoff(failures.saturating_add(self.relapses()));
+        let advised = self.advised_pause(cause.failure()).max(interval);
+        let delay = match failures.saturating_add(self.relapses()) {
+            0 | 1 => self.config.retry.first_delay(&mut self.random),
+            row => self.backoff(row),
+        };
+        let delay = delay.max(advised);
         match self.config.retry.verdict(&FailedAttempt { cause, failures, elapsed, delay }) {
-            Some(delay) => Ok(delay.max(interval)),
+            Some(delay) => Ok(delay.max(advised)),
             None => Err(CloseReason::GaveUp { failures, elapsed, cause: Box::new(cause.clone()) }),
         }
     }
@@ -366,6 +397,15 @@ impl Core {
             FailureKind::Timeout,
             format!("{}: no reply to the {what} within {waited:.1?}", self.servers.name()),
         )
+    }
+
+    /// Why a message has not had its turn: what keeps the connection from being made, or the messages before it.
+    pub(super) fn obstacle(&self) -> Option<Box<Failure>> {
+        let cause = match self.state {
+            State::Connected => self.lane.last.as_ref(),
+            _ => self.last_cause.as_ref().and_then(LostCause::failure),
+        };
+        cause.cloned().map(Box::new)
     }
 
     /// A failure that is a response without what was asked for.
@@ -417,12 +457,15 @@ impl Core {
             }
         }
         for channel in self.subscriptions.remote() {
-            let Some(entry) = self.subscriptions.entry(&channel) else { continue };
-            let waiting = std::mem::take(&mut entry.waiting);
-            // A wish that is said to have failed is none that outlives the session, unless it was granted before.
-            let granted = entry.inbox_granted;
-            let kept = |sink: &SinkId| granted && *sink == SinkId::INBOX;
-            entry.sinks.retain(|sink| kept(sink) || !waiting.iter().any(|(_, waits)| waits == sink));
+            let waiting = self.subscriptions.take_waiting(&channel);
+            if !waiting.is_empty() {
+                // A wish that is said to have failed is none that outlives the session, unless it was granted before.
+                self.subscriptions.change(&channel, |entry| {
+                    let granted = entry.inbox_granted;
+                    let kept = |sink: &SinkId| granted && *sink == SinkId::INBOX;
+                    entry.sinks.retain(|sink| kept(sink) || !waiting.iter().any(|(_, waits)| waits == sink));
+                });
+            }
             for (call, _) in waiting {
                 self.resolve(Some(call), Err(closed()));
             }

@@ -50,6 +50,20 @@ pub enum Event {
         /// What the last one failed with.
         cause: LostCause,
     },
+    /// A request with messages of calls failed: a subscribe, an unsubscribe, a publish, a request to a service, a
+    /// disconnect. Each call ends by itself, or is sent again; a failed handshake or connect is a [`Event::Retrying`].
+    RequestFailed {
+        /// The channel of the first of the messages.
+        channel: Channel,
+        /// What the request failed with.
+        failure: Failure,
+        /// How many messages were in it.
+        messages: usize,
+        /// How many of them are sent again.
+        repeated: usize,
+        /// Nothing but connects and handshakes is sent before this is over.
+        delay: Duration,
+    },
     /// A new session takes the place of one that the server forgot.
     Rehandshaken,
     /// The outcome of restoring one subscription in a new session.
@@ -84,12 +98,23 @@ pub enum Event {
     },
     /// The server advises something else than before.
     AdviceChanged(Advice),
+    /// The server asked for a longer wait than [`Config::max_advised_wait`](super::Config::max_advised_wait), which is
+    /// used in its place.
+    AdviceCapped {
+        /// What was asked for: `interval` or `timeout` of the advice, or `Retry-After`.
+        what: &'static str,
+        /// How long it was to be.
+        advised: Duration,
+        /// How long it is.
+        used: Duration,
+    },
     /// Something came that makes no sense; it was passed over.
     Ignored {
         /// What it was.
         what: String,
     },
-    /// A receiver does not keep up: this many messages were dropped since this was last told. Told by the shell.
+    /// A receiver does not keep up: this many messages were dropped since this was last told. Told by the shell, at most
+    /// once a second for each receiver.
     SlowConsumer {
         /// The channel of the receiver; `None` for the inbox.
         channel: Option<Channel>,

@@ -23,6 +23,7 @@ impl Core {
         let (before, from) = (self.servers.current(), self.servers.name().to_owned());
         let outcome = self.servers.move_on(failure);
         if self.servers.current() != before {
+            self.moving.reset();
             // What is still on its way to the one before is not waited for.
             if self.may_have_socket() {
                 self.emit(Output::CloseWebSocket { graceful: false });

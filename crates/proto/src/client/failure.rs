@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why messages could not be carried: a kind to decide by, and a text for people.
 ///
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub struct Failure {
     kind: FailureKind,
     text: Arc<str>,
+    retry_after: Option<Duration>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -54,7 +56,14 @@ pub enum FailureKind {
 impl Failure {
     /// A failure with a text that names the URL, without secrets, and the cause.
     pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into().into(), source: None }
+        Self { kind, text: text.into().into(), retry_after: None, source: None }
+    }
+
+    /// The same failure with the time that the server asks to wait before the next attempt (HTTP's `Retry-After`).
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
+        self
     }
 
     /// The same failure with the error it came from.
@@ -75,6 +84,12 @@ impl Failure {
             FailureKind::Http { status } | FailureKind::UpgradeRefused { status } => Some(status),
             _ => None,
         }
+    }
+
+    /// How long the server asks to wait before the next attempt, if it said so: the `Retry-After` of a response that is
+    /// not 200, from the moment at which the response came.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Whether no other transport to the same host and port would get through either.

@@ -30,6 +30,7 @@ impl Core {
         self.connect.proven = None;
         self.connect.session_proven = false;
         self.connect.trial = None;
+        self.moving.reset();
         // What the last session was told to do next is no advice to this one.
         self.advice.reconnect = None;
         let next = self.transports.begin_round(now);
@@ -199,8 +200,14 @@ impl Core {
         let from = self.transport();
         match self.transports.next_in_round(failure.clone()) {
             Some(to) if !hopeless => {
+                // A server that asks to be left alone does so over any transport.
+                let delay = self.advised_pause(Some(&failure));
+                if !delay.is_zero() {
+                    let cause = LostCause::Transport(failure.clone());
+                    self.event(Event::Retrying { delay, failures: self.failures, cause });
+                }
                 self.event(Event::TransportChanged { from, to, cause: Some(failure) });
-                self.handshake = Handshake::Waiting(now);
+                self.handshake = Handshake::Waiting(now + delay);
                 Next::Nothing
             }
             _ => {
@@ -255,7 +262,14 @@ impl Core {
 
     /// The deadline of the outstanding handshake has passed.
     pub(super) fn expire_handshake(&mut self, now: Time) -> Option<Failure> {
-        let Handshake::Sent(sent) = self.handshake else { return None };
+        let span = self.config.request_timeout;
+        let Handshake::Sent(sent) = &mut self.handshake else { return None };
+        sent.deadline = if sent.deadline > now {
+            sent.deadline
+        } else {
+            sent.deadline.max(self.arrivals.put_off_session(sent.exchange, span))
+        };
+        let sent = *sent;
         if sent.deadline > now {
             return None;
         }

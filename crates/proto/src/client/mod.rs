@@ -1,6 +1,7 @@
 //! The client's side of a session.
 
 mod ack;
+mod arrivals;
 mod backoff;
 mod calls;
 mod cause;
@@ -15,12 +16,14 @@ mod failover;
 mod failure;
 mod handshake;
 mod liveness;
+mod moving;
 mod outcome;
 mod receiving;
 mod requests;
 mod resume;
 mod retry;
 mod rooms;
+mod routes;
 mod servers;
 mod session;
 mod snapshot;
@@ -37,3 +40,4 @@ pub use outcome::{CallError, CallResult, CloseReason};
 pub use retry::{FailedAttempt, Retry, Verdict};
 pub use session::Session;
 pub use snapshot::SessionSnapshot;
+pub use subscriptions::SubscriptionChanges;

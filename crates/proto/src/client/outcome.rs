@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cause::{LostCause, server_error};
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use crate::channel::Channel;
 use crate::error::BayeuxError;
 use crate::message::Message;
@@ -28,12 +28,14 @@ pub enum CallError {
         fate_unknown: bool,
     },
     /// No reply came in time.
-    #[error("no reply within {after:.1?}")]
+    #[error("{}", timed_out(*after, *fate_unknown, last.as_deref()))]
     Timeout {
         /// How long it was waited for.
         after: Duration,
         /// Whether the server may have acted on it all the same; false when it was never sent.
         fate_unknown: bool,
+        /// What the last attempt to send it failed with; if it was never sent, what keeps the connection from being made.
+        last: Option<Box<Failure>>,
     },
     /// The session has ended, or was never opened.
     #[error("{0}")]
@@ -127,7 +129,30 @@ pub enum CloseReason {
     NoCredentials(String),
 }
 
+/// What to say of a call whose time is over.
+fn timed_out(after: Duration, fate_unknown: bool, last: Option<&Failure>) -> String {
+    match (fate_unknown, last) {
+        (false, None) => format!("never sent: no connection and no turn within {after:.1?}"),
+        (false, Some(last)) => format!("never sent within {after:.1?}: {last}"),
+        // Silence needs no cause.
+        (true, Some(last)) if last.kind() != FailureKind::Timeout => {
+            format!("no reply within {after:.1?}; the last attempt failed: {last}")
+        }
+        (true, _) => format!("no reply within {after:.1?}"),
+    }
+}
+
 impl CallError {
+    /// What happened to the transport, when that is the reason.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Transport { failure, .. } => Some(failure),
+            Self::Timeout { last, .. } => last.as_deref(),
+            Self::Closed(reason) => reason.failure(),
+            _ => None,
+        }
+    }
+
     /// The error that the server gave, if it gave one.
     pub fn server_error(&self) -> Option<BayeuxError> {
         match self {
@@ -163,7 +188,6 @@ impl CloseReason {
 
 #[cfg(test)]
 mod tests {
-    use super::super::failure::FailureKind;
     use super::*;
 
     fn gave_up(cause: LostCause) -> CloseReason {

@@ -6,6 +6,8 @@ use super::core::{ConnectStage, Core, Handshake, Next};
 use super::event::{Event, State};
 use super::outcome::CloseReason;
 use super::requests::Kind;
+use super::subscriptions::Status;
+use crate::advice::{Advice, Interval};
 use crate::channel::{Channel, ChannelKind};
 use crate::message::{Message, Subscription};
 use crate::time::Time;
@@ -16,8 +18,9 @@ impl Core {
             let mut known = self.advice.clone();
             known.merge(advice);
             if known != self.advice {
-                self.advice = known.clone();
+                let before = std::mem::replace(&mut self.advice, known.clone());
                 self.event(Event::AdviceChanged(known));
+                self.cap_advice(&before);
             }
         }
         match message.channel().kind() {
@@ -26,6 +29,17 @@ impl Core {
                 self.without_channel(exchange, &message, now)
             }
             ChannelKind::Service | ChannelKind::Broadcast => self.application(exchange, message, now),
+        }
+    }
+
+    /// Says what of new advice is not followed as it is.
+    fn cap_advice(&mut self, before: &Advice) {
+        let Advice { interval, timeout, .. } = self.advice;
+        if let Some(Interval::Wait(interval)) = interval.filter(|_| interval != before.interval) {
+            self.cap("interval", interval);
+        }
+        if let Some(timeout) = timeout.filter(|_| timeout != before.timeout) {
+            self.cap("timeout", timeout);
         }
     }
 
@@ -64,6 +78,14 @@ impl Core {
             Some(Subscription::One(name)) => Some(Channel::from_wire(name)),
             _ => None,
         };
+        // Mostly it names what was asked for last.
+        if let Some(Status::Pending(id)) =
+            name.as_ref().and_then(|name| self.subscriptions.entry(name)).map(|entry| entry.status)
+            && reply.channel() == Channel::SUBSCRIBE
+            && requests.get(id).is_some_and(|request| request.exchange.is_some())
+        {
+            return Some(id);
+        }
         requests.oldest(|request| {
             let about = match &request.kind {
                 Kind::Subscribe(channel) | Kind::Unsubscribe(channel) => Some(channel),

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::contract::{CallId, ExchangeId};
+use super::failure::Failure;
 use crate::channel::Channel;
 use crate::message::Message;
 use crate::time::Time;
@@ -30,6 +31,8 @@ pub(super) struct Request {
     pub(super) accepted: bool,
     /// It was sent before, and nobody knows whether the server has it; so it is one that may be sent twice.
     pub(super) maybe_seen: bool,
+    /// What the last attempt to send it failed with.
+    pub(super) last: Option<Box<Failure>>,
     /// It restores a subscription in a new session, before anything else is sent.
     pub(super) restores: bool,
     pub(super) stamp: Stamp,
@@ -60,8 +63,10 @@ pub(super) struct Requests {
     /// In boxes, or the table would be large in a session that asks for nothing.
     table: HashMap<u64, Box<Request>, foldhash::fast::RandomState>,
     deadlines: BTreeSet<(Time, u64)>,
-    /// Ids that wait for their turn, each with the group that it must travel with.
+    /// Ids that wait for their turn, each with the group that it must travel with; in the order of the ids.
     queue: VecDeque<(u64, u64)>,
+    /// The same for those that restore subscriptions in a new session, which come before; their order means nothing.
+    restoring: VecDeque<(u64, u64)>,
     groups: u64,
 }
 
@@ -85,11 +90,13 @@ impl Requests {
         self.insert(id, request);
     }
 
-    /// Puts requests before all that wait, in their order.
-    pub(super) fn push_front(&mut self, requests: Vec<(u64, Request)>) {
+    /// Puts requests before all that wait, to restore what a session that is gone had.
+    pub(super) fn restore(&mut self, requests: Vec<(u64, Request)>) {
         let group = self.group();
-        for (id, request) in requests.into_iter().rev() {
-            self.queue.push_front((id, group));
+        let table = &self.table;
+        self.restoring.retain(|(id, _)| table.get(id).is_some_and(|request| request.exchange.is_none()));
+        self.restoring.extend(requests.iter().map(|(id, _)| (*id, group)));
+        for (id, request) in requests {
             self.insert(id, Request { restores: true, ..request });
         }
     }
@@ -97,22 +104,19 @@ impl Requests {
     /// Puts back what was sent in vain, to be sent again: before all that was asked for after it, but after the
     /// subscriptions of a new session.
     pub(super) fn push_again(&mut self, id: u64, request: Request) {
-        let later = |(other, _): &(u64, u64)| {
-            self.table.get(other).is_some_and(|queued| {
-                (*other > id && (request.restores || !queued.restores))
-                    || (request.restores && !queued.restores)
-            })
-        };
-        let at = self.queue.iter().position(later).unwrap_or(self.queue.len());
         let group = self.group();
-        self.queue.insert(at, (id, group));
+        let queue = if request.restores { &mut self.restoring } else { &mut self.queue };
+        let at = queue.partition_point(|(other, _)| *other <= id);
+        queue.insert(at, (id, group));
         let deadline = request.give_up;
         self.insert(id, Request { exchange: None, deadline, ..request });
     }
 
-    /// Puts back what [`Requests::remove`] took out; its place in the queue is still there.
-    pub(super) fn restore(&mut self, id: u64, request: Request) {
-        self.insert(id, request);
+    /// Nobody waits for the outcome of a request any more.
+    pub(super) fn disown(&mut self, id: u64) {
+        if let Some(request) = self.table.get_mut(&id) {
+            request.call = None;
+        }
     }
 
     fn insert(&mut self, id: u64, request: Request) {
@@ -129,14 +133,21 @@ impl Requests {
 
     /// Whether anything waits for its turn.
     pub(super) fn has_queued(&mut self) -> bool {
-        while self
-            .queue
-            .front()
-            .is_some_and(|(id, _)| self.table.get(id).is_none_or(|request| request.exchange.is_some()))
-        {
-            self.queue.pop_front();
+        self.next_queued().is_some()
+    }
+
+    /// What is next to have its turn, with its group. What was taken out, or went out already, is passed over.
+    fn next_queued(&mut self) -> Option<(u64, u64)> {
+        let table = &self.table;
+        for queue in [&mut self.restoring, &mut self.queue] {
+            while let Some((id, group)) = queue.front().copied() {
+                if table.get(&id).is_some_and(|request| request.exchange.is_none()) {
+                    return Some((id, group));
+                }
+                queue.pop_front();
+            }
         }
-        !self.queue.is_empty()
+        None
     }
 
     /// Gives the next requests their turn: at least one group, and no more groups than fit in `max_bytes`.
@@ -150,11 +161,9 @@ impl Requests {
         let mut taken = Vec::new();
         let mut bytes = 0_usize;
         let mut last_group = None;
-        while let Some((id, group)) = self.queue.front().copied() {
-            let Some(request) = self.table.get_mut(&id).filter(|request| request.exchange.is_none()) else {
-                self.queue.pop_front();
-                continue;
-            };
+        while let Some((id, group)) = self.next_queued() {
+            // Once it is under way it is passed over.
+            let Some(request) = self.table.get_mut(&id) else { break };
             let size = wire_size(&request.message);
             if last_group.is_some_and(|last| last != group) && bytes.saturating_add(size) > max_bytes {
                 break;
@@ -169,7 +178,6 @@ impl Requests {
                 self.deadlines.insert((request.deadline, id));
             }
             taken.push((id, request.message.clone()));
-            self.queue.pop_front();
         }
         taken
     }
@@ -185,9 +193,11 @@ impl Requests {
         self.ids(|request| request.exchange.is_some() && !request.accepted)
     }
 
-    /// The requests whose reply or answer may be arriving.
-    pub(super) fn awaited(&self) -> Vec<u64> {
-        self.ids(|request| request.exchange.is_some())
+    /// The request was sent in vain.
+    pub(super) fn note(&mut self, id: u64, failure: &Failure) {
+        if let Some(request) = self.table.get_mut(&id) {
+            request.last = Some(Box::new(failure.clone()));
+        }
     }
 
     /// A service has accepted a request, and its answer is to follow.
@@ -215,8 +225,8 @@ impl Requests {
         self.deadlines.first().copied()
     }
 
-    /// Puts off a deadline, unless the caller set it.
-    pub(super) fn extend(&mut self, id: u64, deadline: Time) {
+    /// Puts off a deadline, unless the caller set it. Whether it did.
+    pub(super) fn extend(&mut self, id: u64, deadline: Time) -> bool {
         if let Some(request) = self.table.get_mut(&id)
             && request.deadline < deadline
             && request.reply_within.is_some()
@@ -224,7 +234,9 @@ impl Requests {
             self.deadlines.remove(&(request.deadline, id));
             request.deadline = deadline;
             self.deadlines.insert((deadline, id));
+            return true;
         }
+        false
     }
 }
 

@@ -55,9 +55,11 @@ impl Core {
         self.rooms.forget();
         for (names, temporary) in [(&snapshot.inbox, false), (&snapshot.streams, true)] {
             for channel in names.iter().filter_map(|name| Channel::parse(name).ok()) {
-                let entry = self.subscriptions.add(&channel, SinkId::INBOX, Status::Active);
-                entry.established = true;
-                entry.inbox_stands_in = temporary;
+                self.subscriptions.add(&channel, SinkId::INBOX, Status::Active);
+                self.subscriptions.change(&channel, |entry| {
+                    entry.established = true;
+                    entry.inbox_stands_in = temporary;
+                });
             }
         }
         self.had_session = true;

@@ -80,6 +80,11 @@ impl Retry {
         self.decide(|failed| if failed.cause.is_fatal() { Verdict::GiveUp } else { Verdict::Retry })
     }
 
+    /// The pause before the first attempt after a loss.
+    pub(super) fn first_delay(&self, random: &mut fastrand::Rng) -> Duration {
+        self.backoff.first_delay(random)
+    }
+
     /// The pause after `failures` failed attempts.
     pub(super) fn delay(&self, failures: u32, random: &mut fastrand::Rng) -> Duration {
         self.backoff.delay(failures, random)

@@ -8,6 +8,7 @@ use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
 use super::outcome::{CallError, CloseReason};
 use super::snapshot::SessionSnapshot;
+use super::subscriptions::SubscriptionChanges;
 use crate::advice::Advice;
 use crate::channel::Channel;
 use crate::connection_type::ConnectionType;
@@ -74,6 +75,12 @@ impl Session {
     /// A number that changes whenever [`Session::subscriptions`] may have.
     pub fn subscriptions_version(&self) -> u64 {
         self.core.subscriptions.version()
+    }
+
+    /// Which of [`Session::subscriptions`] may have changed since this was asked for: cheaper to follow than to read
+    /// all of them.
+    pub fn take_subscription_changes(&mut self) -> SubscriptionChanges {
+        self.core.subscriptions.take_changes()
     }
 
     /// The next thing to do. Calls that were handed in together go out together: they are put into payloads only
@@ -144,7 +151,8 @@ impl Session {
             Input::Vetoed { message, reason } => self.vetoed(&message, &reason, now),
             Input::Credentials(outcome) => self.credentials(outcome, now),
             Input::Arriving => {
-                self.arriving(now);
+                self.core.heard(now);
+                self.core.arrivals.part(now);
                 Next::Nothing
             }
             Input::Alive => {
@@ -302,6 +310,9 @@ impl Session {
             return;
         }
         self.core.heard(now);
+        if exchange.is_none() {
+            self.core.arrivals.frame(now);
+        }
         // What names no channel answers what nothing else in the response does.
         messages.sort_by_key(|message| message.channel().as_str().is_empty());
         // The events behind the word that ends the session are the last that come.
@@ -327,6 +338,7 @@ impl Session {
         let core = &mut self.core;
         if core.lane.busy == Some(exchange) {
             core.lane = LaneState::default();
+            core.miss_replies(exchange);
         }
         if matches!(core.handshake, Handshake::Sent(sent) if sent.exchange == exchange) {
             let failure = core.no_reply("handshake");
@@ -339,46 +351,13 @@ impl Session {
         Next::Nothing
     }
 
-    /// A frame is arriving, and whatever is waited for may be in it or behind it.
-    fn arriving(&mut self, now: Time) {
-        let core = &mut self.core;
-        let span = core.config.request_timeout;
-        // Deadlines are put off in steps, because each step touches all that waits.
-        let step = now.since(core.last_received) >= span / 8;
-        core.heard(now);
-        if !step {
-            return;
-        }
-        if let ConnectStage::Sent(sent) = &mut core.connect.stage {
-            sent.deadline = sent.deadline.max(now + span);
-        }
-        if let Handshake::Sent(sent) = &mut core.handshake {
-            sent.deadline = sent.deadline.max(now + span);
-        }
-        for id in core.requests.awaited() {
-            core.requests.extend(id, now + span);
-        }
-    }
-
+    /// Bytes of a response are arriving.
     fn progress(&mut self, exchange: ExchangeId, now: Time) {
         let core = &mut self.core;
         core.heard(now);
-        let deadline = now + core.config.request_timeout;
+        core.arrivals.response(exchange, now);
         if core.lane.busy == Some(exchange) {
-            core.lane.look_at = deadline;
-        }
-        if let ConnectStage::Sent(sent) = &mut core.connect.stage
-            && sent.exchange == exchange
-        {
-            sent.deadline = sent.deadline.max(deadline);
-        }
-        if let Handshake::Sent(sent) = &mut core.handshake
-            && sent.exchange == exchange
-        {
-            sent.deadline = sent.deadline.max(deadline);
-        }
-        for id in core.requests.of_exchange(exchange) {
-            core.requests.extend(id, deadline);
+            core.lane.look_at = now + core.config.request_timeout;
         }
     }
 
@@ -396,9 +375,7 @@ impl Session {
         if !failure.is_before_sending() {
             core.unread();
         }
-        let ids = core.requests.of_exchange(exchange);
-        core.fail_requests(&ids, &failure, now);
-        core.rest_lane(now);
+        core.fail_exchange(exchange, failure, now);
         Next::Nothing
     }
 
@@ -423,10 +400,15 @@ impl Session {
         if core.connect.trial.is_none() {
             core.fail_frames(failure, now);
         }
-        match self.core.state {
+        match core.state {
             State::Disconnected => Next::Nothing,
-            State::Disconnecting => Next::Terminate(CloseReason::Requested),
-            State::Handshaking if matches!(self.core.handshake, Handshake::Sent(_)) => {
+            State::Disconnecting => {
+                let channel = Channel::from_wire(Channel::DISCONNECT);
+                let (failure, delay) = (failure.clone(), std::time::Duration::ZERO);
+                core.event(Event::RequestFailed { channel, failure, messages: 1, repeated: 0, delay });
+                Next::Terminate(CloseReason::Requested)
+            }
+            State::Handshaking if matches!(core.handshake, Handshake::Sent(_)) => {
                 self.core.handshake_failed(failure.clone(), now)
             }
             State::Handshaking => Next::Nothing,
@@ -553,5 +535,110 @@ impl Session {
         let next = self.core.handshake_with_credentials(outcome.clone(), now);
         self.follow(next, now);
         self.core.connect_with_credentials(outcome, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::client::contract::SinkId;
+    use crate::error::BayeuxError;
+
+    /// A session over a WebSocket, and a server that answers each message in a frame of its own.
+    struct Served {
+        session: Session,
+        calls: u64,
+        /// The server has forgotten the session, and says so once.
+        forgotten: bool,
+    }
+
+    impl Served {
+        fn open() -> Self {
+            let config = Config { transports: vec![ConnectionType::WebSocket], ..Config::default() };
+            let mut served = Self { session: Session::new(config), calls: 0, forgotten: false };
+            served.call(Operation::Open);
+            served
+        }
+
+        fn call(&mut self, operation: Operation) {
+            self.calls += 1;
+            self.handle(Input::Call(CallId(self.calls), operation));
+        }
+
+        fn handle(&mut self, input: Input) {
+            let mut inputs = VecDeque::from([input]);
+            while let Some(input) = inputs.pop_front() {
+                self.session.handle(input, Time::ZERO);
+                while let Some(output) = self.session.poll_output() {
+                    if let Output::Send(transmit) = output {
+                        let replies = transmit.messages.iter().filter_map(|message| self.reply(message));
+                        let frames: Vec<_> = replies.collect();
+                        inputs.extend(
+                            frames
+                                .into_iter()
+                                .map(|reply| Input::Received { exchange: None, messages: vec![reply] }),
+                        );
+                    }
+                }
+            }
+        }
+
+        fn reply(&mut self, message: &Message) -> Option<Message> {
+            let mut reply = Message::new(message.channel().clone());
+            reply.set_id(message.id().cloned());
+            let fields = reply.fields_mut();
+            fields.successful = Some(true);
+            match message.channel().as_str() {
+                Channel::HANDSHAKE => {
+                    fields.client_id = Some(crate::id::ClientId::new("client"));
+                    fields.supported_connection_types = Some(vec!["websocket".to_owned()]);
+                }
+                Channel::CONNECT if std::mem::take(&mut self.forgotten) => {
+                    fields.successful = Some(false);
+                    fields.error = Some(BayeuxError::parse("402::unknown"));
+                }
+                // The next is held.
+                Channel::CONNECT if message.fields().advice.is_none() => return None,
+                _ => {}
+            }
+            Some(reply)
+        }
+
+        fn visits(&self) -> u64 {
+            self.session.core.subscriptions.visits()
+        }
+    }
+
+    /// How many subscriptions are looked at while that many are made, and while they are restored.
+    fn work(count: u64) -> [u64; 2] {
+        let mut served = Served::open();
+        for n in 0..count {
+            let channel = Channel::from_wire(&format!("/a/{n}"));
+            served.call(Operation::Subscribe { channel, sink: SinkId(n) });
+        }
+        assert_eq!(served.session.core.subscriptions.current().count() as u64, count);
+        let made = served.visits();
+        served.forgotten = true;
+        served.handle(Input::Reconnect);
+        assert!(!served.forgotten);
+        assert_eq!(served.session.state(), State::Connected);
+        assert_eq!(served.session.core.sessions, 2);
+        for n in 0..count {
+            let channel = Channel::from_wire(&format!("/a/{n}"));
+            served.handle(Input::Forget(CallId(n)));
+            served.call(Operation::Unsubscribe { channel, sink: SinkId(n) });
+        }
+        [made, served.visits() - made]
+    }
+
+    #[test]
+    fn the_work_for_a_subscription_does_not_grow_with_their_number() {
+        for count in [100, 1000] {
+            let [made, restored] = work(count);
+            assert!(made <= 2 * count, "{count}: {made}");
+            assert!(restored <= 10 * count, "{count}: {restored}");
+        }
     }
 }

@@ -1,35 +1,51 @@
 //! The channels that are wanted, who wants them, and where a message goes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::contract::{CallId, SinkId};
+use super::routes::Routes;
 use crate::channel::Channel;
 use crate::time::Time;
 
 /// All wanted subscriptions. One at the server serves any number of local receivers.
+///
+/// What is asked for all the time is counted or indexed: whoever has 10,000 subscriptions must not pay for all of them
+/// whenever one changes.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     /// In boxes, or the map would be large in a session that wants few.
     wanted: BTreeMap<Channel, Box<Subscription>>,
+    /// The filtered ones among them, by the channel on which their messages arrive.
+    filtered: BTreeMap<Channel, Vec<Channel>>,
     routes: Routes,
-    /// Whether there may be one that was refused, and is to be asked for again.
-    refused: bool,
+    /// The channels that were refused, by when they are to be asked for again.
+    refused: BTreeSet<(Time, Channel)>,
+    /// How many of those that were granted once are being asked for again.
+    restoring: usize,
+    /// Where the calls wait that ask for a subscription.
+    callers: HashMap<CallId, Channel, foldhash::fast::RandomState>,
     version: u64,
+    changes: Changes,
+    /// How many subscriptions were looked at one after the other, in all.
+    #[cfg(test)]
+    visits: std::cell::Cell<u64>,
 }
 
-/// Where messages of the channels go that were asked for.
+/// Which channels may have been granted or lost since this was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubscriptionChanges {
+    /// These, each with whether it is granted now; one may be named more than once.
+    Some(Vec<(Channel, bool)>),
+    /// Too many to name: all are to be read again.
+    All,
+}
+
+/// The same while it is collected.
 #[derive(Debug, Default)]
-struct Routes {
-    /// The receivers of a message; channels that were asked for in turn share them.
-    sinks: Vec<Arc<[SinkId]>>,
-    /// Places in `sinks`, by the names of the channels.
-    by_name: HashMap<Channel, usize, foldhash::fast::RandomState>,
-    /// The same by where names of `by_name` stand in memory: channels that come often are clones, and to find one of
-    /// them touches little memory.
-    by_address: HashMap<usize, usize, foldhash::fast::RandomState>,
-    /// The address that was asked for last, which is often the next, and the place.
-    last: Option<(usize, usize)>,
+struct Changes {
+    names: Vec<Channel>,
+    all: bool,
 }
 
 /// One wanted channel.
@@ -39,7 +55,7 @@ pub(super) struct Subscription {
     pub(super) sinks: Vec<SinkId>,
     pub(super) status: Status,
     /// Calls that wait for the server's word, each with the receiver it is for.
-    pub(super) waiting: Vec<(CallId, SinkId)>,
+    waiting: Vec<(CallId, SinkId)>,
     /// Whether the server granted it once: then a refusal later is told, and tried again.
     pub(super) established: bool,
     pub(super) failures: u32,
@@ -58,19 +74,111 @@ pub(super) enum Status {
     Refused(Time),
 }
 
-impl Subscriptions {
-    /// Routes are remembered for this many channels.
-    const ROUTES: usize = 4096;
+/// What is counted or indexed of a subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Marks {
+    receivers: usize,
+    granted: bool,
+    restoring: bool,
+    refused: Option<Time>,
+}
 
-    pub(super) fn entry(&mut self, channel: &Channel) -> Option<&mut Subscription> {
-        self.wanted.get_mut(channel).map(|entry| &mut **entry)
+impl Subscription {
+    fn marks(&self) -> Marks {
+        Marks {
+            receivers: self.sinks.len(),
+            granted: self.established,
+            restoring: self.established && matches!(self.status, Status::Pending(_)),
+            refused: match self.status {
+                Status::Refused(at) => Some(at),
+                Status::Pending(_) | Status::Active => None,
+            },
+        }
+    }
+
+    /// Whether calls wait for the server's word.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+impl Subscriptions {
+    pub(super) fn entry(&self, channel: &Channel) -> Option<&Subscription> {
+        self.wanted.get(channel).map(|entry| &**entry)
+    }
+
+    /// Changes a subscription, if there is one; all changes go through here, so that nothing is counted wrongly.
+    pub(super) fn change<R>(
+        &mut self,
+        channel: &Channel,
+        change: impl FnOnce(&mut Subscription) -> R,
+    ) -> Option<R> {
+        let entry = self.wanted.get_mut(channel)?;
+        let before = entry.marks();
+        let outcome = change(entry);
+        let after = entry.marks();
+        self.index(channel, before, after);
+        Some(outcome)
+    }
+
+    fn index(&mut self, channel: &Channel, before: Marks, after: Marks) {
+        if before.receivers != after.receivers {
+            self.routes.forget();
+            self.version += 1;
+        }
+        if before.granted != after.granted {
+            self.version += 1;
+            self.note(channel);
+        }
+        if before.restoring != after.restoring {
+            self.restoring =
+                if after.restoring { self.restoring + 1 } else { self.restoring.saturating_sub(1) };
+        }
+        if before.refused != after.refused {
+            if let Some(at) = before.refused {
+                self.refused.remove(&(at, channel.clone()));
+            }
+            if let Some(at) = after.refused {
+                self.refused.insert((at, channel.clone()));
+            }
+        }
+    }
+
+    /// Remembers that a channel was granted or lost. Once there are more to name than there are, all are to be read.
+    fn note(&mut self, channel: &Channel) {
+        const FEW: usize = 64;
+        let changes = &mut self.changes;
+        if changes.all {
+            return;
+        }
+        changes.names.push(channel.clone());
+        if changes.names.len() > self.wanted.len() + FEW {
+            *changes = Changes { names: Vec::new(), all: true };
+        }
+    }
+
+    /// What changed in [`Subscriptions::current`] since this was asked for.
+    pub(super) fn take_changes(&mut self) -> SubscriptionChanges {
+        let Changes { names, all } = std::mem::take(&mut self.changes);
+        if all {
+            return SubscriptionChanges::All;
+        }
+        let granted = |channel: &Channel| self.entry(channel).is_some_and(|entry| entry.established);
+        SubscriptionChanges::Some(
+            names
+                .into_iter()
+                .map(|channel| {
+                    let granted = granted(&channel);
+                    (channel, granted)
+                })
+                .collect(),
+        )
     }
 
     /// Adds a receiver to a channel that is wanted, or that becomes so with `status`.
-    pub(super) fn add(&mut self, channel: &Channel, sink: SinkId, status: Status) -> &mut Subscription {
-        self.changed();
-        let entry = self.wanted.entry(channel.clone()).or_insert_with(|| {
-            Box::new(Subscription {
+    pub(super) fn add(&mut self, channel: &Channel, sink: SinkId, status: Status) {
+        if !self.wanted.contains_key(channel) {
+            let entry = Subscription {
                 sinks: Vec::new(),
                 status,
                 waiting: Vec::new(),
@@ -78,60 +186,126 @@ impl Subscriptions {
                 failures: 0,
                 inbox_granted: false,
                 inbox_stands_in: false,
-            })
+            };
+            self.index(channel, Marks::default(), entry.marks());
+            self.wanted.insert(channel.clone(), Box::new(entry));
+            if channel.is_filtered() {
+                let base = Channel::from_wire(channel.path());
+                self.filtered.entry(base).or_default().push(channel.clone());
+            }
+        }
+        self.change(channel, |entry| {
+            if std::mem::take(&mut entry.inbox_stands_in) && sink != SinkId::INBOX {
+                entry.sinks.clear();
+            }
+            if !entry.sinks.contains(&sink) {
+                entry.sinks.push(sink);
+            }
         });
-        if std::mem::take(&mut entry.inbox_stands_in) && sink != SinkId::INBOX {
-            entry.sinks.clear();
+        // One may have taken the place of another.
+        self.routes.forget();
+    }
+
+    /// A call waits for the server's word on behalf of a receiver.
+    pub(super) fn wait(&mut self, channel: &Channel, call: CallId, sink: SinkId) {
+        if let Some(entry) = self.wanted.get_mut(channel) {
+            entry.waiting.push((call, sink));
+            self.callers.insert(call, channel.clone());
         }
-        if !entry.sinks.contains(&sink) {
-            entry.sinks.push(sink);
+    }
+
+    /// The calls that wait for the server's word wait no more.
+    pub(super) fn take_waiting(&mut self, channel: &Channel) -> Vec<(CallId, SinkId)> {
+        let waiting = self.wanted.get_mut(channel).map(|entry| std::mem::take(&mut entry.waiting));
+        let waiting = waiting.unwrap_or_default();
+        for (call, _) in &waiting {
+            self.callers.remove(call);
         }
-        entry
+        waiting
+    }
+
+    /// A caller waits no more. Whether it did.
+    pub(super) fn forget_caller(&mut self, call: CallId) -> bool {
+        let Some(channel) = self.callers.remove(&call) else { return false };
+        if let Some(entry) = self.wanted.get_mut(&channel) {
+            entry.waiting.retain(|(waiting, _)| *waiting != call);
+        }
+        true
     }
 
     /// Takes a receiver away. Whether it was the last, so that the channel is wanted no more; `None` when it had
     /// no such subscription.
     pub(super) fn remove(&mut self, channel: &Channel, sink: SinkId) -> Option<Removed> {
-        let entry = self.wanted.get_mut(channel)?;
-        let at = entry.sinks.iter().position(|known| *known == sink)?;
-        entry.sinks.remove(at);
-        entry.inbox_granted &= sink != SinkId::INBOX;
-        let waiting = extract(&mut entry.waiting, |(_, waits)| *waits == sink);
-        let status = entry.status;
-        let last = entry.sinks.is_empty();
-        if last {
-            self.wanted.remove(channel);
+        let at = self.entry(channel)?.sinks.iter().position(|known| *known == sink)?;
+        let (waiting, status, last) = self.change(channel, |entry| {
+            entry.sinks.remove(at);
+            entry.inbox_granted &= sink != SinkId::INBOX;
+            let waiting = extract(&mut entry.waiting, |(_, waits)| *waits == sink);
+            (waiting, entry.status, entry.sinks.is_empty())
+        })?;
+        let waiting: Vec<CallId> = waiting.into_iter().map(|(call, _)| call).collect();
+        for call in &waiting {
+            self.callers.remove(call);
         }
-        self.changed();
-        Some(Removed { last, status, waiting: waiting.into_iter().map(|(call, _)| call).collect() })
+        if last {
+            self.forget(channel);
+        }
+        Some(Removed { last, status, waiting })
     }
 
     /// Forgets a channel with all its receivers.
-    pub(super) fn forget(&mut self, channel: &Channel) -> Option<Subscription> {
-        let entry = self.wanted.remove(channel);
-        self.changed();
-        entry.map(|entry| *entry)
+    pub(super) fn forget(&mut self, channel: &Channel) {
+        for (call, _) in self.take_waiting(channel) {
+            self.callers.remove(&call);
+        }
+        let Some(entry) = self.wanted.remove(channel) else { return };
+        self.index(channel, entry.marks(), Marks::default());
+        self.routes.forget();
+        if channel.is_filtered()
+            && let Some(those) = self.filtered.get_mut(channel.path())
+        {
+            those.retain(|known| known != channel);
+            if those.is_empty() {
+                self.filtered.remove(channel.path());
+            }
+        }
     }
 
     /// Takes away all receivers but the inbox, whose wishes outlive a session.
     pub(super) fn keep_inbox_only(&mut self) {
-        for entry in self.wanted.values_mut() {
-            entry.sinks.retain(|sink| *sink == SinkId::INBOX);
-            entry.waiting.clear();
+        self.callers.clear();
+        for channel in self.wanted.keys().cloned().collect::<Vec<_>>() {
+            let kept = self.change(&channel, |entry| {
+                entry.sinks.retain(|sink| *sink == SinkId::INBOX);
+                entry.waiting.clear();
+                entry.established && !entry.sinks.is_empty()
+            });
+            if kept == Some(false) {
+                self.forget(&channel);
+            }
         }
-        self.wanted.retain(|_, entry| entry.established && !entry.sinks.is_empty());
-        self.changed();
+    }
+
+    /// All of them, one after the other.
+    fn each(&self) -> impl Iterator<Item = (&Channel, &Subscription)> {
+        #[cfg(test)]
+        self.visits.set(self.visits.get() + self.wanted.len() as u64);
+        self.wanted.iter().map(|(channel, entry)| (channel, &**entry))
+    }
+
+    #[cfg(test)]
+    pub(super) fn visits(&self) -> u64 {
+        self.visits.get()
     }
 
     /// The channels that the server must know of.
     pub(super) fn remote(&self) -> Vec<Channel> {
-        self.wanted.keys().filter(|channel| !channel.is_service()).cloned().collect()
+        self.each().filter(|(channel, _)| !channel.is_service()).map(|(channel, _)| channel.clone()).collect()
     }
 
     /// The channels that a session which is gone had granted.
     pub(super) fn established(&self) -> Vec<Channel> {
-        let granted =
-            self.wanted.iter().filter(|(channel, entry)| entry.established && !channel.is_service());
+        let granted = self.each().filter(|(channel, entry)| entry.established && !channel.is_service());
         granted.map(|(channel, _)| channel.clone()).collect()
     }
 
@@ -140,40 +314,23 @@ impl Subscriptions {
         &self,
         whose: impl Fn(&[SinkId]) -> bool,
     ) -> impl Iterator<Item = &Channel> {
-        let wanted = self.wanted.iter().filter(move |(_, entry)| entry.established && whose(&entry.sinks));
+        let wanted = self.each().filter(move |(_, entry)| entry.established && whose(&entry.sinks));
         wanted.map(|(channel, _)| channel)
     }
 
     /// The channels granted, in order: what a user calls the current subscriptions.
     pub(super) fn current(&self) -> impl Iterator<Item = &Channel> {
-        self.wanted.iter().filter(|(_, entry)| entry.established).map(|(channel, _)| channel)
+        self.each().filter(|(_, entry)| entry.established).map(|(channel, _)| channel)
     }
 
-    pub(super) fn any_pending(&self) -> bool {
-        self.wanted.values().any(|entry| matches!(entry.status, Status::Pending(_)) && entry.established)
-    }
-
-    /// A channel that was granted once is refused; it is to be tried again then. Whether it is still wanted.
-    pub(super) fn refuse(&mut self, channel: &Channel, retry_at: Time) -> bool {
-        let Some(entry) = self.wanted.get_mut(channel) else { return false };
-        entry.status = Status::Refused(retry_at);
-        self.refused = true;
-        true
+    /// Whether one that was granted once is being asked for again.
+    pub(super) fn any_restoring(&self) -> bool {
+        self.restoring > 0
     }
 
     /// The refused channel to be tried again first, and when.
     pub(super) fn next_retry(&self) -> Option<(Time, &Channel)> {
-        // This is asked all the time, and refusals are rare.
-        if !self.refused {
-            return None;
-        }
-        self.wanted
-            .iter()
-            .filter_map(|(channel, entry)| match entry.status {
-                Status::Refused(at) => Some((at, channel)),
-                Status::Pending(_) | Status::Active => None,
-            })
-            .min_by_key(|(at, _)| *at)
+        self.refused.first().map(|(at, channel)| (*at, channel))
     }
 
     /// Changes whenever [`Subscriptions::current`] may have.
@@ -181,52 +338,29 @@ impl Subscriptions {
         self.version
     }
 
-    pub(super) fn changed(&mut self) {
-        self.version += 1;
-        self.routes = Routes::default();
-        self.refused &= self.wanted.values().any(|entry| matches!(entry.status, Status::Refused(_)));
-    }
-
-    /// Who gets a message on `channel`: each receiver once, those of the most exact name first.
+    /// Who gets a message on `channel`: each receiver once, those of the most exact name first. Those of a filtered
+    /// channel get what arrives on the channel that it filters.
     #[inline]
     pub(super) fn route(&mut self, channel: &Channel) -> &Arc<[SinkId]> {
-        let address = channel.address();
-        let place = match self.routes.last {
-            Some((last, place)) if last == address => place,
-            _ => self.look_up(channel, address),
+        let place = match self.routes.known(channel) {
+            Some(place) => place,
+            None => self.find_route(channel),
         };
-        &self.routes.sinks[place]
+        self.routes.at(place)
     }
 
-    fn look_up(&mut self, channel: &Channel, address: usize) -> usize {
-        if let Some(place) = self.routes.by_address.get(&address).copied() {
-            self.routes.last = Some((address, place));
-            return place;
-        }
-        // Its memory may be another's soon.
-        self.routes.last = None;
-        if let Some(place) = self.routes.by_name.get(channel) {
-            return *place;
-        }
-        let mut sinks: Vec<SinkId> = Vec::new();
-        for name in channel.matching_names() {
-            for sink in self.wanted.get(&*name).map(|entry| entry.sinks.as_slice()).unwrap_or_default() {
-                if !sinks.contains(sink) {
-                    sinks.push(*sink);
-                }
-            }
-        }
-        if self.routes.by_name.len() >= Self::ROUTES {
-            self.routes = Routes::default();
-        }
-        let routes = &mut self.routes;
-        if routes.sinks.last().is_none_or(|last| **last != *sinks) {
-            routes.sinks.push(sinks.into());
-        }
-        let place = routes.sinks.len() - 1;
-        routes.by_name.insert(channel.clone(), place);
-        routes.by_address.insert(address, place);
-        place
+    fn find_route(&mut self, channel: &Channel) -> usize {
+        let Self { wanted, filtered, routes, .. } = self;
+        let names = channel.matching_names();
+        let sinks = |name: &str| wanted.get(name).map(|entry| entry.sinks.as_slice()).unwrap_or_default();
+        let filters = |name: &str| {
+            let those = if channel.is_filtered() { None } else { filtered.get(name) };
+            those.into_iter().flatten().map(|channel| sinks(channel.as_str())).collect::<Vec<_>>()
+        };
+        routes.remember(
+            channel,
+            names.flat_map(|name| std::iter::once(sinks(&name)).chain(filters(&name)).collect::<Vec<_>>()),
+        )
     }
 }
 
@@ -281,14 +415,85 @@ mod tests {
     }
 
     #[test]
-    fn remembered_routes_are_bounded() {
+    fn a_filtered_channel_gets_what_arrives_on_the_channel_that_it_filters() {
         let mut subscriptions = Subscriptions::default();
-        for n in 0..3 * Subscriptions::ROUTES {
-            subscriptions.route(&channel(&format!("/a/{n}")));
+        let (energy, media) = (channel("/topic/T?Industry='Energy'"), channel("/topic/T?Industry='Media'"));
+        subscriptions.add(&energy, SinkId(1), Status::Active);
+        subscriptions.add(&channel("/topic/*"), SinkId(2), Status::Active);
+        assert_eq!(&**subscriptions.route(&channel("/topic/T")), [SinkId(1), SinkId(2)]);
+        subscriptions.add(&media, SinkId(3), Status::Active);
+        subscriptions.add(&channel("/topic/T"), SinkId(1), Status::Active);
+        assert_eq!(&**subscriptions.route(&channel("/topic/T")), [SinkId(1), SinkId(3), SinkId(2)]);
+        assert_eq!(&**subscriptions.route(&energy), [SinkId(1), SinkId(2)], "a server may name the filter");
+        subscriptions.remove(&energy, SinkId(1));
+        subscriptions.remove(&channel("/topic/T"), SinkId(1));
+        assert_eq!(&**subscriptions.route(&channel("/topic/T")), [SinkId(3), SinkId(2)]);
+        subscriptions.remove(&media, SinkId(3));
+        assert!(subscriptions.filtered.is_empty());
+    }
+
+    #[test]
+    fn what_is_counted_and_indexed_is_what_is_there() {
+        let mut subscriptions = Subscriptions::default();
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..20_000 {
+            let name = channel(&format!("/a/{}", random.u8(..12)));
+            let sink = SinkId(random.u64(..3));
+            match random.u8(..7) {
+                0 => subscriptions.add(&name, sink, Status::Pending(random.u64(..9))),
+                1 => drop(subscriptions.remove(&name, sink)),
+                2 => subscriptions.forget(&name),
+                3 => drop(subscriptions.change(&name, |entry| entry.established = true)),
+                4 => {
+                    let at = Time::from_origin(std::time::Duration::from_secs(random.u64(..5)));
+                    subscriptions.change(&name, |entry| entry.status = Status::Refused(at));
+                }
+                5 => drop(subscriptions.change(&name, |entry| entry.status = Status::Pending(1))),
+                _ if random.u8(..20) == 0 => subscriptions.keep_inbox_only(),
+                _ => drop(subscriptions.take_changes()),
+            }
+            let entries = || subscriptions.wanted.iter();
+            let restoring = entries().filter(|(_, entry)| entry.marks().restoring).count();
+            assert_eq!(subscriptions.restoring, restoring);
+            let refused: BTreeSet<_> =
+                entries().filter_map(|(name, entry)| Some((entry.marks().refused?, name.clone()))).collect();
+            assert_eq!(subscriptions.refused, refused);
         }
-        let Routes { sinks, by_name, by_address, .. } = &subscriptions.routes;
-        for remembered in [sinks.len(), by_name.len(), by_address.len()] {
-            assert!(remembered <= Subscriptions::ROUTES);
+    }
+
+    #[test]
+    fn whoever_reads_the_changes_knows_what_is_granted() {
+        let mut subscriptions = Subscriptions::default();
+        let mut known = BTreeSet::new();
+        let mut random = fastrand::Rng::with_seed(2);
+        let mut all = 0;
+        for _ in 0..20_000 {
+            let name = channel(&format!("/a/{}", random.u8(..12)));
+            match random.u8(..3) {
+                0 => subscriptions.add(&name, SinkId(1), Status::Active),
+                1 => drop(subscriptions.change(&name, |entry| entry.established = true)),
+                _ => subscriptions.forget(&name),
+            }
+            if random.u8(..100) > 0 {
+                continue;
+            }
+            match subscriptions.take_changes() {
+                SubscriptionChanges::All => {
+                    all += 1;
+                    known = subscriptions.current().cloned().collect();
+                }
+                SubscriptionChanges::Some(changes) => {
+                    for (channel, granted) in changes {
+                        if granted {
+                            known.insert(channel)
+                        } else {
+                            known.remove(&channel)
+                        };
+                    }
+                }
+            }
+            assert!(subscriptions.current().eq(&known));
         }
+        assert!(all > 0);
     }
 }

@@ -79,8 +79,12 @@ impl Transports {
 
     /// Leaves the current transport alone for a while.
     pub(super) fn avoid_current(&mut self, now: Time, span: Duration) {
-        let current = self.current;
-        for known in self.known.iter_mut().filter(|known| known.kind == current) {
+        self.avoid(self.current, now, span);
+    }
+
+    /// Leaves a transport alone for a while.
+    pub(super) fn avoid(&mut self, kind: ConnectionType, now: Time, span: Duration) {
+        for known in self.known.iter_mut().filter(|known| known.kind == kind) {
             known.avoid_until = Some(now + span);
         }
     }

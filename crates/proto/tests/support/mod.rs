@@ -295,7 +295,11 @@ impl Harness {
 
     /// The HTTP exchange fails, or the WebSocket breaks.
     pub(crate) fn fail(&mut self, sent: &Sent, kind: FailureKind) {
-        let failure = Failure::new(kind, format!("as the test wants: {kind:?}"));
+        self.fail_with(sent, Failure::new(kind, format!("as the test wants: {kind:?}")));
+    }
+
+    /// The same with a failure of the test's.
+    pub(crate) fn fail_with(&mut self, sent: &Sent, failure: Failure) {
         if sent.transport == LongPolling {
             self.in_flight.retain(|other| other.exchange != sent.exchange);
             self.input(Input::ExchangeFailed(sent.exchange, failure));

@@ -204,7 +204,15 @@ impl World {
                 ledger.connections += 1;
                 self.check_restored(client);
             }
-            Event::Lost { .. } => self.clients[client].ledger.connected = false,
+            Event::Lost { cause } => {
+                self.clients[client].ledger.connected = false;
+                // A server may forget a session while a reply to it is on its way; a client may not give up a link.
+                if self.is_only_slow
+                    && cause.failure().is_some_and(|failure| failure.kind() == FailureKind::Timeout)
+                {
+                    self.break_law(client, Law::Progress, format!("lost: {cause}"));
+                }
+            }
             Event::Retrying { delay, failures, cause } => {
                 // A server that answers, if only that it has forgotten the session, ends no row of failures, but the
                 // way to it works: a new session is asked for sooner.
@@ -340,7 +348,7 @@ impl World {
     fn call(&mut self, client: usize, step: Step) -> Option<(CallId, Operation)> {
         let now = self.now;
         let config = self.clients[client].config.clone();
-        let patience = config.call_timeout + config.request_timeout + GRACE;
+        let patience = config.call_timeout + config.request_timeout + GRACE + self.slack;
         let (about, operation, patience) = match step {
             Step::Open => {
                 let patience = config.open_timeout.map(|span| span + GRACE);

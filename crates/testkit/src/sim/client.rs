@@ -10,6 +10,7 @@ use bayeux_proto::{Channel, Time, client};
 
 use super::ledger::{Ledger, WishId};
 use super::scenario::{Actor, Overflow, Receiver};
+use super::slow::Downlink;
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -38,6 +39,7 @@ pub(super) struct Client {
     pub(super) cut_off_until: Time,
     pub(super) upgrades_refused: (Time, u16),
     pub(super) frames_swallowed_until: Time,
+    pub(super) downlink: Downlink,
     pub(super) last_call: u64,
 }
 
@@ -96,6 +98,7 @@ impl Client {
             cut_off_until: Time::ZERO,
             upgrades_refused: (Time::ZERO, 0),
             frames_swallowed_until: Time::ZERO,
+            downlink: Downlink::default(),
             last_call: 0,
         }
     }

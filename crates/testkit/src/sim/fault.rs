@@ -41,6 +41,15 @@ pub enum Fault {
         /// For how long.
         span: Duration,
     },
+    /// What the server sends to one client comes at that rate: steadily, in parts, one message behind the other.
+    SlowLink {
+        /// The client.
+        client: usize,
+        /// For how long.
+        span: Duration,
+        /// How many bytes come in a second.
+        bytes_per_second: u32,
+    },
     /// The server crashes, and comes back without a memory.
     Restart {
         /// How long it is down.
@@ -60,7 +69,8 @@ impl Fault {
             Self::CutSocket { .. } | Self::StallSocket { .. } => Duration::ZERO,
             Self::Partition { span, .. }
             | Self::RefuseUpgrades { span, .. }
-            | Self::SwallowFrames { span, .. } => span,
+            | Self::SwallowFrames { span, .. }
+            | Self::SlowLink { span, .. } => span,
             Self::Restart { down } | Self::Shutdown { down } => down,
         }
     }
@@ -72,6 +82,7 @@ impl Fault {
             Self::Partition { .. } => "partition",
             Self::RefuseUpgrades { .. } => "upgrades refused for a while",
             Self::SwallowFrames { .. } => "frames swallowed for a while",
+            Self::SlowLink { .. } => "link slow for a while",
             Self::Restart { .. } => "server restarted",
             Self::Shutdown { .. } => "server shut down",
         }

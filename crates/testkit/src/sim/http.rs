@@ -125,7 +125,13 @@ impl World {
                 }
                 self.plan(latency + TRICKLE * 5, whole(body));
             }
-            _ => self.plan(latency, whole(body)),
+            _ => {
+                let (parts, end) = self.transfer(client, body.len(), latency);
+                for part in parts {
+                    self.plan(part, Happening::Response(link, Outcome::Part));
+                }
+                self.plan(end, whole(body));
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! - In order: not checked for messages that the server took twice, nor after it dropped some and said so; which of the
 //!   missing it dropped, nobody knows, so that many may be missing without a word.
 //! - Outcome: a call that ends because its session does says nothing about its fate, and is believed.
+//! - Progress: checked where nothing but slow links goes wrong, and for the direction in which events flow.
 //! - Requests that were given up, and frames in sockets that were dropped, do not reach the server late (connects and
 //!   handshakes of sessions with acknowledgements do): what the server does for them may undo what was asked later, and
 //!   no client could prevent it.
@@ -46,6 +47,8 @@ pub enum Law {
     ClosedStream,
     /// A receiver that must not lose anything is given no more than it has room for.
     Room,
+    /// On a link that is slow and nothing else, no session is given up: bytes that arrive prove that it works.
+    Progress,
     /// When the network is whole again, every client is connected again within a known time.
     Recovery,
     /// Nothing is left over when all is closed.
@@ -69,6 +72,7 @@ impl Law {
             Self::AtMostOnce => "at most once is never twice",
             Self::ClosedStream => "a closed stream gets nothing",
             Self::Room => "a receiver that pauses is not overrun",
+            Self::Progress => "a link that progresses is not given up",
             Self::Recovery => "every client recovers within its bound",
             Self::Leak => "nothing is left over",
         }

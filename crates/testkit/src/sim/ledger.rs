@@ -8,6 +8,9 @@ use bayeux_proto::{Channel, ClientId, Time};
 
 use super::law::Law;
 
+/// No pause is shorter than that.
+const SHORTEST: Duration = Duration::from_millis(10);
+
 /// What was found wrong.
 pub(super) type Wrong = (Law, String);
 
@@ -188,6 +191,8 @@ impl Ledger {
             return Ok(());
         }
         let least = shortest.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(longest) / 2;
+        // The first is spread from nothing on, so that not all clients come back in the same instant.
+        let least = if failures == 1 { SHORTEST } else { least };
         if failures > 0 && (delay < least || delay > longest) {
             return Err((
                 Law::Backoff,

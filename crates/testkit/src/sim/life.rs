@@ -317,6 +317,10 @@ impl World {
                 let Some(client) = self.clients.get_mut(client) else { return };
                 client.frames_swallowed_until = until;
             }
+            Fault::SlowLink { client, bytes_per_second, .. } => {
+                let Some(client) = self.clients.get_mut(client) else { return };
+                client.downlink.slow_down(bytes_per_second, until);
+            }
             Fault::Restart { down } => {
                 if !self.is_up() {
                     return;

@@ -27,6 +27,7 @@ mod scenario;
 mod server;
 mod serving;
 mod simulation;
+mod slow;
 mod socket;
 mod trace;
 mod world;

@@ -119,6 +119,18 @@ impl Scenario {
         self
     }
 
+    /// Whether nothing goes wrong but that links are slow.
+    pub(super) fn is_only_slow(&self) -> bool {
+        let slow = |(_, fault): &(Duration, Fault)| matches!(fault, Fault::SlowLink { .. });
+        self.weather.trouble == 0.0 && !self.faults.is_empty() && self.faults.iter().all(slow)
+    }
+
+    /// How much longer a call may take because a link is slow.
+    pub(super) fn slack(&self) -> Duration {
+        let slow = self.faults.iter().filter(|(_, fault)| matches!(fault, Fault::SlowLink { .. }));
+        slow.map(|(_, fault)| fault.span()).sum()
+    }
+
     /// When the last planned thing is over.
     pub(super) fn heals_at(&self) -> Duration {
         let faults = self.faults.iter().map(|(at, fault)| *at + fault.span());

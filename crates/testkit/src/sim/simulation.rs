@@ -53,6 +53,10 @@ impl Simulation {
             let fault = fault(&mut random, clients, length.saturating_sub(at));
             scenario = scenario.fault(at, fault);
         }
+        // In some worlds nothing goes wrong but that links are slow: there no client may give up.
+        if random.u8(..8) == 0 {
+            scenario = slow_links(scenario, &mut random, length);
+        }
         Self { scenario }
     }
 
@@ -76,6 +80,23 @@ impl Simulation {
     pub fn trace(&self) -> Result<(Report, Trace), Box<Broken>> {
         self.scenario.trace()
     }
+}
+
+fn slow_links(mut scenario: Scenario, random: &mut Rng, length: Duration) -> Scenario {
+    scenario.faults.clear();
+    let mut scenario = scenario.trouble(0.0, Duration::ZERO).refusals(0.0);
+    for client in 0..scenario.clients.len() {
+        let start = length.mul_f64(0.5 * random.f64());
+        let span = length.saturating_sub(start).mul_f64(random.f64());
+        // From a modem's worst hour to a mobile network's.
+        let bytes_per_second = random.u32(400..=20_000);
+        scenario = scenario.fault(start, Fault::SlowLink { client, span, bytes_per_second });
+        let events = Step::Publish(concrete(random), random.usize(..20_000));
+        let pause = Duration::from_millis(random.u64(500..=10_000));
+        scenario.clients[client] =
+            scenario.clients[client].clone().every(start..=start + span, pause, events);
+    }
+    scenario
 }
 
 fn seconds(seconds: u64) -> Duration {

@@ -116,7 +116,15 @@ impl World {
             }
             return self.plan(after + TRICKLE * 5, Happening::FrameDown(link, body));
         }
-        self.plan(after, Happening::FrameDown(link, body));
+        let Some(client) = self.sockets.get(&link).map(|socket| socket.client) else { return };
+        let (parts, end) = self.transfer(client, body.len(), after);
+        for part in parts {
+            self.plan(part, Happening::Arriving(link));
+        }
+        if let Some(socket) = self.sockets.get_mut(&link) {
+            socket.last_down = socket.last_down.max(self.now + end);
+        }
+        self.plan(end, Happening::FrameDown(link, body));
     }
 
     /// When a frame arrives, and what else becomes of it; `None` when it does not arrive.

@@ -40,6 +40,10 @@ pub(super) struct World {
     pub(super) calls: u64,
     pub(super) failed_calls: u64,
     pub(super) delivered: u64,
+    /// Nothing goes wrong but that links are slow.
+    pub(super) is_only_slow: bool,
+    /// How much longer calls may take, because links are slow.
+    pub(super) slack: Duration,
     last_link: u64,
 }
 
@@ -155,6 +159,8 @@ impl World {
             calls: 0,
             failed_calls: 0,
             delivered: 0,
+            is_only_slow: scenario.is_only_slow(),
+            slack: scenario.slack(),
             last_link: 0,
         };
         for (at, fault) in &scenario.faults {
