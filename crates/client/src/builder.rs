@@ -100,6 +100,11 @@ impl Builder {
     /// comes when all have failed, and grows from round to round as [`retry`](Builder::retry) says. The one that works is
     /// kept. Opening a closed client begins with the first again. Default: none.
     ///
+    /// The cookies that a server sets go back to its own host name only, as the rules for cookies are. Over long-polling
+    /// CometD's server finds a session by its cookie, so a URL that names the same server by another host name loses the
+    /// session: a new one takes its place there, and messages may be missed. A server that sets its cookie for the common
+    /// domain, that trusts the client id alone (CometD's `trustClientSession`), or a WebSocket, keeps it.
+    ///
     /// A server that is new to the session is asked for it, and if it does not know it, a new one takes its place:
     /// [`Event::ServerChanged`](crate::Event::ServerChanged), [`Event::Rehandshaken`](crate::Event::Rehandshaken) and
     /// [`Event::GapPossible`](crate::Event::GapPossible) tell. All of them get the same headers, cookies of
@@ -171,7 +176,9 @@ impl Builder {
     }
 
     /// The delays between attempts to connect, and when to give up; a [`Backoff`](crate::Backoff) alone never does.
-    /// Default: 1 s doubling to 30 s, jittered, without end. A longer interval that the server advises is obeyed.
+    /// Default: 1 s doubling to 30 s, jittered, without end. With jitter the first delay after a loss is anywhere between
+    /// nothing and its length, so that the clients of a server do not come back all at once. A longer interval that the
+    /// server advises is obeyed, and so is `Retry-After`, up to [`max_advised_wait`](Builder::max_advised_wait).
     ///
     /// ```
     /// use bayeux::{Backoff, Client, Retry};
@@ -216,10 +223,21 @@ impl Builder {
         self
     }
 
-    /// How long a call waits for its turn while the connection is being restored, and in all when it is sent more than
-    /// once. Default: 10 s. Once it is sent, its reply may take [`request_timeout`](Builder::request_timeout).
+    /// How long a call waits for its turn, while the connection is being restored or while messages before it hang, and in
+    /// all if it is sent more than once. Default: 10 s. Once it is sent, its reply may take
+    /// [`request_timeout`](Builder::request_timeout): a call ends after both together at the latest, 20 s by default, or
+    /// later only while bytes keep arriving. One that was never sent ends after `call_timeout`, and its error says so.
     pub fn call_timeout(mut self, wait: Duration) -> Self {
         self.session.call_timeout = wait;
+        self
+    }
+
+    /// The longest wait that a server can ask for: with the `interval` and `timeout` of its advice, and with
+    /// `Retry-After` on a failed request. A longer one is cut to this, and
+    /// [`Event::AdviceCapped`](crate::Event::AdviceCapped) is emitted. Default: 1 h: longer than most maintenance takes,
+    /// while a number that was meant otherwise does not silence the client for good.
+    pub fn max_advised_wait(mut self, wait: Duration) -> Self {
+        self.session.max_advised_wait = wait;
         self
     }
 
@@ -249,8 +267,8 @@ impl Builder {
     }
 
     /// How many messages wait in the inbox, and what happens to more. Default: 65,536 messages of 64 MiB in all, and
-    /// [`Overflow::DropOldest`]. What is dropped is counted and told as
-    /// [`Event::SlowConsumer`](crate::Event::SlowConsumer).
+    /// [`Overflow::DropOldest`]. What is dropped is counted, and [`Event::SlowConsumer`](crate::Event::SlowConsumer) with
+    /// the sum is emitted at most once a second.
     pub fn inbox(mut self, messages: usize, overflow: Overflow) -> Self {
         self.inbox = Capacity { messages: messages.max(1), overflow, ..self.inbox };
         self

@@ -218,7 +218,7 @@ impl Client {
 
     /// Every change of the connection's life from now on.
     pub fn events(&self) -> Events {
-        Events::new(self.inner.shared.listen())
+        self.inner.shared.listen()
     }
 
     /// The server's reply to the handshake: what it supports, its advice, its extensions.

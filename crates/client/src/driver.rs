@@ -23,6 +23,7 @@ use tokio::time::{Instant, Sleep};
 use url::Url;
 
 use crate::auth::{Auth, Credentials};
+use crate::drops::Drops;
 use crate::error::Cause;
 use crate::extension::Extensions;
 use crate::queue::Queue;
@@ -106,7 +107,8 @@ pub(crate) struct Driver {
     look_at: Option<Time>,
     /// The call that opened the session, whose caller may not have heard of it yet.
     opened: Option<CallId>,
-    subscriptions_version: u64,
+    /// Messages that were dropped, and are still to be told of.
+    drops: Drops,
     telemetry: Telemetry,
 }
 
@@ -148,7 +150,7 @@ impl Driver {
             timer_at: None,
             look_at: None,
             opened: None,
-            subscriptions_version: 0,
+            drops: Drops::default(),
             telemetry: Telemetry::new(&parts.session.endpoint),
             shared,
             parts,
@@ -278,7 +280,8 @@ impl Driver {
         if self.look_at.is_none() && self.websocket.is_awake() {
             self.look_at = Some(self.now() + QUIET);
         }
-        let wanted = self.session.poll_timeout().into_iter().chain(self.look_at).min();
+        let wanted =
+            [self.session.poll_timeout(), self.look_at, self.drops.next()].into_iter().flatten().min();
         // It may ring too early: that is cheaper than to set it anew for each call and each reply.
         let mut may_ring = woken && self.timer_at.is_some();
         if let Some(at) = wanted
@@ -296,6 +299,9 @@ impl Driver {
         let now = self.now();
         if self.look_at.take_if(|at| *at <= now).is_some() {
             self.websocket.rest_if_quiet(cx);
+        }
+        for event in self.drops.due(now) {
+            self.event(event);
         }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.handle(Input::Timeout, now);
@@ -377,6 +383,9 @@ impl Driver {
 
     fn detach(&mut self, sink: SinkId) {
         if let Some(Sink { channel: Some(channel), .. }) = self.sinks.remove(&sink) {
+            if let Some(event) = self.drops.forget(sink, self.now()) {
+                self.event(event);
+            }
             self.handle(Input::Room(sink, None));
             self.handle(Input::Call(NOBODY, Operation::Unsubscribe { channel, sink }));
         }
@@ -546,8 +555,10 @@ impl Driver {
             let dropped = sink.queue.push(std::mem::take(&mut sink.batch));
             self.filled.push(id);
             if dropped > 0 {
-                let channel = sink.channel.clone();
-                self.event(Event::SlowConsumer { channel, dropped });
+                let now = Time::from_origin(self.origin.elapsed());
+                if let Some(event) = self.drops.add(id, sink.channel.as_ref(), dropped, now) {
+                    self.event(event);
+                }
             }
         }
     }
@@ -582,6 +593,9 @@ impl Driver {
         self.telemetry.event(&event);
         if let Event::Closed(reason) = &event {
             self.end(reason);
+            for event in self.drops.end(self.now()) {
+                self.event(event);
+            }
         }
         // Who hears of an event sees the state that goes with it.
         self.publish_status();
@@ -605,11 +619,7 @@ impl Driver {
     }
 
     fn publish_status(&mut self) {
-        let version = self.session.subscriptions_version();
-        if version != self.subscriptions_version {
-            self.subscriptions_version = version;
-            self.shared.set_subscriptions(self.session.subscriptions().cloned().collect());
-        }
+        self.shared.follow_subscriptions(&mut self.session);
         let state = self.session.state();
         let transport = self.session.transport();
         let server = self.session.server();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bayeux_proto::client::{CallError, CloseReason, Failure, FailureKind};
-use bayeux_proto::{BayeuxError, InvalidChannel};
+use bayeux_proto::{BayeuxError, Channel, InvalidChannel};
 
 /// What went wrong, where, and whether trying again can help.
 ///
@@ -61,7 +61,12 @@ pub(crate) enum Cause {
         endpoint: String,
     },
     /// The receiver's queue was full and its policy is to close.
-    Overflow,
+    Overflow {
+        /// The channel of a stream; `None` for the inbox.
+        channel: Option<Channel>,
+        /// How many messages were dropped so far.
+        dropped: u64,
+    },
 }
 
 /// How a receiver ends.
@@ -88,7 +93,7 @@ impl Error {
             Cause::Close(CloseReason::Requested | CloseReason::Suspended | CloseReason::NotOpen) => {
                 Some(End::Wanted)
             }
-            Cause::Close(_) | Cause::Overflow => Some(End::Unwanted),
+            Cause::Close(_) | Cause::Overflow { .. } => Some(End::Unwanted),
             _ => None,
         }
     }
@@ -100,7 +105,7 @@ impl Error {
             Cause::Channel(_) | Cause::Encode(_) => ErrorKind::Invalid,
             Cause::Decode(_) => ErrorKind::Decode,
             Cause::Lost { .. } => ErrorKind::Timeout,
-            Cause::Overflow => ErrorKind::Closed,
+            Cause::Overflow { .. } => ErrorKind::Closed,
             Cause::Close(reason) => close_kind(reason),
             Cause::Call(error) => match error {
                 CallError::Refused(_) => ErrorKind::Server,
@@ -183,11 +188,12 @@ impl Error {
         self.failure()?.http_status()
     }
 
-    /// What happened to the connection, when that was the failure.
+    /// What happened to the connection, if that was the failure. For a call that timed out it is what its last attempt
+    /// failed with, or, if it was never sent, what kept the connection from being made.
     pub fn failure(&self) -> Option<&Failure> {
         match &self.inner.cause {
-            Cause::Call(CallError::Transport { failure, .. }) => Some(failure),
-            Cause::Call(CallError::Closed(reason)) | Cause::Close(reason) => reason.failure(),
+            Cause::Call(error) => error.failure(),
+            Cause::Close(reason) => reason.failure(),
             _ => None,
         }
     }
@@ -235,7 +241,14 @@ impl fmt::Display for Error {
                     "the connection to {endpoint} has been lost for {after:.1?}; it is still being tried"
                 )
             }
-            Cause::Overflow => f.write_str("the queue was full, and its policy is to close"),
+            Cause::Overflow { channel, dropped } => {
+                match channel {
+                    Some(channel) => write!(f, "the queue of {channel}")?,
+                    None => f.write_str("the inbox")?,
+                }
+                let messages = if *dropped == 1 { "message was" } else { "messages were" };
+                write!(f, " was full, and its policy is to close; {dropped} {messages} dropped")
+            }
         }
     }
 }

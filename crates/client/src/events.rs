@@ -1,26 +1,103 @@
 //! The client's life as a stream.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 
 use bayeux_proto::client::Event;
 use futures_core::Stream;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+
+/// How many events wait for a listener that is busy.
+const MOST: usize = 256;
 
 /// Every change of a connection's life, from [`Client::events`](crate::Client::events) on: a `Stream` that ends when
 /// the client is gone. A listener that falls more than 256 events behind gets an [`Event::EventsMissed`].
+///
+/// It takes memory only for the events that wait.
 pub struct Events {
-    next: Next,
+    listener: Arc<Listener>,
 }
 
-type Next = Pin<Box<dyn Future<Output = (Option<Event>, broadcast::Receiver<Event>)> + Send + Sync>>;
+/// Whoever listens.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners(Mutex<Vec<Weak<Listener>>>);
 
-impl Events {
-    pub(crate) fn new(receiver: broadcast::Receiver<Event>) -> Self {
-        Self { next: Box::pin(receive(receiver)) }
+#[derive(Debug, Default)]
+struct Listener(Mutex<Waiting>);
+
+/// What one listener has not taken yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Shared, because some are large.
+    events: VecDeque<Arc<Event>>,
+    missed: u64,
+    /// There will be no more.
+    is_closed: bool,
+    waker: Option<Waker>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Listeners {
+    /// Every event from now on.
+    pub(crate) fn listen(&self) -> Events {
+        let listener = Arc::new(Listener::default());
+        lock(&self.0).push(Arc::downgrade(&listener));
+        Events { listener }
     }
 
+    /// Tells all that listen.
+    pub(crate) fn tell(&self, event: Event) {
+        let mut listeners = lock(&self.0);
+        if listeners.is_empty() {
+            return;
+        }
+        let event = Arc::new(event);
+        let mut wakers = Vec::new();
+        listeners.retain(|listener| {
+            let listener = listener.upgrade();
+            if let Some(listener) = &listener {
+                wakers.extend(listener.push(Arc::clone(&event)));
+            }
+            listener.is_some()
+        });
+        // Whatever is woken may listen at once.
+        drop(listeners);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        for listener in lock(&self.0).drain(..).filter_map(|listener| listener.upgrade()) {
+            let mut waiting = lock(&listener.0);
+            waiting.is_closed = true;
+            let waker = waiting.waker.take();
+            drop(waiting);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// Adds an event. Who is to be woken for it.
+    fn push(&self, event: Arc<Event>) -> Option<Waker> {
+        let mut waiting = lock(&self.0);
+        if waiting.events.len() >= MOST {
+            waiting.events.pop_front();
+            waiting.missed += 1;
+        }
+        waiting.events.push_back(event);
+        waiting.waker.take()
+    }
+}
+
+impl Events {
     /// The next event; `None` when the client is gone.
     ///
     /// # Cancel safety
@@ -30,27 +107,84 @@ impl Events {
     }
 }
 
-async fn receive(mut receiver: broadcast::Receiver<Event>) -> (Option<Event>, broadcast::Receiver<Event>) {
-    let event = match receiver.recv().await {
-        Ok(event) => Some(event),
-        Err(RecvError::Lagged(missed)) => Some(Event::EventsMissed(missed)),
-        Err(RecvError::Closed) => None,
-    };
-    (event, receiver)
-}
-
 impl Stream for Events {
     type Item = Event;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        let (event, receiver) = std::task::ready!(self.next.as_mut().poll(cx));
-        self.next = Box::pin(receive(receiver));
-        Poll::Ready(event)
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        /// Room for more than that is given back when nothing waits.
+        const FEW: usize = 8;
+        let mut waiting = lock(&self.listener.0);
+        if waiting.missed > 0 {
+            return Poll::Ready(Some(Event::EventsMissed(std::mem::take(&mut waiting.missed))));
+        }
+        let Some(event) = waiting.events.pop_front() else {
+            if waiting.is_closed {
+                return Poll::Ready(None);
+            }
+            waiting.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        if waiting.events.is_empty() && waiting.events.capacity() > FEW {
+            waiting.events = VecDeque::new();
+        }
+        drop(waiting);
+        Poll::Ready(Some(Arc::unwrap_or_clone(event)))
     }
 }
 
 impl std::fmt::Debug for Events {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(events: &mut Events) -> Poll<Option<Event>> {
+        Pin::new(events).poll_next(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn number(event: Poll<Option<Event>>) -> u64 {
+        match event {
+            Poll::Ready(Some(Event::EventsMissed(number))) => number,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_idle_listener_takes_no_room_and_a_busy_one_a_bounded_one() {
+        let listeners = Listeners::default();
+        let mut events = listeners.listen();
+        let capacity = |events: &Events| lock(&events.listener.0).events.capacity();
+        assert_eq!(capacity(&events), 0);
+        for _ in 0..1000 {
+            listeners.tell(Event::Rehandshaken);
+        }
+        assert!(capacity(&events) <= MOST);
+        assert_eq!(number(poll(&mut events)), 1000 - MOST as u64);
+        for _ in 0..MOST {
+            assert!(matches!(poll(&mut events), Poll::Ready(Some(Event::Rehandshaken))));
+        }
+        assert!(poll(&mut events).is_pending());
+        assert_eq!(capacity(&events), 0);
+    }
+
+    #[test]
+    fn each_listener_gets_all_in_order_until_the_end() {
+        let listeners = Listeners::default();
+        listeners.tell(Event::Rehandshaken);
+        let (mut one, mut other) = (listeners.listen(), listeners.listen());
+        drop(listeners.listen());
+        for n in 0..3 {
+            listeners.tell(Event::EventsMissed(n));
+        }
+        assert_eq!(lock(&listeners.0).len(), 2, "who listens no more is forgotten");
+        drop(listeners);
+        for events in [&mut one, &mut other] {
+            assert_eq!([(); 3].map(|()| number(poll(events))), [0, 1, 2]);
+            assert!(matches!(poll(events), Poll::Ready(None)));
+        }
     }
 }

@@ -50,6 +50,7 @@ mod builder;
 mod client;
 mod clock;
 mod driver;
+mod drops;
 mod error;
 mod events;
 mod extension;

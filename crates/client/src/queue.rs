@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bayeux_proto::Message;
 use bayeux_proto::client::CloseReason;
+use bayeux_proto::{Channel, Message};
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
@@ -20,12 +20,22 @@ pub enum Overflow {
     DropOldest,
     /// The new message is dropped.
     DropNewest,
-    /// The receiver ends, after what is in the queue, with an error.
+    /// The receiver ends, after what is in the queue, with an error that names the channel. The message that did not fit
+    /// and all that come until the receiver is dropped are dropped, counted, and reported.
     Close,
     /// Nothing is dropped: the server keeps what does not fit, and sends it again when there is room. That needs the
     /// acknowledge extension; with a server that lacks it, the new message is dropped. Replies, connects and other
     /// receivers go on; their messages may come up to 5 s late while one receiver is full, because the server is
     /// asked less often.
+    ///
+    /// Those who publish are not held back, so this lasts for as long as the server's queue for this session has room.
+    /// While one receiver is full, nothing of the session is acknowledged from the first message on that did not fit, and
+    /// the server keeps that and all that comes after it, for all receivers: `bayeux-server` up to 10,000 messages or
+    /// 16 MiB (its `max_queue` and `max_queue_bytes`), CometD's server up to its `maxQueue`, which is unlimited by default.
+    /// A queue that is full there ends the session: the client handshakes anew, with
+    /// [`Event::Rehandshaken`](crate::Event::Rehandshaken) and [`Event::GapPossible`](crate::Event::GapPossible), and so
+    /// again each time it fills: after 10,000 messages, that is every 20 s at 500 messages a second. For a reader that is
+    /// slower than the publishers for good, choose another policy.
     Pause,
 }
 
@@ -41,6 +51,8 @@ pub(crate) struct Capacity {
 #[derive(Debug)]
 pub(crate) struct Queue {
     capacity: Capacity,
+    /// The channel of a stream; `None` for the inbox.
+    channel: Option<Channel>,
     state: Mutex<State>,
     /// Rung when a queue that was short of room has it again.
     roomy: Arc<Notify>,
@@ -124,8 +136,8 @@ pub(crate) enum Next {
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: Capacity, roomy: Arc<Notify>) -> Self {
-        Self { capacity, state: Mutex::default(), roomy }
+    pub(crate) fn new(capacity: Capacity, channel: Option<Channel>, roomy: Arc<Notify>) -> Self {
+        Self { capacity, channel, state: Mutex::default(), roomy }
     }
 
     /// A panic while the lock is held cannot leave a queue half changed.
@@ -153,8 +165,15 @@ impl Queue {
     }
 
     fn push_one(&self, state: &mut State, message: Message) -> u64 {
-        if state.end.is_some() {
-            return 0;
+        if let Some(end) = &mut state.end {
+            // What comes after a client was closed is nobody's; what comes after an overflow is dropped by it.
+            return match &mut end.cause {
+                Cause::Overflow { dropped, .. } => {
+                    *dropped += 1;
+                    1
+                }
+                _ => 0,
+            };
         }
         let size = size(&message);
         let fits = |state: &State| {
@@ -167,7 +186,8 @@ impl Queue {
                 // With the acknowledge extension the session does not even try.
                 Overflow::DropNewest | Overflow::Pause => return 1,
                 Overflow::Close => {
-                    state.end = Some(End { cause: Cause::Overflow, told: false });
+                    let cause = Cause::Overflow { channel: self.channel.clone(), dropped: 1 };
+                    state.end = Some(End { cause, told: false });
                     return 1;
                 }
                 Overflow::DropOldest => {
@@ -348,9 +368,29 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_overflowed_counts_all_that_it_drops() {
+        let capacity = Capacity { messages: 10, bytes: 1000, overflow: Overflow::Close };
+        let channel = Channel::parse("/a").unwrap();
+        let queue = Queue::new(capacity, Some(channel.clone()), Arc::new(Notify::new()));
+        let some = |count| vec![Message::new(channel.clone()); count];
+        assert_eq!(queue.push(some(25)), 15);
+        assert_eq!(queue.push(some(7)), 7);
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..10 {
+            assert!(matches!(queue.poll_next(1, &mut cx), Poll::Ready(Next::Message(_))));
+        }
+        assert_eq!(queue.push(some(1)), 1);
+        let Poll::Ready(Next::End(Cause::Overflow { channel: told, dropped })) = queue.poll_next(1, &mut cx)
+        else {
+            panic!("it goes on");
+        };
+        assert_eq!((told, dropped), (Some(channel), 23));
+    }
+
+    #[test]
     fn any_number_of_readers_wait_without_waking_each_other() {
         let capacity = Capacity { messages: 10, bytes: 1000, overflow: Overflow::DropOldest };
-        let queue = Queue::new(capacity, Arc::new(Notify::new()));
+        let queue = Queue::new(capacity, None, Arc::new(Notify::new()));
         let woken = Arc::new(Counting::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);

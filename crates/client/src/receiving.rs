@@ -23,8 +23,14 @@ impl Client {
     /// Receives the messages of a channel, or of all that a pattern (`/chat/*`, `/chat/**`) matches, in the inbox.
     /// Subscribing twice is the same as once. A service channel needs no word of the server's.
     ///
+    /// A name that the Bayeux grammar does not have is sent as it is given, because some servers accept more. A name with
+    /// a filter, such as Salesforce's `/topic/Accounts?Industry='Energy'`, receives what arrives on the channel before the
+    /// `?`. A message does not say which filter let it through: with several subscriptions to one channel, each receiver
+    /// gets what the server sends for any of them, once.
+    ///
     /// # Errors
-    /// When the name is none, when the server refuses, or when it does not answer in time.
+    /// If the name is invalid, if the server refuses, or if it does not answer in time:
+    /// [`Error::failure`](crate::Error::failure) is then what the last attempt failed with.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the subscription as it comes; [`unsubscribe`](Client::unsubscribe) takes it back.
@@ -61,7 +67,7 @@ impl Client {
 
     /// The current subscriptions, of the inbox and of streams, in the order of their names.
     pub fn subscriptions(&self) -> Vec<Channel> {
-        self.inner.shared.subscriptions().to_vec()
+        self.inner.shared.subscriptions()
     }
 
     /// Receives the messages of a channel or pattern as a stream with a bounded queue of its own, each payload
@@ -147,7 +153,8 @@ impl Client {
         let failed = |cause| Error::new(format!("subscribe to {channel}"), cause);
         let driver = self.driver().ok_or_else(|| failed(not_open()))?;
         let sink = SinkId(self.inner.last_sink.fetch_add(1, Ordering::Relaxed) + 1);
-        let queue = Arc::new(Queue::new(self.stream, Arc::clone(&self.inner.shared.roomy)));
+        let queue =
+            Arc::new(Queue::new(self.stream, Some(channel.clone()), Arc::clone(&self.inner.shared.roomy)));
         let attached = Box::new((sink, channel.clone(), Arc::clone(&queue)));
         send(&driver, Command::Attach(attached)).await.map_err(failed)?;
         let receiver = Receiver::new(

@@ -17,7 +17,7 @@ impl Client {
     /// Sends `data` to a broadcast or service channel and returns the server's reply.
     ///
     /// Calls keep their order: what is published first arrives first. While the connection is being restored they
-    /// wait, up to the request timeout.
+    /// wait, up to [`Builder::call_timeout`](crate::Builder::call_timeout).
     ///
     /// # Errors
     /// When the channel cannot be published to, when `data` is no JSON or too large, when the server refuses

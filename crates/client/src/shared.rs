@@ -1,19 +1,19 @@
 //! What the driver tells and the handles read.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeux_proto::client::{
-    CallError, CallId, CallResult, CloseReason, Event, Operation, SessionSnapshot, SinkId, State,
+    CallError, CallId, CallResult, CloseReason, Event, Operation, Session, SessionSnapshot, SinkId, State,
+    SubscriptionChanges,
 };
 use bayeux_proto::{Channel, ConnectionType, Data, Message};
-use tokio::sync::{Notify, broadcast, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::events::{Events, Listeners};
 use crate::queue::{Capacity, Queue};
 use crate::transport::SavedCookies;
-
-/// How many events wait for a listener that is busy.
-const EVENTS: usize = 256;
 
 /// A handle's wish. It is small, because the channel to the driver has room for many of them, also in a client that
 /// asks for nothing.
@@ -76,19 +76,18 @@ pub(crate) struct Status {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
-    /// Made for the first who listens: the room for events is most of what an idle client would take.
-    events: OnceLock<broadcast::Sender<Event>>,
+    events: Listeners,
     pub(crate) inbox: Arc<Queue>,
     /// Rung when a full queue has room again.
     pub(crate) roomy: Arc<Notify>,
-    subscriptions: Mutex<Arc<[Channel]>>,
+    subscriptions: Mutex<BTreeSet<Channel>>,
     handshake: Mutex<Option<Arc<Message>>>,
 }
 
 impl Shared {
     pub(crate) fn new(inbox: Capacity) -> Self {
         let roomy = Arc::new(Notify::new());
-        let inbox = Queue::new(inbox, Arc::clone(&roomy));
+        let inbox = Queue::new(inbox, None, Arc::clone(&roomy));
         let closed = Some(CloseReason::NotOpen);
         let status = Status {
             state: State::Disconnected,
@@ -101,33 +100,48 @@ impl Shared {
         inbox.close(CloseReason::NotOpen);
         Self {
             status: watch::Sender::new(status),
-            events: OnceLock::new(),
+            events: Listeners::default(),
             inbox: Arc::new(inbox),
             roomy,
-            subscriptions: Mutex::new(Arc::new([])),
+            subscriptions: Mutex::default(),
             handshake: Mutex::new(None),
         }
     }
 
     /// Every event from now on.
-    pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
-        self.events.get_or_init(|| broadcast::Sender::new(EVENTS)).subscribe()
+    pub(crate) fn listen(&self) -> Events {
+        self.events.listen()
     }
 
     /// Tells whoever listens.
     pub(crate) fn tell(&self, event: Event) {
-        if let Some(events) = self.events.get() {
-            // Nobody need listen any more.
-            let _ = events.send(event);
+        self.events.tell(event);
+    }
+
+    /// The current subscriptions, in the order of their names.
+    pub(crate) fn subscriptions(&self) -> Vec<Channel> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Follows what has changed of the subscriptions of a session.
+    pub(crate) fn follow_subscriptions(&self, session: &mut Session) {
+        let changes = session.take_subscription_changes();
+        if matches!(&changes, SubscriptionChanges::Some(changes) if changes.is_empty()) {
+            return;
         }
-    }
-
-    pub(crate) fn subscriptions(&self) -> Arc<[Channel]> {
-        Arc::clone(&self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn set_subscriptions(&self, channels: Arc<[Channel]>) {
-        *self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner) = channels;
+        let mut known = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        match changes {
+            SubscriptionChanges::All => *known = session.subscriptions().cloned().collect(),
+            SubscriptionChanges::Some(changes) => {
+                for (channel, granted) in changes {
+                    if granted {
+                        known.insert(channel)
+                    } else {
+                        known.remove(&channel)
+                    };
+                }
+            }
+        }
     }
 
     /// The server's last reply to a handshake.
