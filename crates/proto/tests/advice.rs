@@ -2,7 +2,6 @@
 
 mod support;
 
-
 use bayeux_proto::Interval;
 use bayeux_proto::client::{Event, FailureKind};
 use serde_json::json;
