@@ -56,13 +56,17 @@ impl Listeners {
             return;
         }
         let event = Arc::new(event);
+        let mut wakers = Vec::new();
         listeners.retain(|listener| {
             let listener = listener.upgrade();
             if let Some(listener) = &listener {
-                listener.push(Arc::clone(&event));
+                wakers.extend(listener.push(Arc::clone(&event)));
             }
             listener.is_some()
         });
+        // Whatever is woken may listen at once.
+        drop(listeners);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -71,28 +75,25 @@ impl Drop for Listeners {
         for listener in lock(&self.0).drain(..).filter_map(|listener| listener.upgrade()) {
             let mut waiting = lock(&listener.0);
             waiting.is_closed = true;
-            wake(waiting);
+            let waker = waiting.waker.take();
+            drop(waiting);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 }
 
 impl Listener {
-    fn push(&self, event: Arc<Event>) {
+    /// Adds an event. Who is to be woken for it.
+    fn push(&self, event: Arc<Event>) -> Option<Waker> {
         let mut waiting = lock(&self.0);
         if waiting.events.len() >= MOST {
             waiting.events.pop_front();
             waiting.missed += 1;
         }
         waiting.events.push_back(event);
-        wake(waiting);
-    }
-}
-
-fn wake(mut waiting: MutexGuard<'_, Waiting>) {
-    let waker = waiting.waker.take();
-    drop(waiting);
-    if let Some(waker) = waker {
-        waker.wake();
+        waiting.waker.take()
     }
 }
 

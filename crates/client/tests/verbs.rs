@@ -60,7 +60,7 @@ async fn calls_before_open_and_after_close_say_so() {
         for error in errors {
             assert!(error.is_closed() && !error.is_fate_unknown(), "{round}: {error}");
         }
-        assert!(client.publish("/a b?", &1).await.is_err_and(|error| error.kind() == ErrorKind::Invalid));
+        assert!(client.publish("/a\tb", &1).await.is_err_and(|error| error.kind() == ErrorKind::Invalid));
         within(client.open()).await.unwrap();
         let again = client.open().await.unwrap_err();
         assert_eq!(again.kind(), ErrorKind::Busy, "{again}");

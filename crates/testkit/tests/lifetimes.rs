@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bayeux_proto::{Channel, client};
+use bayeux_proto::{Channel, Transport, client};
 use bayeux_testkit::sim::{Actor, Fault, Law, Report, Scenario, Simulation, Step};
 
 const SEEDS: u64 = 10_000;
@@ -72,4 +72,45 @@ fn a_message_during_a_partition_arrives_when_it_is_over() {
     let report = scenario.run().unwrap();
     // The message, and the last one of every scenario; nothing was missed, because the server acknowledges.
     assert_eq!((report.published, report.delivered, report.missed), (2, 2, 0));
+}
+
+/// A client that hears large events over a link of so many bytes a second, for a minute, from another.
+fn over_a_slow_link(transport: Transport, bytes_per_second: u32, request_timeout: Duration) -> Scenario {
+    let second = Duration::from_secs(1);
+    let channel = Channel::parse("/news").unwrap();
+    let mut config = client::Config::default();
+    config.transports = vec![transport];
+    config.request_timeout = request_timeout;
+    let listener =
+        Actor::new(config).at(Duration::ZERO, Step::Open).at(second, Step::subscribe(channel.clone()));
+    let speaker = Actor::new(client::Config::default()).at(Duration::ZERO, Step::Open).every(
+        second * 5..=second * 60,
+        second * 5,
+        Step::Publish(channel, 10_000),
+    );
+    Scenario::new(9)
+        .client(listener)
+        .client(speaker)
+        .fault(second * 3, Fault::SlowLink { client: 0, span: second * 90, bytes_per_second })
+}
+
+#[test]
+fn a_slow_link_is_not_given_up_over_either_transport() {
+    for transport in [Transport::WebSocket, Transport::LongPolling] {
+        for bytes_per_second in [400, 1000, 3000] {
+            let scenario = over_a_slow_link(transport, bytes_per_second, Duration::from_secs(10));
+            let report = scenario.run().unwrap_or_else(|broken| panic!("{transport} {broken}"));
+            assert_eq!(report.faults.of("link slow for a while"), 1);
+        }
+    }
+}
+
+#[test]
+fn a_slow_link_that_is_given_up_is_noticed() {
+    for transport in [Transport::WebSocket, Transport::LongPolling] {
+        // Its pieces come more than five seconds apart, which this client does not wait for.
+        let scenario = over_a_slow_link(transport, 100, Duration::from_secs(2));
+        let broken = scenario.run().unwrap_err();
+        assert_eq!(broken.violation.law, Law::Progress, "{transport}: {broken}");
+    }
 }
