@@ -25,6 +25,7 @@ mod data;
 mod error;
 mod id;
 mod message;
+mod object;
 mod time;
 
 pub use advice::{Advice, Interval, Reconnect};

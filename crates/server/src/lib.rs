@@ -38,7 +38,7 @@ pub use hub::{SessionEvent, SessionEvents};
 pub use listener::Running;
 pub use server::Server;
 
-pub use bayeux_proto::server::{Activity, AllowAll, Denial, Overflow, Policy, RemovedBecause};
+pub use bayeux_proto::server::{Activity, AllowAll, Denial, Memory, Overflow, Policy, RemovedBecause};
 pub use bayeux_proto::{
     BayeuxError, Channel, ClientId, ConnectionType, Data, InvalidChannel, Message, Reconnect,
 };
