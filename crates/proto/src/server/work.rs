@@ -99,9 +99,11 @@ impl Core {
                 self.lanes.put_back(lane, job);
                 break;
             }
-            if let Job::Request(turn) = job {
+            if let Job::Request(turn) = job
+                && (turn.kind.is_request() || self.lanes.waiting(lane) == 0)
+            {
                 self.waiting.remove(&turn.link);
-                if turn.kind == LinkKind::WebSocket && !turn.gone && self.lanes.waiting(lane) == 0 {
+                if turn.kind == LinkKind::WebSocket && !turn.gone {
                     self.emit(Output::Ready(turn.link));
                 }
             }
