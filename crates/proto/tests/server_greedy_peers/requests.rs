@@ -13,6 +13,9 @@ fn shake(types: &Value) -> String {
         .to_string()
 }
 
+/// What follows, by its name.
+type Next<'a> = (&'a str, &'a dyn Fn(&str) -> String);
+
 /// The reply to a request of one message, as it goes over the wire.
 fn reply(server: &mut Server, request: &str) -> String {
     let link = server.request(request);
@@ -95,7 +98,7 @@ fn what_follows_a_disconnect_in_the_same_array_is_of_no_session() {
         server.subscribe_over(&(listener, ear), "/**");
         let publish = |id: &str| message(id, "/a", "1");
         let connects = |id: &str| connect(id, "").trim_matches(['[', ']']).to_owned();
-        let follow: [(&str, &dyn Fn(&str) -> String); 6] = [
+        let follow: [Next<'_>; 6] = [
             ("publish", &publish),
             ("connect", &connects),
             ("subscribe", &|id| change(id, "subscribe", "/a")),
