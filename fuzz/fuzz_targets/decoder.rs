@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use bayeux_proto::codec::{Batch, Decoder, encode, encode_message, join};
+use bayeux_fuzz::ALLOCATED;
+use bayeux_proto::codec::{Batch, DecodeError, Decoder, encode, encode_message, join};
 use bayeux_proto::{Advice, Data, Interval, Message};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
     let body = Bytes::copy_from_slice(body);
+    requests(&body);
     let mut decoder = Decoder::new();
     let first = match decoder.decode(&body) {
         Ok(batch) => batch,
@@ -39,6 +41,28 @@ fuzz_target!(|body: &[u8]| {
         look_at(message);
     }
 });
+
+/// As a server reads it: no more than it allows, and for no more memory than that takes.
+fn requests(body: &Bytes) {
+    const MOST: usize = 20;
+    let mut decoder = Decoder::for_requests(MOST);
+    let before = ALLOCATED.current_usage();
+    ALLOCATED.reset_peak_usage();
+    let outcome = decoder.decode(body);
+    let taken = ALLOCATED.peak_usage().saturating_sub(before);
+    assert!(taken <= 64 * 1024 + 8 * body.len(), "{taken} bytes for {}", body.len());
+    match outcome {
+        Ok(batch) => {
+            assert!(batch.messages.len() <= MOST);
+            assert_eq!(Decoder::new().decode(body), Ok(batch), "the limit changes the outcome");
+        }
+        Err(DecodeError::TooMany { most }) => assert_eq!(most, MOST),
+        Err(error) => {
+            assert!(error.without_quotes().len() < 100, "{error}");
+            assert_eq!(Decoder::new().decode(body), Err(error), "the limit changes the outcome");
+        }
+    }
+}
 
 /// Advice travels in whole milliseconds; all else survives as it is.
 fn in_whole_milliseconds(message: &Message) -> Message {

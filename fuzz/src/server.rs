@@ -28,6 +28,14 @@ pub struct World {
     browser: Option<Arc<str>>,
     multiplexed: bool,
     calls: Vec<ServiceToken>,
+    /// Whether work is left over from one step of the script to the next.
+    slices: bool,
+    /// How many steps of work the script may have caused so far.
+    allowed: u64,
+    /// What was allocated before.
+    before: usize,
+    /// How long the script is, and what it says is known of it.
+    size: usize,
 }
 
 impl World {
@@ -50,6 +58,8 @@ impl World {
                 "trust" => config.trust_client_session = true,
                 "strict" => config.require_handshake_per_connection = true,
                 "recon" => config.handshake_reconnect = true,
+                "poor" => config.max_memory = 64 * 1024,
+                "slices" => config.max_steps = 3,
                 "others" => config.broadcast_to_publisher = false,
                 "lazy" => config
                     .lazy_channels
@@ -57,7 +67,12 @@ impl World {
                 _ => {}
             }
         }
+        let slices = config.max_steps < 100;
         Self {
+            slices,
+            allowed: 1000,
+            before: crate::ALLOCATED.current_usage(),
+            size: 0,
             engine: Engine::new(config, Box::new(AllowAll)),
             now: Time::ZERO,
             links: 0,
@@ -77,6 +92,7 @@ impl World {
         let mut steps = crate::steps(script).peekable();
         let settings = steps.next_if(|(word, _)| *word == "=").map_or("", |(_, settings)| settings);
         let mut world = Self::new(settings);
+        world.size = script.len();
         for (word, rest) in steps {
             world.step(word, rest);
         }
@@ -120,6 +136,39 @@ impl World {
                     self.received(link, LinkKind::WebSocket, messages);
                 }
             }
+            // What clients do, in short: `N` is the number of a session.
+            "shake" => {
+                let offer = r#"[{"channel":"/meta/handshake","id":"1","version":"1.0","supportedConnectionTypes":["long-polling"],"ext":{"ack":ACK}}]"#;
+                self.step("post", &offer.replace("ACK", if rest == "ack" { "true" } else { "false" }));
+            }
+            "sub" | "unsub" => {
+                let (session, channel) = rest.split_once(' ').unwrap_or((rest, "/a"));
+                let what = format!("{word}scribe");
+                self.step(
+                    "post",
+                    &format!(
+                        r#"[{{"channel":"/meta/{what}","clientId":"@{session}","subscription":"{channel}"}}]"#
+                    ),
+                );
+            }
+            "pub" => {
+                let (session, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+                let (count, channel) = rest.split_once(' ').unwrap_or((rest, "/a"));
+                let one = format!(r#"{{"channel":"{channel}","clientId":"@{session}","data":1}}"#);
+                let all = vec![one; number(count).clamp(1, 200) as usize];
+                self.step("post", &format!("[{}]", all.join(",")));
+            }
+            "hold" | "ack" | "interval" => {
+                let (session, value) = rest.split_once(' ').unwrap_or((rest, "0"));
+                let value = number(value);
+                let more = match word {
+                    "ack" => format!(r#","ext":{{"ack":{value}}}"#),
+                    "interval" => format!(r#","advice":{{"timeout":0,"interval":{value}}}"#),
+                    _ => String::new(),
+                };
+                self.step("post", &format!(r#"[{{"channel":"/meta/connect","clientId":"@{session}","connectionType":"long-polling"{more}}}]"#));
+            }
+            "go" => self.handle(Input::Timeout, 0),
             "cut" => {
                 if let Some(link) = self.sockets.remove(&(number(rest) % 4)) {
                     self.handle(Input::LinkClosed(link), 0);
@@ -189,13 +238,15 @@ impl World {
     }
 
     fn received(&mut self, link: LinkId, kind: LinkKind, messages: Vec<Message>) {
-        let count = messages.len();
+        let names =
+            |message: &Message| message.fields().subscription.as_ref().map_or(0, |names| names.names().len());
+        let count = messages.iter().map(|message| 1 + names(message)).sum();
         self.handle(Input::Received { link, kind, messages }, count);
     }
 
     fn pass(&mut self, span: Duration) {
         let until = self.now + span;
-        for _ in 0..1000 {
+        for _ in 0..100_000 {
             let Some(next) = self.engine.poll_timeout().filter(|next| *next <= until) else { break };
             self.now = next.max(self.now);
             self.handle(Input::Timeout, 0);
@@ -206,7 +257,7 @@ impl World {
 
     /// Clients that are heard of no more leave nothing behind.
     fn silence(&mut self) {
-        // An hour is the longest that a client may ask for.
+        // A minute is the longest that a client may ask for, and this is much more.
         self.pass(Duration::from_secs(3600 + 3600));
         assert!(self.waiting.is_empty(), "requests without a response: {:?}", self.waiting);
         assert_eq!(self.engine.sessions(), 0, "sessions that never end");
@@ -214,16 +265,46 @@ impl World {
     }
 
     fn handle(&mut self, input: Input, size: usize) {
+        // Each message is handed to each session at most once, and taken from its queue once.
+        self.allowed += 64 + 8 * (size as u64 + 2) * (self.known.len() as u64 + 2);
+        self.call(input, size);
+        while !self.slices && self.engine.has_work() {
+            self.call(Input::Timeout, size);
+        }
+        assert!(self.engine.steps() <= self.allowed, "{} steps of {}", self.engine.steps(), self.allowed);
+        assert_eq!(self.engine.sessions(), self.alive.len(), "what was told of sessions");
+        if !self.engine.has_work() {
+            let next = self.engine.poll_timeout();
+            assert!(next.is_none_or(|at| at > self.now), "at {:?} called for {next:?}", self.now);
+        }
+        self.check_memory();
+    }
+
+    fn call(&mut self, input: Input, size: usize) {
+        let before = self.engine.steps();
         self.engine.handle(input, self.now);
+        let most = self.engine.config().max_steps as u64 * 5 / 2 + 1000;
+        assert!(self.engine.steps() - before <= most, "{} steps in one call", self.engine.steps() - before);
         self.drain(size);
         while let Some(link) = self.done.pop() {
             self.sockets.retain(|_, open| *open != link);
             self.engine.handle(Input::LinkClosed(link), self.now);
             self.drain(0);
         }
-        assert_eq!(self.engine.sessions(), self.alive.len(), "what was told of sessions");
-        let next = self.engine.poll_timeout();
-        assert!(next.is_none_or(|at| at > self.now), "at {:?} called for {next:?}", self.now);
+    }
+
+    /// What is allocated is what the engine counts, but for what the script itself takes and what an empty engine does.
+    fn check_memory(&self) {
+        const EMPTY: usize = 64 * 1024;
+        let taken = crate::ALLOCATED.current_usage().saturating_sub(self.before);
+        let counted = self.engine.memory().total();
+        let own = 64 * self.size + 512 * (self.known.len() + self.waiting.len() + self.links as usize);
+        assert!(
+            taken <= counted + own + EMPTY,
+            "{taken} bytes are allocated, {counted} counted, {own} our own"
+        );
+        let budget = self.engine.config().max_memory;
+        assert!(counted <= budget + own + EMPTY, "{counted} bytes of {budget}");
     }
 
     fn drain(&mut self, size: usize) {

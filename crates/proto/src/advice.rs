@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::object;
+
 /// What to do after a connect ended (Bayeux specification, section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -83,7 +85,18 @@ impl Advice {
 
     /// Reads an advice object; a field of a wrong type counts as absent, and so does anything but an object.
     pub(crate) fn from_json(json: &str) -> Option<Self> {
-        let fields: Map<String, Value> = serde_json::from_str(json).ok()?;
+        /// A number or a word takes no more; a list of servers may. More than that is not read.
+        const LONGEST: usize = 64;
+        const LONGEST_LIST: usize = 16 * 1024;
+        let mut fields = Map::new();
+        object::each_field(json, |name, value| {
+            let longest = if name == "hosts" { LONGEST_LIST } else { LONGEST };
+            let known = ["reconnect", "interval", "timeout", "maxInterval", "multiple-clients", "hosts"];
+            if known.contains(&name) {
+                let value = if value.len() <= longest { serde_json::from_str(value).ok() } else { None };
+                fields.insert(name.to_owned(), value.unwrap_or_default());
+            }
+        })?;
         let millis = |name: &str| fields.get(name).and_then(number);
         let span = |name: &str| millis(name).filter(|ms| *ms >= 0.0).map(duration);
         Some(Self {

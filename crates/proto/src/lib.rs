@@ -26,6 +26,7 @@ mod error;
 mod id;
 mod message;
 mod printable;
+mod object;
 mod time;
 mod transport;
 

@@ -7,6 +7,7 @@ use crate::channel::Channel;
 use crate::data::{Data, NULL};
 use crate::error::BayeuxError;
 use crate::id::{ClientId, MessageId};
+use crate::object;
 use crate::transport::Transport;
 
 /// A Bayeux message (specification, section 3), in either direction.
@@ -174,10 +175,12 @@ impl Message {
 
     /// The value of one key of `ext`.
     pub fn ext_value(&self, key: &str) -> Option<Value> {
-        match self.ext.as_ref()?.decode().ok()? {
-            Value::Object(mut fields) => fields.remove(key),
-            _ => None,
-        }
+        serde_json::from_str(self.ext_json(key)?).ok()
+    }
+
+    /// The JSON of one key of `ext`.
+    pub(crate) fn ext_json(&self, key: &str) -> Option<&str> {
+        object::field(self.ext.as_ref()?.as_str(), key)
     }
 
     /// All other fields.

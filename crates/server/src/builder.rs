@@ -93,7 +93,8 @@ impl Builder {
         self
     }
 
-    /// How many messages one request or frame may have. Default: 10,000, because each is answered.
+    /// How many messages one request or frame may have; the elements of their lists and fields that nobody knows may be
+    /// twice as many. Default: 10,000, because each is answered.
     pub fn max_batch(mut self, messages: usize) -> Self {
         self.config.max_batch = messages;
         self
@@ -105,7 +106,7 @@ impl Builder {
         self
     }
 
-    /// How many bytes these may have. Default: 16 MiB.
+    /// How many bytes these may have, with about 100 bytes for each besides its text. Default: 16 MiB.
     pub fn max_queue_bytes(mut self, bytes: usize) -> Self {
         self.config.max_queue_bytes = bytes;
         self
@@ -134,6 +135,30 @@ impl Builder {
     /// How many subscriptions a session may have. Default: 10,000.
     pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
         self.config.max_subscriptions = subscriptions;
+        self
+    }
+
+    /// How many subscriptions all sessions may have together; one beyond is refused with `503::server_busy`.
+    /// Default: 1,000,000.
+    pub fn max_subscriptions_in_all(mut self, subscriptions: usize) -> Self {
+        self.config.max_subscriptions_in_all = subscriptions;
+        self
+    }
+
+    /// How many bytes of memory the server may use for its clients: sessions, subscriptions, messages that wait or are being
+    /// sent, requests that are much work. [`Server::memory`] is how many it does use. When they are nearly used up, the
+    /// sessions with the fullest queues lose them, as with [`overflow`](Self::overflow); if that is not enough, what clients
+    /// ask for is refused with `503::server_busy`. Buffers of connections are not counted. Default: 512 MiB, which is 4 KiB
+    /// for each of 125,000 sessions.
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.config.max_memory = bytes;
+        self
+    }
+
+    /// For how long a client may ask not to have to connect, with the `interval` of its advice: for so long, and
+    /// [`max_interval`](Self::max_interval), the session and its messages are kept. A longer one is cut. Default: 60 s.
+    pub fn max_client_interval(mut self, interval: Duration) -> Self {
+        self.config.max_client_interval = interval;
         self
     }
 

@@ -21,7 +21,7 @@ pub(crate) enum Refusal {
     TooLarge,
     #[error("an element of the array is no message")]
     NoMessage,
-    #[error(transparent)]
+    #[error("{}", .0.without_quotes())]
     Decode(#[from] codec::DecodeError),
 }
 
@@ -29,13 +29,18 @@ impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge => StatusCode::URI_TOO_LONG,
+            Self::Decode(codec::DecodeError::TooMany { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
 }
 
 /// Reads the query of a URL: the function to call, and the messages, which have at most `longest` bytes together.
-pub(crate) fn read(query: &str, longest: usize) -> Result<(Function, Vec<Message>), Refusal> {
+pub(crate) fn read(
+    query: &str,
+    longest: usize,
+    mut decoder: Decoder,
+) -> Result<(Function, Vec<Message>), Refusal> {
     let (mut functions, mut messages) = (Vec::new(), Vec::new());
     let mut left = longest;
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -44,7 +49,7 @@ pub(crate) fn read(query: &str, longest: usize) -> Result<(Function, Vec<Message
             b"message" => {
                 let json = Bytes::from(decoded(value));
                 left = left.checked_sub(json.len()).ok_or(Refusal::TooLarge)?;
-                let batch = Decoder::new().decode(&json)?;
+                let batch = decoder.decode(&json)?;
                 if batch.skipped > 0 {
                     return Err(Refusal::NoMessage);
                 }

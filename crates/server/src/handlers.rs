@@ -39,7 +39,9 @@ impl ServiceError {
 
 impl From<serde_json::Error> for ServiceError {
     fn from(error: serde_json::Error) -> Self {
-        Self::new(400, &format!("the payload does not fit: {error}"))
+        // What the parser says quotes the payload, which may be long.
+        let (line, column) = (error.line(), error.column());
+        Self::new(400, &format!("the payload does not fit, at line {line} column {column}"))
     }
 }
 

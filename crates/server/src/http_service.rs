@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bayeux_proto::Message;
-use bayeux_proto::codec::Decoder;
+use bayeux_proto::codec::DecodeError;
 use bayeux_proto::server::{Input, LinkId, LinkKind};
 use bayeux_proto::websocket;
 use bytes::Bytes;
@@ -98,25 +98,31 @@ where
         }
         Err(_) => return plain(StatusCode::BAD_REQUEST, "the body broke off"),
     };
-    let batch = match Decoder::new().decode(&body) {
+    let batch = match hub.decoder().decode(&body) {
         Ok(batch) if batch.skipped == 0 => batch,
         Ok(_) => return plain(StatusCode::BAD_REQUEST, "an element of the array is no message"),
-        Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error @ DecodeError::TooMany { .. }) => {
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, &error.to_string());
+        }
+        Err(error) => return plain(StatusCode::BAD_REQUEST, &error.without_quotes()),
     };
     let json = HeaderValue::from_static("application/json;charset=UTF-8");
     answer(hub, LinkKind::Http, &asked, batch.messages, |body| (body, json)).await
 }
 
 async fn call_back(hub: &Arc<Hub>, asked: &Asked, uri: &Uri) -> Response<ResponseBody> {
-    let mut response =
-        match callback_polling::read(uri.query().unwrap_or_default(), hub.options.max_message_size) {
-            Ok((function, messages)) => {
-                let javascript = HeaderValue::from_static("text/javascript;charset=UTF-8");
-                let script = |body: Bytes| (function.call_with(&body), javascript);
-                answer(hub, LinkKind::Callback, asked, messages, script).await
-            }
-            Err(refusal) => plain(refusal.status(), &refusal.to_string()),
-        };
+    let mut response = match callback_polling::read(
+        uri.query().unwrap_or_default(),
+        hub.options.max_message_size,
+        hub.decoder(),
+    ) {
+        Ok((function, messages)) => {
+            let javascript = HeaderValue::from_static("text/javascript;charset=UTF-8");
+            let script = |body: Bytes| (function.call_with(&body), javascript);
+            answer(hub, LinkKind::Callback, asked, messages, script).await
+        }
+        Err(refusal) => plain(refusal.status(), &refusal.to_string()),
+    };
     let headers = response.headers_mut();
     // It is that script for that page and that moment, and nothing else for nobody else.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use bayeux_proto::server::{Engine, Input, LinkId, Output, RemovedBecause, ServiceCall};
+use bayeux_proto::codec::Decoder;
+use bayeux_proto::server::{Engine, Input, LinkId, Memory, Output, RemovedBecause, ServiceCall};
 use bayeux_proto::{Channel, ClientId, Time};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
@@ -88,6 +89,7 @@ enum Link {
 struct Outgoing {
     frames: mpsc::Sender<Frame>,
     backlog: Arc<Backlog>,
+    ready: Arc<Notify>,
     _alive: oneshot::Sender<()>,
 }
 
@@ -98,10 +100,12 @@ pub(crate) struct Backlog(AtomicUsize);
 impl Backlog {
     /// So many bytes may wait; a client that falls further behind is dropped, and its session's queue goes on collecting.
     const MOST: usize = 8 * 1024 * 1024;
+    /// The same while memory is scarce.
+    const MOST_OF_FEW: usize = 256 * 1024;
 
-    fn add(&self, bytes: usize) -> bool {
+    fn add(&self, bytes: usize, most: usize) -> bool {
         let before = self.0.fetch_add(bytes, Ordering::Relaxed);
-        before == 0 || before.saturating_add(bytes) <= Self::MOST
+        before == 0 || before.saturating_add(bytes) <= most
     }
 
     pub(crate) fn written(&self, bytes: usize) {
@@ -115,6 +119,8 @@ pub(crate) struct Socket {
     pub(crate) link: LinkId,
     pub(crate) outgoing: mpsc::Receiver<Frame>,
     pub(crate) backlog: Arc<Backlog>,
+    /// Notified when the engine is done with the messages of a socket that was busy.
+    pub(crate) ready: Arc<Notify>,
     /// Resolves when the socket is to be dropped.
     pub(crate) dropped: oneshot::Receiver<()>,
     hub: Arc<Hub>,
@@ -132,6 +138,9 @@ impl Drop for Socket {
 #[derive(Debug)]
 pub(crate) struct Hub {
     state: Mutex<State>,
+    /// How many threads wait for the lock.
+    waiting: AtomicUsize,
+    max_batch: usize,
     handlers: Handlers,
     events: broadcast::Sender<SessionEvent>,
     origin: Instant,
@@ -154,6 +163,8 @@ struct State {
 impl Hub {
     pub(crate) fn new(engine: Engine, handlers: Handlers, options: Options) -> Arc<Self> {
         Arc::new(Self {
+            waiting: AtomicUsize::new(0),
+            max_batch: engine.config().max_batch,
             state: Mutex::new(State { engine, links: HashMap::new() }),
             handlers,
             events: broadcast::Sender::new(EVENTS),
@@ -176,6 +187,21 @@ impl Hub {
 
     pub(crate) fn sessions(&self) -> usize {
         self.lock().engine.sessions()
+    }
+
+    /// How much memory the engine takes.
+    pub(crate) fn memory(&self) -> Memory {
+        self.lock().engine.memory()
+    }
+
+    /// Whether nothing more should be read from a socket, until [`Socket::ready`] is notified.
+    pub(crate) fn is_busy(&self, link: LinkId) -> bool {
+        self.lock().engine.is_busy(link)
+    }
+
+    /// A decoder for what clients send.
+    pub(crate) fn decoder(&self) -> Decoder {
+        Decoder::for_requests(self.max_batch)
     }
 
     /// Hands a request in, and before it what is known of its link; the response comes when the engine has one.
@@ -209,10 +235,12 @@ impl Hub {
         let (frames, outgoing) = mpsc::channel(FRAMES);
         let (alive, dropped) = oneshot::channel();
         let backlog = Arc::<Backlog>::default();
-        let way = Outgoing { frames, backlog: Arc::clone(&backlog), _alive: alive };
+        let ready = Arc::<Notify>::default();
+        let way =
+            Outgoing { frames, backlog: Arc::clone(&backlog), ready: Arc::clone(&ready), _alive: alive };
         self.lock().links.insert(link, Link::Socket(way));
         self.handle(Input::LinkOpened { link, browser, multiplexed: false });
-        Some(Socket { link, outgoing, backlog, dropped, hub: Arc::clone(self) })
+        Some(Socket { link, outgoing, backlog, ready, dropped, hub: Arc::clone(self) })
     }
 
     /// Waits until no socket is open.
@@ -223,11 +251,19 @@ impl Hub {
 
     /// Tells everybody that the server goes down, those without a session among them.
     pub(crate) fn shut_down(self: &Arc<Self>) {
+        /// So many sockets are closed before others have the lock.
+        const SLICE: usize = 1024;
         self.handle(Input::Shutdown);
-        let state = self.lock();
-        for link in state.links.keys() {
-            // Who does not keep up is cut with the rest; who was told already hears it no second time.
-            let _ = state.push(*link, Frame::Close(1001, "the server is going down"));
+        while self.lock().engine.has_work() {
+            self.handle(Input::Timeout);
+        }
+        let links: Vec<LinkId> = self.lock().links.keys().copied().collect();
+        for links in links.chunks(SLICE) {
+            let state = self.lock();
+            for link in links {
+                // Who does not keep up is cut with the rest; who was told already hears it no second time.
+                let _ = state.push(*link, Frame::Close(1001, "the server is going down"), Backlog::MOST);
+            }
         }
     }
 
@@ -244,6 +280,17 @@ impl Hub {
     }
 
     pub(crate) fn handle(self: &Arc<Self>, input: Input) {
+        /// An application that publishes more than can be handed out at once does that work before it goes on.
+        const PUBLISHED: usize = 64;
+        let publishes =
+            matches!(input, Input::Publish { .. } | Input::PublishLazily { .. } | Input::Send { .. });
+        self.take_in(input);
+        while publishes && self.lock().engine.published() > PUBLISHED {
+            self.take_in(Input::Timeout);
+        }
+    }
+
+    fn take_in(self: &Arc<Self>, input: Input) {
         let mut calls = Vec::new();
         {
             let mut state = self.lock();
@@ -293,6 +340,11 @@ impl Hub {
         const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
         loop {
             let Some(strong) = hub.upgrade() else { return };
+            if strong.lock().engine.has_work() {
+                strong.handle(Input::Timeout);
+                strong.let_others_in().await;
+                continue;
+            }
             let wake = strong.lock().engine.poll_timeout().map(|at| strong.origin + at.since_origin());
             let wake = wake.unwrap_or_else(|| Instant::now() + IDLE).min(Instant::now() + IDLE);
             // Clocks are set now and then; those who ask for the time shall get the right one.
@@ -316,8 +368,28 @@ impl Hub {
         }
     }
 
+    /// Between two slices of work, everybody else who waits for the lock has it once. The lock itself does not care for how
+    /// long somebody has waited.
+    async fn let_others_in(&self) {
+        /// Whoever comes and goes for so long does not keep the work from being done.
+        const LONGEST: usize = 100;
+        tokio::task::yield_now().await;
+        for _ in 0..LONGEST {
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        if let Ok(state) = self.state.try_lock() {
+            return state;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        state
     }
 }
 
@@ -329,6 +401,7 @@ impl State {
         calls: &mut Vec<ServiceCall>,
     ) -> Vec<LinkId> {
         let mut broken = Vec::new();
+        let most = if self.engine.is_full() { Backlog::MOST_OF_FEW } else { Backlog::MOST };
         while let Some(output) = self.engine.poll_output() {
             let event = match output {
                 Output::Respond { link, messages, browser } => {
@@ -336,21 +409,27 @@ impl State {
                     continue;
                 }
                 Output::Push { link, messages } => {
-                    if !self.push(link, Frame::Text(messages)) {
+                    if !self.push(link, Frame::Text(messages), most) {
                         broken.push(link);
                     }
                     continue;
                 }
                 Output::Reject { link, status, reason } => {
                     if matches!(self.links.get(&link), Some(Link::Socket(..))) {
-                        self.push(link, Frame::Close(1008, reason));
+                        self.push(link, Frame::Close(1008, reason), most);
                     } else {
                         self.respond(link, Response::Reject { status, reason });
                     }
                     continue;
                 }
                 Output::Close { link, code, reason } => {
-                    self.push(link, Frame::Close(code, reason));
+                    self.push(link, Frame::Close(code, reason), most);
+                    continue;
+                }
+                Output::Ready(link) => {
+                    if let Some(Link::Socket(way)) = self.links.get(&link) {
+                        way.ready.notify_one();
+                    }
                     continue;
                 }
                 Output::Service(call) => {
@@ -390,10 +469,10 @@ impl State {
     }
 
     /// Whether the socket had room, or is gone anyway.
-    fn push(&self, link: LinkId, frame: Frame) -> bool {
+    fn push(&self, link: LinkId, frame: Frame, most: usize) -> bool {
         match self.links.get(&link) {
             Some(Link::Socket(way)) => {
-                way.backlog.add(frame.len())
+                way.backlog.add(frame.len(), most)
                     && !matches!(way.frames.try_send(frame), Err(mpsc::error::TrySendError::Full(_)))
             }
             _ => true,

@@ -38,7 +38,7 @@ pub use hub::{SessionEvent, SessionEvents};
 pub use listener::Running;
 pub use server::Server;
 
-pub use bayeux_proto::server::{Activity, AllowAll, Denial, Policy, QueueOverflow, RemovedBecause};
+pub use bayeux_proto::server::{Activity, AllowAll, Denial, Memory, Policy, QueueOverflow, RemovedBecause};
 pub use bayeux_proto::{BayeuxError, Channel, ClientId, Data, InvalidChannel, Message, Reconnect, Transport};
 
 /// The programs of the README are tests.

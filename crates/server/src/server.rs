@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux_proto::server::Input;
+use bayeux_proto::server::{Input, Memory};
 use bayeux_proto::{Channel, ClientId, Data, InvalidChannel};
 use serde::Serialize;
 
@@ -90,6 +90,12 @@ impl Server {
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.hub.sessions()
+    }
+
+    /// How much memory the server uses for its clients, of which [`Builder::max_memory`](crate::Builder::max_memory) is the
+    /// limit.
+    pub fn memory(&self) -> Memory {
+        self.hub.memory()
     }
 
     /// All that happens to sessions from now on.

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux_proto::codec::Decoder;
+use bayeux_proto::codec::{DecodeError, Decoder};
 use bayeux_proto::server::{Input, LinkKind};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -25,7 +25,9 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(hub: Arc<Hub>, mut 
     let mut socket = ServerBuilder::new().limits(limits).serve(io);
     let longest = hub.options.socket_idle_timeout;
     let mut idle = pin!(tokio::time::sleep(longest));
-    let mut decoder = Decoder::new();
+    let mut decoder = hub.decoder();
+    // While its messages are being handled, nothing more is read from it.
+    let mut busy = false;
     loop {
         tokio::select! {
             frame = place.outgoing.recv() => match frame {
@@ -33,7 +35,8 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(hub: Arc<Hub>, mut 
                 None => break,
             },
             _ = &mut place.dropped => break,
-            message = socket.next() => {
+            () = place.ready.notified(), if busy => busy = false,
+            message = socket.next(), if !busy => {
                 idle.as_mut().reset(Instant::now() + longest);
                 let refusal = match message {
                     Some(Ok(message)) if message.is_text() || message.is_binary() => {
@@ -45,6 +48,7 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(hub: Arc<Hub>, mut 
                     }
                     Some(Err(_)) | None => break,
                 };
+                busy = hub.is_busy(place.link);
                 if let Some((code, reason)) = refusal {
                     close(&mut socket, code, reason).await;
                     break;
@@ -70,6 +74,7 @@ fn received(
             hub.handle(Input::Received { link: place.link, kind: LinkKind::WebSocket, messages });
             Ok(())
         }
+        Err(DecodeError::TooMany { .. }) => Err((CloseCode::POLICY_VIOLATION, "too many messages at once")),
         _ => Err((CloseCode::INVALID_FRAME_PAYLOAD_DATA, "no array of messages")),
     }
 }

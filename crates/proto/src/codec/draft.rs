@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use crate::advice::Advice;
 use crate::channel::Channel;
@@ -9,6 +10,44 @@ use crate::data::Data;
 use crate::error::BayeuxError;
 use crate::id::{ClientId, MessageId};
 use crate::message::{Fields, Message, Subscription};
+
+/// How much a body may still have: each message takes memory, and so does each element of their lists and each field that
+/// nobody knows; far more than they have bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    messages: usize,
+    parts: usize,
+    /// Whether there were more.
+    pub(super) exceeded: bool,
+}
+
+impl Allowance {
+    /// So many messages, and twice as many parts of them.
+    pub(super) fn new(messages: usize) -> Self {
+        /// Few messages may have some, too.
+        const FEW: usize = 64;
+        Self { messages, parts: messages.saturating_mul(2).saturating_add(FEW), exceeded: false }
+    }
+
+    /// Whether there may be one more message.
+    #[inline]
+    pub(super) fn message(&mut self) -> bool {
+        match self.messages.checked_sub(1) {
+            Some(left) => self.messages = left,
+            None => self.exceeded = true,
+        }
+        !self.exceeded
+    }
+
+    /// Whether there may be one more element of a list or field that nobody knows.
+    fn part(&mut self) -> bool {
+        match self.parts.checked_sub(1) {
+            Some(left) => self.parts = left,
+            None => self.exceeded = true,
+        }
+        !self.exceeded
+    }
+}
 
 /// The fields so far.
 #[derive(Debug, Default)]
@@ -29,6 +68,7 @@ impl Draft {
         name: &str,
         (start, json): (usize, &str),
         body: &Bytes,
+        allowance: &mut Allowance,
         channel: impl FnOnce(&str) -> Channel,
     ) {
         match name {
@@ -37,7 +77,7 @@ impl Draft {
             "id" => self.id = id(json),
             "ext" if json == "null" => {}
             "ext" => self.ext = Some(Data::part(body, start, json.len())),
-            _ => fill(self.fields.get_or_insert_default(), name, (start, json), body),
+            _ => fill(self.fields.get_or_insert_default(), name, (start, json), body, allowance),
         }
     }
 
@@ -70,7 +110,13 @@ impl Draft {
     }
 }
 
-fn fill(fields: &mut Fields, name: &str, (start, json): (usize, &str), body: &Bytes) {
+fn fill(
+    fields: &mut Fields,
+    name: &str,
+    (start, json): (usize, &str),
+    body: &Bytes,
+    allowance: &mut Allowance,
+) {
     match name {
         "successful" => fields.successful = parse(json),
         "clientId" => fields.client_id = string(json).map(|id| ClientId::new(&id)),
@@ -78,16 +124,43 @@ fn fill(fields: &mut Fields, name: &str, (start, json): (usize, &str), body: &By
         "advice" => fields.advice = Advice::from_json(json),
         "subscription" => {
             fields.subscription =
-                string(json).map(Subscription::One).or_else(|| parse(json).map(Subscription::Many));
+                string(json).map(Subscription::One).or_else(|| list(json, allowance).map(Subscription::Many));
         }
         "connectionType" => fields.connection_type = string(json),
-        "supportedConnectionTypes" => fields.supported_connection_types = parse(json),
+        "supportedConnectionTypes" => fields.supported_connection_types = list(json, allowance),
         "version" => fields.version = string(json),
         "minimumVersion" => fields.minimum_version = string(json),
         "timestamp" => fields.timestamp = string(json),
         "x-messages" => fields.handshake_messages = parse(json),
-        _ => fields.unknown.push((name.to_owned(), Data::part(body, start, json.len()))),
+        _ if allowance.part() => fields.unknown.push((name.to_owned(), Data::part(body, start, json.len()))),
+        _ => {}
     }
+}
+
+/// A list of strings, as far as it is allowed.
+fn list(json: &str, allowance: &mut Allowance) -> Option<Vec<String>> {
+    struct List<'a>(&'a mut Allowance);
+
+    impl<'de> Visitor<'de> for List<'_> {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of strings")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            while let Some(text) = array.next_element()? {
+                if !self.0.part() {
+                    break;
+                }
+                list.push(text);
+            }
+            Ok(list)
+        }
+    }
+
+    serde_json::Deserializer::from_str(json).deserialize_seq(List(allowance)).ok()
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {

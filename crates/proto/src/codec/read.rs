@@ -1,18 +1,17 @@
 //! JSON to messages.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::draft::Draft;
+use super::draft::{Allowance, Draft};
 use super::scan::{Scanner, is_plain};
 use crate::channel::Channel;
 use crate::data::json_fault;
 use crate::message::Message;
+use crate::object::Key;
 
 /// Turns bodies and frames into messages.
 ///
@@ -21,11 +20,15 @@ use crate::message::Message;
 pub struct Decoder {
     names: Names,
     nameless: Channel,
+    /// How many messages a body may have.
+    most: usize,
 }
 
 /// Channels by their names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Names {
+    /// How many are remembered.
+    most: usize,
     /// Each with its place among those that are known. To find one touches little memory: many may be in turn.
     places: HashMap<Channel, usize, foldhash::fast::RandomState>,
     known: Vec<Known>,
@@ -70,11 +73,27 @@ pub enum DecodeError {
         /// The first characters, to tell an HTML page from a truncated reply.
         start: String,
     },
+    /// More messages than are allowed, or more elements of their lists and unknown fields.
+    #[error("the body has more than {most} messages")]
+    TooMany {
+        /// How many are allowed.
+        most: usize,
+    },
+}
+
+impl DecodeError {
+    /// What is wrong, without a word of the body: for whoever sent it, who knows.
+    pub fn without_quotes(&self) -> String {
+        match self {
+            Self::Json { .. } => "the body is not a JSON array of messages".to_owned(),
+            other => other.to_string(),
+        }
+    }
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { names: Names::default(), nameless: Channel::from_wire("") }
+        Self { names: Names::new(Names::MOST), nameless: Channel::from_wire(""), most: usize::MAX }
     }
 }
 
@@ -82,6 +101,13 @@ impl Decoder {
     /// A decoder that has seen nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A decoder for what strangers send: a body may have `most` messages, and twice as many elements of their lists and
+    /// fields that nobody knows; it stops at the next. It remembers few names, because a server has a decoder for each
+    /// socket.
+    pub fn for_requests(most: usize) -> Self {
+        Self { names: Names::new(Names::FEW), most, ..Self::default() }
     }
 
     /// Decodes an array of messages; a lone object counts as an array of one.
@@ -110,11 +136,17 @@ impl Decoder {
             }
         };
         let before = (batch.messages.len(), batch.skipped);
-        if self.plain(text, body, batch).is_some() {
+        let mut allowance = Allowance::new(self.most);
+        if self.plain(text, body, batch, &mut allowance).is_some() {
             return Ok(());
         }
         batch.messages.truncate(before.0);
-        self.thorough(text, body, batch).inspect_err(|_| {
+        let outcome = if allowance.exceeded {
+            Err(DecodeError::TooMany { most: self.most })
+        } else {
+            self.thorough(text, body, batch)
+        };
+        outcome.inspect_err(|_| {
             batch.messages.truncate(before.0);
             batch.skipped = before.1;
         })
@@ -122,7 +154,13 @@ impl Decoder {
 
     /// Reads an array of objects whose keys have no escapes, as nearly all bodies are. `None` when it is anything else:
     /// what that is, and what is wrong with it, [`Decoder::thorough`] finds out.
-    fn plain(&mut self, text: &str, body: &Bytes, batch: &mut Batch) -> Option<()> {
+    fn plain(
+        &mut self,
+        text: &str,
+        body: &Bytes,
+        batch: &mut Batch,
+        allowance: &mut Allowance,
+    ) -> Option<()> {
         /// About what the smallest event takes.
         const SMALL: usize = 64;
         let mut scanner = Scanner::new(text);
@@ -131,7 +169,7 @@ impl Decoder {
         }
         batch.messages.reserve((text.len() / SMALL).clamp(1, 64));
         loop {
-            if !scanner.take(b'{') {
+            if !scanner.take(b'{') || !allowance.message() {
                 return None;
             }
             let mut draft = Draft::default();
@@ -146,7 +184,10 @@ impl Decoder {
                     draft.read_data(scanner.value()?, body);
                 } else {
                     let key = scanner.key()?;
-                    draft.field(key, scanner.value()?, body, |name| self.names.channel(name));
+                    draft.field(key, scanner.value()?, body, allowance, |name| self.names.channel(name));
+                    if allowance.exceeded {
+                        return None;
+                    }
                 }
                 if !scanner.take(b',') {
                     break;
@@ -168,8 +209,14 @@ impl Decoder {
             return Err(DecodeError::Empty);
         }
         let mut json = serde_json::Deserializer::from_str(text);
-        let reader = BatchReader { decoder: self, body, batch };
-        reader.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| DecodeError::Json {
+        let most = self.most;
+        let mut allowance = Allowance::new(most);
+        let reader = BatchReader { decoder: self, body, batch, allowance: &mut allowance };
+        let outcome = reader.deserialize(&mut json).and_then(|()| json.end());
+        if allowance.exceeded {
+            return Err(DecodeError::TooMany { most });
+        }
+        outcome.map_err(|error| DecodeError::Json {
             reason: json_fault(&error),
             start: text.chars().take(40).collect(),
         })
@@ -179,6 +226,12 @@ impl Decoder {
 impl Names {
     /// Names beyond this many are not remembered, so that a peer cannot fill the memory with them.
     const MOST: usize = 1024;
+    /// The same for a server, which has many peers.
+    const FEW: usize = 64;
+
+    fn new(most: usize) -> Self {
+        Self { most, places: HashMap::default(), known: Vec::new(), last: 0 }
+    }
 
     #[inline]
     fn last(&self) -> Option<&Channel> {
@@ -192,7 +245,7 @@ impl Names {
         }
         let channel = Channel::from_wire(name);
         // A name that is not normal would not be found again by what was sent.
-        if self.known.len() < Self::MOST && name.len() <= 256 && channel.as_str() == name {
+        if self.known.len() < self.most && name.len() <= 256 && channel.as_str() == name {
             self.last = self.known.len();
             self.places.insert(channel.clone(), self.last);
             self.known.push(Known { channel: channel.clone(), is_plain: is_plain(name) });
@@ -205,6 +258,7 @@ struct BatchReader<'a> {
     decoder: &'a mut Decoder,
     body: &'a Bytes,
     batch: &'a mut Batch,
+    allowance: &'a mut Allowance,
 }
 
 impl<'de> DeserializeSeed<'de> for BatchReader<'_> {
@@ -223,8 +277,8 @@ impl<'de> Visitor<'de> for BatchReader<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
-        let Self { decoder, body, batch } = self;
-        while let Some(message) = array.next_element_seed(MessageReader { decoder, body })? {
+        let Self { decoder, body, batch, allowance } = self;
+        while let Some(message) = array.next_element_seed(MessageReader { decoder, body, allowance })? {
             match message {
                 Some(message) => batch.messages.push(message),
                 None => batch.skipped += 1,
@@ -234,8 +288,9 @@ impl<'de> Visitor<'de> for BatchReader<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error> {
-        let message = MessageReader { decoder: self.decoder, body: self.body }.visit_map(object)?;
-        self.batch.messages.extend(message);
+        let Self { decoder, body, batch, allowance } = self;
+        let message = MessageReader { decoder, body, allowance }.visit_map(object)?;
+        batch.messages.extend(message);
         Ok(())
     }
 }
@@ -243,6 +298,7 @@ impl<'de> Visitor<'de> for BatchReader<'_> {
 struct MessageReader<'a> {
     decoder: &'a mut Decoder,
     body: &'a Bytes,
+    allowance: &'a mut Allowance,
 }
 
 impl<'de> DeserializeSeed<'de> for MessageReader<'_> {
@@ -261,12 +317,19 @@ impl<'de> Visitor<'de> for MessageReader<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-        let Self { decoder, body } = self;
+        let Self { decoder, body, allowance } = self;
+        let too_many = || A::Error::custom("too many messages");
+        if !allowance.message() {
+            return Err(too_many());
+        }
         let mut draft = Draft::default();
         while let Some(Key(key)) = object.next_key::<Key<'de>>()? {
             let json = object.next_value::<&'de RawValue>()?.get();
             let start = json.as_ptr() as usize - body.as_ptr() as usize;
-            draft.field(&key, (start, json), body, |name| decoder.names.channel(name));
+            draft.field(&key, (start, json), body, allowance, |name| decoder.names.channel(name));
+            if allowance.exceeded {
+                return Err(too_many());
+            }
         }
         Ok(Some(draft.finish(&decoder.nameless)))
     }
@@ -298,33 +361,6 @@ impl<'de> Visitor<'de> for MessageReader<'_> {
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
         Ok(None)
-    }
-}
-
-/// The key of a field, which is copied only if it has escapes.
-struct Key<'de>(Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a field name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(name.into()))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Key(name.to_owned().into()))
-            }
-        }
-
-        deserializer.deserialize_identifier(KeyVisitor)
     }
 }
 
@@ -445,13 +481,53 @@ mod tests {
         assert_eq!(decoder.names.known.len(), Names::MOST);
     }
 
+    #[test]
+    fn a_body_with_too_many_messages_or_names_is_refused_when_the_first_beyond_is_read() {
+        let decode = |json: &str| Decoder::for_requests(3).decode(&Bytes::copy_from_slice(json.as_bytes()));
+        let names = |count: usize| vec![r#""/a""#; count].join(",");
+        let list = |field: &str, count| format!(r#"[{{"channel":"/a","{field}":[{}]}}]"#, names(count));
+        let unknown = |count| {
+            let fields: Vec<String> = (0..count).map(|n| format!(r#""x{n}":1"#)).collect();
+            format!("[{{{}}}]", fields.join(","))
+        };
+        let most = 3 * 2 + 64;
+        for json in [
+            "[{},{},{}]",
+            "[1,2,3,4,{},{},{}]",
+            &list("subscription", most),
+            &list("supportedConnectionTypes", most),
+            &unknown(most),
+        ] {
+            assert!(decode(json).is_ok(), "{json}");
+        }
+        for json in [
+            // What follows is not even read.
+            "[{},{},{},{},",
+            "[1,{},{},{},{},",
+            &list("subscription", most + 1),
+            &list("supportedConnectionTypes", most + 1),
+            &unknown(most + 1),
+            &unknown(most + 1).replace("x0", "\\u0078"),
+        ] {
+            assert_eq!(decode(json), Err(DecodeError::TooMany { most: 3 }), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_can_be_said_without_its_words() {
+        for body in [r#""\u001bx""#, "[{\u{1b}", "<html>"] {
+            let error = Decoder::new().decode(&Bytes::copy_from_slice(body.as_bytes())).unwrap_err();
+            assert_eq!(error.without_quotes(), "the body is not a JSON array of messages");
+        }
+    }
+
     /// By both readers, the quick one where it understands.
     fn by_both(text: &str) -> (Option<Batch>, Option<Batch>) {
         let body = Bytes::copy_from_slice(text.as_bytes());
         let text = std::str::from_utf8(&body).unwrap();
         let mut decoder = Decoder::new();
         let (mut plain, mut thorough) = (Batch::default(), Batch::default());
-        let understood = decoder.plain(text, &body, &mut plain).is_some();
+        let understood = decoder.plain(text, &body, &mut plain, &mut Allowance::new(usize::MAX)).is_some();
         let read = decoder.thorough(text, &body, &mut thorough).is_ok();
         (understood.then_some(plain), read.then_some(thorough))
     }

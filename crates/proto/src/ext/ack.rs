@@ -20,7 +20,7 @@ pub fn offer(handshake: &mut Message) {
 
 /// Whether a handshake offers the extension. Only a literal `true` does, as CometD's server has it.
 pub fn is_offered(handshake: &Message) -> bool {
-    handshake.ext_value(KEY) == Some(Value::Bool(true))
+    handshake.ext_json(KEY) == Some("true")
 }
 
 /// Grants the extension in a handshake reply.
@@ -48,7 +48,10 @@ pub fn agreed(reply: &Message) -> Option<u64> {
 
 /// The number in a connect or its reply; `None` when there is none, or it is no whole number from zero on.
 pub fn batch(message: &Message) -> Option<u64> {
-    message.ext_value(KEY)?.as_u64()
+    /// No number of a batch has more digits.
+    const LONGEST: usize = 20;
+    let number = message.ext_json(KEY).filter(|json| json.len() <= LONGEST)?;
+    serde_json::from_str::<Value>(number).ok()?.as_u64()
 }
 
 /// Puts a number into a connect or its reply.

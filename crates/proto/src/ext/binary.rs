@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::z85;
 use crate::data::{Data, json_fault};
@@ -85,7 +85,8 @@ impl Binary {
     /// # Errors
     /// When it is marked and has no bytes that can be read.
     pub fn read(message: &Message) -> Option<Result<Self, BinaryError>> {
-        let marked = !message.channel().is_meta() && matches!(message.ext_value(KEY), Some(Value::Object(_)));
+        let marked =
+            !message.channel().is_meta() && message.ext_json(KEY).is_some_and(|json| json.starts_with('{'));
         marked.then(|| Self::from_data(message.data()))
     }
 

@@ -164,10 +164,10 @@ impl Estimator {
 }
 
 fn fields(message: &Message) -> Option<Map<String, Value>> {
-    match message.ext_value(KEY)? {
-        Value::Object(fields) => Some(fields),
-        _ => None,
-    }
+    /// A few numbers take no more; more than that is not read.
+    const LONGEST: usize = 1024;
+    let json = message.ext_json(KEY).filter(|json| json.len() <= LONGEST)?;
+    serde_json::from_str(json).ok()
 }
 
 /// A number of milliseconds; some clients have fractions of them.

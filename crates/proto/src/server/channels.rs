@@ -106,7 +106,7 @@ impl Channels {
     pub(super) fn place(&self, name: &str) -> Option<Place> {
         let hash = self.hash(name);
         let table = &self.tables[Self::table(hash, self.tables.len())];
-        table.find(hash, |place| self.name(*place) == &name).copied()
+        table.find(hash, |place| self.name(*place).as_str() == name).copied()
     }
 
     /// The name of a place.

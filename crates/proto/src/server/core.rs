@@ -240,6 +240,11 @@ impl Core {
         Budget(self.config.max_memory)
     }
 
+    /// Whether so much memory is in use that queues have to be emptied.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.memory().total() > self.budget_of_memory().queues()
+    }
+
     /// Whether so much memory is in use that nothing new is taken in.
     pub(super) fn is_full(&self) -> bool {
         self.memory().total() > self.budget_of_memory().all()

@@ -32,6 +32,11 @@ impl Engine {
         Self(Core::new(config, policy))
     }
 
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.0.sessions.len()
@@ -70,7 +75,7 @@ impl Engine {
 
     /// Whether memory is scarce: clients that do not read what they are sent should be dropped early.
     pub fn is_full(&self) -> bool {
-        self.0.memory().total() > self.0.budget_of_memory().queues()
+        self.0.is_scarce()
     }
 
     /// The next thing to do.

@@ -1,8 +1,9 @@
 //! Publishing: by clients, by the application, and what services answer.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::channels::SessionKey;
 use super::contract::{Output, ServiceCall, ServiceToken};
@@ -15,6 +16,7 @@ use crate::data::Data;
 use crate::error::BayeuxError;
 use crate::id::ClientId;
 use crate::message::Message;
+use crate::object;
 use crate::time::Time;
 
 impl Core {
@@ -51,10 +53,17 @@ impl Core {
 
     /// What others may see of the `ext` of a message.
     fn public_ext(&self, message: &Message) -> Option<Data> {
-        let Ok(Value::Object(mut ext)) = message.ext()?.decode() else { return None };
-        let public: Map<String, Value> =
-            self.config.broadcast_ext.iter().filter_map(|key| ext.remove_entry(key)).collect();
-        (!public.is_empty()).then(|| Data::from(Value::Object(public)))
+        let mut public = BTreeMap::new();
+        object::each_field(message.ext()?.as_str(), |key, value| {
+            if let Some(known) = self.config.broadcast_ext.iter().find(|known| *known == key) {
+                public.insert(known, value);
+            }
+        })?;
+        let public: BTreeMap<_, &RawValue> = public
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, serde_json::from_str(value).ok()?)))
+            .collect();
+        if public.is_empty() { None } else { Data::encode(&public).ok() }
     }
 
     /// The application publishes.

@@ -56,7 +56,7 @@ pub(super) struct Taken {
     pub(super) batch: Option<u64>,
 }
 
-/// What an entry costs besides its message. The queue has room for up to twice as many.
+/// What an entry costs besides its message, with its part of the room for more.
 const ENTRY: usize = 2 * size_of::<Entry>();
 
 impl Queue {
@@ -91,7 +91,10 @@ impl Queue {
         if self.entries.capacity() > most {
             self.entries.shrink_to(2 * self.entries.len());
         }
-        self.charge.set(self.entries.capacity() * size_of::<Entry>());
+        /// What a queue that is not empty takes in the lists of queues.
+        const LISTED: usize = 128;
+        let capacity = self.entries.capacity();
+        self.charge.set(if capacity > 0 { LISTED + capacity * size_of::<Entry>() } else { 0 });
     }
 
     fn cost(message: &Encoded) -> usize {
@@ -147,6 +150,10 @@ impl Queue {
         }
         self.bytes += Self::cost(&message);
         self.urgent += usize::from(!lazy);
+        if self.entries.len() == self.entries.capacity() {
+            // By less than a vector grows by itself: many queues may grow at once.
+            self.entries.reserve_exact(4.max(self.entries.len() / 8));
+        }
         self.entries.push_back(Entry { message, batch: 0, lazy });
         self.recharge();
         Pushed::Lost(lost)
@@ -377,7 +384,7 @@ mod tests {
         assert_eq!(queue.len() as u64 + lost, 10_000);
         assert!((queue.len() * size_of::<Entry>()..=bounds.bytes).contains(&meter.bytes()));
         queue.take(usize::MAX);
-        assert!(meter.bytes() <= 32 * size_of::<Entry>(), "{}", meter.bytes());
+        assert!(meter.bytes() <= 128 + 32 * size_of::<Entry>(), "{}", meter.bytes());
         drop(queue);
         assert_eq!(meter.bytes(), 0);
     }

@@ -6,7 +6,7 @@ use crate::advice::{Advice, Interval, Reconnect};
 use crate::channel::Channel;
 use crate::error::BayeuxError;
 use crate::id::MessageId;
-use crate::message::Message;
+use crate::message::{Message, Subscription};
 
 /// Names and ids beyond this length are refused: they are echoed, kept and taken apart.
 const LONGEST: usize = 1024;
@@ -39,10 +39,17 @@ pub(super) fn subscription(name: &str) -> Result<Channel, BayeuxError> {
 pub(super) fn reply_to(message: &Message) -> Message {
     let mut reply = Message::new(message.channel().clone());
     reply.set_id(message.id().cloned());
-    if let Some(subscription) = &message.fields().subscription {
+    if let Some(subscription) = message.fields().subscription.as_ref().filter(|names| is_readable(names)) {
         reply.fields_mut().subscription = Some(subscription.clone());
     }
     reply
+}
+
+/// Whether names are such that they may be repeated: what no channel has in its name is not sent back.
+fn is_readable(names: &Subscription) -> bool {
+    let is_text =
+        |name: &String| name.len() <= LONGEST && name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    names.names().iter().all(is_text)
 }
 
 pub(super) fn granted(message: &Message) -> Message {

@@ -90,7 +90,7 @@ impl Core {
         self.end_overflowed(now);
         self.deliver(end, now);
         self.leave(end);
-        self.relieve(end, now);
+        self.relieve(now);
     }
 
     fn serve(&mut self, lane: Lane, end: u64, now: Time) {
@@ -99,9 +99,11 @@ impl Core {
                 self.lanes.put_back(lane, job);
                 break;
             }
-            if let Job::Request(turn) = job {
+            if let Job::Request(turn) = job
+                && (turn.kind.is_request() || self.lanes.waiting(lane) == 0)
+            {
                 self.waiting.remove(&turn.link);
-                if turn.kind == LinkKind::WebSocket && !turn.gone && self.lanes.waiting(lane) == 0 {
+                if turn.kind == LinkKind::WebSocket && !turn.gone {
                     self.emit(Output::Ready(turn.link));
                 }
             }
@@ -130,8 +132,10 @@ impl Core {
     /// Puts a message into the queues of those that it reaches. Whether all have it.
     pub(super) fn fan_out(&mut self, fan_out: &mut FanOut, end: u64, now: Time) -> bool {
         /// So many sessions are looked up at once.
-        const MOST: u64 = 256;
+        const MOST: u64 = 64;
         let matches = fan_out.matches.take().unwrap_or_else(|| self.matches(&fan_out.channel));
+        // However little may be done at once, each slice hands it to somebody.
+        let end = end.max(self.steps + 1);
         let mut reached = std::mem::take(&mut self.reached);
         let done = loop {
             if self.steps >= end {
@@ -150,6 +154,7 @@ impl Core {
                 // A large batch must not fill the queues of those who could be reached.
                 self.deliver(end, now);
             }
+            self.relieve(now);
             if (reached.len() as u64) < most {
                 break true;
             }
@@ -180,9 +185,17 @@ impl Core {
 
     /// As long as there is too much memory in use, the sessions with the fullest queues lose them: among those of about the
     /// same size, the one that has not fetched for longest.
-    fn relieve(&mut self, end: u64, now: Time) {
+    fn relieve(&mut self, now: Time) {
+        /// It is done after each few messages, and each queue has more.
+        const MOST: u64 = 256;
+        if !self.is_scarce() {
+            return;
+        }
+        // Those who can be reached lose nothing.
+        self.deliver(self.steps + MOST, now);
+        let end = self.steps + MOST;
         while self.steps < end
-            && self.memory().total() > self.budget_of_memory().queues()
+            && self.is_scarce()
             && let Some((_, _, key)) = self.heavy.last().copied()
         {
             self.steps += 1;

@@ -1,0 +1,166 @@
+//! Work: each call does a bounded part of it, and each message costs what it changes.
+
+use std::time::Duration;
+
+use bayeux_proto::ClientId;
+use bayeux_proto::server::{Input, LinkKind, RemovedBecause};
+use serde_json::json;
+
+use super::harness::{Server, alone, array, change, connect, handshake, message};
+
+/// How many steps a call may take, of which the configuration names about half.
+fn most(server: &Server) -> u64 {
+    server.engine.config().max_steps as u64 * 5 / 2 + 100
+}
+
+/// Subscribes to a name and unsubscribes from it, many times in one request.
+fn changes(id: &str, names: &[&str], times: usize) -> String {
+    array((0..times).flat_map(|n| {
+        let name = names[n % names.len()];
+        [change(id, "subscribe", name), change(id, "unsubscribe", name)]
+    }))
+}
+
+#[test]
+fn a_change_costs_the_same_whatever_was_published_before() {
+    let _alone = alone();
+    let steps = |published: usize, names: &[&str]| {
+        let mut server = Server::new();
+        let (publisher, id) = (server.session(), server.session());
+        // Somebody hears all of it, so that it has a route.
+        let listener = server.socket();
+        server.subscribe_over(&listener, "/a/**");
+        for n in (0..published).step_by(1000) {
+            let batch = (n..n + 1000).map(|n| message(&publisher, &format!("/a/b/{n}"), "1"));
+            server.post(&array(batch));
+        }
+        let before = server.engine.steps();
+        let replies = server.post(&changes(&id, names, 4000));
+        assert_eq!(replies.len(), 8000);
+        assert!(replies.iter().all(|reply| reply["successful"] == true));
+        server.engine.steps() - before
+    };
+    for names in [&["/a/*"][..], &["/a/**"], &["/a/b/*", "/**"], &["/a/b/1", "/a/b/2", "/*"]] {
+        let (few, many) = (steps(0, names), steps(16_000, names));
+        assert_eq!(few, many, "{names:?}");
+        assert!(many <= 8 * 8000, "{many} steps for 8,000 changes of {names:?}");
+    }
+}
+
+#[test]
+fn no_call_does_more_than_its_share_whatever_is_asked_for() {
+    let _alone = alone();
+    let mut server = Server::with(|config| config.max_queue = 100);
+    server.keep = false;
+    let sessions: Vec<String> = (0..3000).map(|_| server.session()).collect();
+    for id in &sessions {
+        server.request(&array([change(id, "subscribe", "/many")]));
+    }
+    let greedy = server.handshake("");
+    let names =
+        |prefix: &str| (0..10_000).map(|n| format!("\"/{prefix}/{n}\"")).collect::<Vec<_>>().join(",");
+    let list = |what: &str, names: &str| {
+        format!(r#"[{{"channel":"/meta/{what}","id":"l","clientId":"{greedy}","subscription":[{names}]}}]"#)
+    };
+    let deep = format!("/{}", ["d"; 500].join("/"));
+    server.request(&array([change(&greedy, "subscribe", "/**")]));
+    let requests = [
+        ("many names at once", list("subscribe", &names("n"))),
+        ("and again", list("unsubscribe", &names("n"))),
+        ("messages for many", array((0..100).map(|_| message(&greedy, "/many", "{}")))),
+        ("changes", changes(&greedy, &["/many", "/x/*"], 5000)),
+        ("deep names", array((0..500).map(|_| message(&greedy, &deep, "1")))),
+        ("much text", array((0..9).map(|_| message(&greedy, "/n", &format!("\"{}\"", "x".repeat(100_000)))))),
+        ("connects", array((0..5000).map(|_| change(&greedy, "connect", "/x")))),
+    ];
+    for (what, request) in requests {
+        server.longest = 0;
+        let before = server.engine.steps();
+        server.request(&request);
+        assert!(server.settle() > 0 || server.engine.steps() - before < most(&server), "{what} in one call");
+        assert!(server.longest <= most(&server), "{what}: {} steps in one call", server.longest);
+    }
+    // The application's message, for all.
+    server.longest = 0;
+    server.publish("/many", &json!(1));
+    assert!(server.settle() > 0);
+    assert!(server.longest <= most(&server), "a broadcast: {}", server.longest);
+    // A session with many subscriptions ends.
+    server.request(&list("subscribe", &names("n")));
+    server.settle();
+    // One of the ten thousand that it may have is a pattern.
+    assert_eq!(server.engine.subscriptions(), 13_000);
+    server.longest = 0;
+    server.handle(Input::Disconnect(ClientId::new(&greedy)));
+    assert!(server.settle() > 0);
+    assert_eq!(server.engine.subscriptions(), 3000);
+    assert!(server.longest <= most(&server), "an end: {}", server.longest);
+    // All are silent at once.
+    server.longest = 0;
+    server.advance(Duration::from_secs(100));
+    assert_eq!((server.engine.sessions(), server.engine.subscriptions()), (0, 0));
+    assert!(server.longest <= most(&server), "silence: {}", server.longest);
+}
+
+#[test]
+fn a_server_with_many_sessions_goes_down_and_answers_held_connects_in_slices() {
+    let _alone = alone();
+    let mut server = Server::with(|config| config.max_sessions_per_browser = None);
+    server.keep = false;
+    for _ in 0..3000 {
+        let id = server.session();
+        server.request(&array([change(&id, "subscribe", "/many")]));
+        server.request(&connect(&id, ""));
+    }
+    server.longest = 0;
+    server.publish("/many", &json!(1));
+    assert!(server.settle() > 0 && server.longest <= most(&server), "{}", server.longest);
+    server.longest = 0;
+    server.handle(Input::Shutdown);
+    assert!(server.settle() > 0 && server.longest <= most(&server), "{}", server.longest);
+    assert_eq!(server.engine.sessions(), 0);
+    assert_eq!(server.removed, [RemovedBecause::Shutdown; 3000]);
+}
+
+#[test]
+fn a_handshake_is_answered_by_the_call_that_brings_it_however_much_waits() {
+    let _alone = alone();
+    let mut server = Server::new();
+    let greedy: Vec<String> = (0..50).map(|_| server.session()).collect();
+    for id in &greedy {
+        server.request(&changes(id, &["/a/*"], 4000));
+    }
+    let (_, socket) = {
+        let link = server.link();
+        server.receive(link, LinkKind::WebSocket, &handshake(""));
+        let id = server.messages(link)[0]["clientId"].as_str().unwrap().to_owned();
+        (id, link)
+    };
+    server.longest = 0;
+    let link = server.request(&handshake(""));
+    let id = server.messages(link)[0]["clientId"].as_str().unwrap().to_owned();
+    let link = server.request(&connect(&id, ""));
+    assert_eq!(server.messages(link)[0]["successful"], true);
+    let link = server.request(&array([change(&id, "subscribe", "/quiet")]));
+    assert_eq!(server.messages(link)[0]["successful"], true);
+    let link = server.request(&array([message(&id, "/quiet", "1")]));
+    assert_eq!(server.messages(link).len(), 2, "its own message, and the reply");
+    assert!(server.engine.has_work() && server.engine.memory().requests > 0);
+    assert!(server.longest <= most(&server));
+    assert!(!server.engine.is_busy(socket));
+    server.settle();
+    assert_eq!(server.engine.memory().requests, 0);
+}
+
+#[test]
+fn a_lane_takes_only_so_much_and_the_rest_is_refused() {
+    let _alone = alone();
+    let mut server = Server::new();
+    let id = server.session();
+    let links: Vec<_> = (0..200).map(|_| server.request(&changes(&id, &["/a"], 4000))).collect();
+    let refused = links.iter().filter(|link| server.statuses.get(link) == Some(&503)).count();
+    assert!(refused >= 100, "{refused}");
+    server.settle();
+    let answered = links.iter().filter(|link| server.sent.contains_key(link)).count();
+    assert_eq!(answered + refused, 200, "each has its answer");
+}
