@@ -77,7 +77,7 @@ fn a_message_during_a_partition_arrives_when_it_is_over() {
 /// A client that hears large events over a link of so many bytes a second, for a minute, from another.
 fn over_a_slow_link(transport: Transport, bytes_per_second: u32, request_timeout: Duration) -> Scenario {
     let second = Duration::from_secs(1);
-    let channel = Channel::parse("/news").unwrap();
+    let channel = Channel::from_wire("/news");
     let mut config = client::Config::default();
     config.transports = vec![transport];
     config.request_timeout = request_timeout;

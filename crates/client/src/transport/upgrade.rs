@@ -17,7 +17,6 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use reqwest::cookie::CookieStore;
-use sha1_smol::Sha1;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 use url::Url;
