@@ -109,7 +109,7 @@ impl World {
                     let link = self.new_link();
                     self.waiting.insert(link);
                     let (browser, multiplexed) = (self.browser.clone(), self.multiplexed);
-                    self.handle(Input::LinkOpened { link, browser, multiplexed }, 0);
+                    self.call(Input::LinkOpened { link, browser, multiplexed }, 0);
                     self.received(link, kind, messages);
                 }
             }
@@ -273,7 +273,7 @@ impl World {
         }
         assert!(self.engine.steps() <= self.allowed, "{} steps of {}", self.engine.steps(), self.allowed);
         assert_eq!(self.engine.sessions(), self.alive.len(), "what was told of sessions");
-        if !self.engine.has_work() {
+        if !self.slices {
             let next = self.engine.poll_timeout();
             assert!(next.is_none_or(|at| at > self.now), "at {:?} called for {next:?}", self.now);
         }

@@ -88,15 +88,21 @@ impl Advice {
         /// A number or a word takes no more; a list of servers may. More than that is not read.
         const LONGEST: usize = 64;
         const LONGEST_LIST: usize = 16 * 1024;
+        /// What is short as a whole is read as a whole, which is quicker.
+        const SHORT: usize = 512;
         let mut fields = Map::new();
-        object::each_field(json, |name, value| {
-            let longest = if name == "hosts" { LONGEST_LIST } else { LONGEST };
-            let known = ["reconnect", "interval", "timeout", "maxInterval", "multiple-clients", "hosts"];
-            if known.contains(&name) {
-                let value = if value.len() <= longest { serde_json::from_str(value).ok() } else { None };
-                fields.insert(name.to_owned(), value.unwrap_or_default());
-            }
-        })?;
+        if json.len() <= SHORT {
+            fields = serde_json::from_str(json).ok()?;
+        } else {
+            object::each_field(json, |name, value| {
+                let longest = if name == "hosts" { LONGEST_LIST } else { LONGEST };
+                let known = ["reconnect", "interval", "timeout", "maxInterval", "multiple-clients", "hosts"];
+                if known.contains(&name) {
+                    let value = if value.len() <= longest { serde_json::from_str(value).ok() } else { None };
+                    fields.insert(name.to_owned(), value.unwrap_or_default());
+                }
+            })?;
+        }
         let millis = |name: &str| fields.get(name).and_then(number);
         let span = |name: &str| millis(name).filter(|ms| *ms >= 0.0).map(duration);
         Some(Self {
