@@ -222,3 +222,19 @@ fn a_socket_that_swallows_a_message_without_a_sound_is_closed_and_one_that_still
         assert_eq!((it.closed.as_slice(), it.state()), (closed, state));
     }
 }
+
+#[test]
+fn a_caller_that_waits_for_less_than_a_silence_means_costs_no_connection() {
+    let mut it = Harness::connected(WebSocket);
+    it.take_any();
+    // Nothing has come for a while, as nothing had to.
+    it.elapse(secs(25));
+    let call = it.call(Operation::Request {
+        channel: support::channel("/service/slow"),
+        data: Data::from(json!(1)),
+        timeout: Some(secs(1)),
+    });
+    it.elapse(secs(1));
+    assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: true, .. }));
+    assert_eq!((it.state(), it.closed.len()), (State::Connected, 0));
+}

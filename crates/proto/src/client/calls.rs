@@ -229,6 +229,7 @@ impl Core {
             reply_within: timeout.is_none().then_some(self.config.request_timeout),
             give_up,
             exchange: None,
+            sent_at: now,
             again: false,
             accepted: false,
             maybe_seen: false,
@@ -570,7 +571,7 @@ impl Core {
         let mut dead = false;
         let span = self.config.request_timeout;
         let mut exchanges = BTreeSet::new();
-        let mut expired: Option<(Channel, usize, usize)> = None;
+        let mut expired: Option<(Failure, Channel, usize, usize)> = None;
         while let Some((_, id)) = self.requests.next_deadline().filter(|(at, _)| *at <= now) {
             // What waits for its turn waits for what is under way.
             if let Some(exchange) =
@@ -584,11 +585,16 @@ impl Core {
             let Some(request) = self.requests.remove(id) else { continue };
             let sent = request.exchange;
             if sent.is_some() && !request.accepted {
-                let (_, messages, _) =
-                    expired.get_or_insert_with(|| (request.message.channel().clone(), 0, 0));
+                let channel = request.message.channel();
+                let waited = now.since(request.sent_at);
+                let (_, _, messages, _) = expired.get_or_insert_with(|| {
+                    let failure = self.silence(&format!("message on {channel}"), waited);
+                    (failure, channel.clone(), 0, 0)
+                });
                 *messages += 1;
             }
-            let silent = now.since(self.last_received) >= self.config.request_timeout;
+            // Its caller may have waited for less than a silence that proves anything.
+            let silent = now.since(self.last_received.max(request.sent_at)) >= span;
             dead |= sent.is_some() && !request.accepted && silent && self.transport().is_duplex();
             if sent.is_some() && self.may_repeat(&request) && now < request.give_up {
                 if let Some((.., repeated)) = &mut expired {
@@ -613,8 +619,7 @@ impl Core {
         for exchange in exchanges {
             self.release(exchange);
         }
-        if let Some((channel, messages, repeated)) = expired {
-            let failure = self.silence(&format!("message on {channel}"), span);
+        if let Some((failure, channel, messages, repeated)) = expired {
             let delay = Duration::ZERO;
             self.event(Event::RequestFailed { channel, failure, messages, repeated, delay });
         }

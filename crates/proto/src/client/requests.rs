@@ -25,6 +25,8 @@ pub(super) struct Request {
     pub(super) give_up: Time,
     /// The exchange it went out with; `None` while it waits for its turn.
     pub(super) exchange: Option<ExchangeId>,
+    /// When it went out.
+    pub(super) sent_at: Time,
     /// Whether it was sent once before and the server had certainly not acted on it.
     pub(super) again: bool,
     /// The service has accepted it; only its answer is missing.
@@ -174,6 +176,7 @@ impl Requests {
             bytes = bytes.saturating_add(size);
             last_group = Some(group);
             request.exchange = Some(exchange);
+            request.sent_at = now;
             request.stamp = stamp;
             if let Some(span) = request.reply_within {
                 self.deadlines.remove(&(request.deadline, id));

@@ -118,6 +118,8 @@ impl World {
         let connect = self.clients[client].connect_exchange == Some(exchange);
         if connect {
             self.clients[client].ledger.connect_gone();
+        } else {
+            self.clients[client].downlink.carries_on = true;
         }
         self.give_up(client, exchange);
     }
@@ -208,6 +210,7 @@ impl World {
                 self.clients[client].ledger.connected = false;
                 // A server may forget a session while a reply to it is on its way; a client may not give up a link.
                 if self.is_only_slow
+                    && !self.clients[client].downlink.carries_on
                     && cause.failure().is_some_and(|failure| failure.kind() == FailureKind::Timeout)
                 {
                     self.break_law(client, Law::Progress, format!("lost: {cause}"));

@@ -8,7 +8,8 @@
 //! - In order: not checked for messages that the server took twice, nor after it dropped some and said so; which of the
 //!   missing it dropped, nobody knows, so that many may be missing without a word.
 //! - Outcome: a call that ends because its session does says nothing about its fate, and is believed.
-//! - Progress: checked where nothing but slow links goes wrong, and for the direction in which events flow.
+//! - Progress: checked where nothing but slow links goes wrong, and for the direction in which events flow; not
+//!   any more once a client has given up a request, because its response is carried to its end all the same.
 //! - Requests that were given up, and frames in sockets that were dropped, do not reach the server late (connects and
 //!   handshakes of sessions with acknowledgements do): what the server does for them may undo what was asked later, and
 //!   no client could prevent it.

@@ -84,6 +84,8 @@ impl Simulation {
 
 fn slow_links(mut scenario: Scenario, random: &mut Rng, length: Duration) -> Scenario {
     scenario.faults.clear();
+    // A receiver that takes one message a turn would not be done with them in time.
+    scenario.server.interval = Duration::ZERO;
     let mut scenario = scenario.trouble(0.0, Duration::ZERO).refusals(0.0);
     for client in 0..scenario.clients.len() {
         let start = length.mul_f64(0.5 * random.f64());
@@ -92,7 +94,7 @@ fn slow_links(mut scenario: Scenario, random: &mut Rng, length: Duration) -> Sce
         let bytes_per_second = random.u32(400..=20_000);
         scenario = scenario.fault(start, Fault::SlowLink { client, span, bytes_per_second });
         let events = Step::Publish(concrete(random), random.usize(..20_000));
-        let pause = Duration::from_millis(random.u64(500..=10_000));
+        let pause = Duration::from_millis(random.u64(1000..=10_000));
         scenario.clients[client] =
             scenario.clients[client].clone().every(start..=start + span, pause, events);
     }

@@ -21,6 +21,9 @@ pub(super) struct Downlink {
     until: Time,
     /// When all that is on its way has come.
     free_at: Time,
+    /// The client gave up something that was on its way. A real connection stops then; this one carries it to its end, and
+    /// the client does not see that what it waits for is behind it.
+    pub(super) carries_on: bool,
 }
 
 impl Downlink {
