@@ -1,10 +1,14 @@
 //! How connects and sessions end: their time is over, their link is gone, somebody says so.
 
+use std::time::Duration;
+
 use super::channels::SessionKey;
 use super::contract::{LinkId, Output, RemovedBecause};
-use super::core::Core;
+use super::core::{Core, Farewell};
 use super::encoded::Encoded;
 use super::replies::{farewell, rehandshake, stop};
+use crate::advice::{Advice, Interval};
+use crate::error::BayeuxError;
 use crate::id::ClientId;
 use crate::time::Time;
 
@@ -23,8 +27,8 @@ impl Core {
                 Some(false) => self.remove(key, RemovedBecause::Expired),
                 None => {
                     self.due.remove(&(at, key));
-                    if let Some((id, _)) = self.farewells.remove(&key) {
-                        self.by_id.remove(&id);
+                    if let Some(farewell) = self.farewells.remove(&key) {
+                        self.by_id.remove(&farewell.id);
                     }
                 }
             }
@@ -54,6 +58,7 @@ impl Core {
 
     pub(super) fn link_gone(&mut self, link: LinkId, now: Time) {
         self.links.remove(&link);
+        self.written(link, now);
         let key = self.sockets.remove(&link).or_else(|| self.holding.get(&link).copied());
         let Some(key) = key else { return };
         let Some(session) = self.sessions.get_mut(&key) else { return };
@@ -67,17 +72,23 @@ impl Core {
     }
 
     /// The application ends a session.
-    pub(super) fn dismiss_by_id(&mut self, session: &ClientId, now: Time) {
+    pub(super) fn dismiss_by_id(&mut self, session: &ClientId, reason: Option<BayeuxError>, now: Time) {
         if let Some(key) = self.by_id.get(session).copied() {
-            self.dismiss(key, RemovedBecause::Dismissed, now);
+            self.dismiss(key, RemovedBecause::Dismissed, reason, now);
         }
     }
 
     /// Ends a session and tells its client not to come back: at once if there is a way to it, else when it connects.
-    pub(super) fn dismiss(&mut self, key: SessionKey, because: RemovedBecause, now: Time) {
+    pub(super) fn dismiss(
+        &mut self,
+        key: SessionKey,
+        because: RemovedBecause,
+        reason: Option<BayeuxError>,
+        now: Time,
+    ) {
         let Some(session) = self.sessions.get(&key) else { return };
         let (id, socket) = (session.id.clone(), session.socket);
-        let farewell = Encoded::new(&farewell());
+        let farewell = Encoded::new(&farewell(reason.clone()));
         let mut told = self.resume_for_good(key, Some(farewell.clone()), now);
         if let Some(link) = socket.filter(|_| !told) {
             let mut messages = self.take_rest(key);
@@ -91,7 +102,7 @@ impl Core {
         self.remove(key, because);
         if !told {
             self.by_id.insert(id.clone(), key);
-            self.farewells.insert(key, (id, until));
+            self.farewells.insert(key, Farewell { id, until, reason });
             self.due.insert((until, key));
         }
     }
@@ -108,17 +119,19 @@ impl Core {
         true
     }
 
-    /// The server goes down: everybody is told to handshake again.
+    /// The server goes down: everybody is told to handshake again, and not all at the same moment.
     pub(super) fn shutdown(&mut self, now: Time) {
         self.down = true;
         // In the order in which they began, so that a run can be repeated.
         let mut keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
         keys.sort_unstable();
+        let spread = Duration::from_millis(keys.len() as u64).min(self.config.shutdown_spread);
         for key in keys {
             if let Some(mut held) = self.take_held(key) {
                 let taken = self.take_events(key);
                 let mut messages = taken.messages;
-                held.advice = Some(rehandshake());
+                let pause = self.random_within(spread);
+                held.advice = Some(Advice { interval: Some(Interval::Wait(pause)), ..rehandshake() });
                 messages.push(self.connect_reply(&held, taken.batch, now));
                 self.release(&held, &messages);
             }

@@ -3,11 +3,13 @@
 use super::channels::SessionKey;
 use super::config::Config;
 use super::contract::{Input, LinkId, LinkKind, Output, RemovedBecause};
-use super::core::{Core, LinkFacts, Reply, Turn};
+use super::core::{Core, Farewell, LinkFacts, Reply, Turn};
 use super::policy::Policy;
 use super::replies::{granted, invalid, refused, rehandshake, unknown_session};
+use super::session::Session;
 use crate::channel::Channel;
 use crate::error::BayeuxError;
+use crate::id::ClientId;
 use crate::message::Message;
 use crate::time::Time;
 
@@ -28,6 +30,14 @@ impl Engine {
         self.0.sessions.len()
     }
 
+    /// The sessions there are and what each is subscribed to, in the order in which they began.
+    pub fn session_list(&self) -> Vec<(ClientId, Vec<Channel>)> {
+        let mut keys: Vec<_> = self.0.sessions.iter().collect();
+        keys.sort_unstable_by_key(|(key, _)| **key);
+        let subscriptions = |session: &Session| session.subscriptions.iter().cloned().collect();
+        keys.into_iter().map(|(_, session)| (session.id.clone(), subscriptions(session))).collect()
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.0.poll_output()
@@ -43,10 +53,13 @@ impl Engine {
         let core = &mut self.0;
         match input {
             Input::LinkOpened { link, browser, multiplexed } => {
-                core.links.insert(link, LinkFacts { browser, multiplexed });
+                core.links.insert(link, LinkFacts { browser, multiplexed, issued: false });
             }
+            Input::CookieIssued(link) => core.cookie_issued(link),
             Input::Received { link, kind, messages } => core.received(link, kind, &messages, now),
             Input::LinkGone(link) => core.link_gone(link, now),
+            Input::Writing(link) => core.writing(link, now),
+            Input::Written(link) => core.written(link, now),
             Input::Publish { channel, data } => {
                 core.broadcast(&Message::new(channel).with_data(data), None, None, now);
             }
@@ -57,7 +70,8 @@ impl Engine {
                 core.send(&session, &Message::new(channel).with_data(data), now);
             }
             Input::Answer { token, answer } => core.service_answer(token, answer, now),
-            Input::Disconnect(session) => core.dismiss_by_id(&session, now),
+            Input::Disconnect(session) => core.dismiss_by_id(&session, None, now),
+            Input::DisconnectBecause { session, reason } => core.dismiss_by_id(&session, Some(reason), now),
             Input::Shutdown => core.shutdown(now),
             Input::WallClock(unix) => core.set_wall_clock(unix, now),
             Input::Timeout => {}
@@ -118,8 +132,8 @@ impl Core {
         }
         let is_connect = message.channel() == Channel::CONNECT;
         let Some(key) = self.session_of(turn, message) else {
-            if is_connect && self.take_farewell(message) {
-                return self.say_farewell(turn, message);
+            if is_connect && let Some(farewell) = self.take_farewell(message) {
+                return self.say_farewell(turn, message, farewell.reason);
             }
             let advice = is_connect.then(rehandshake);
             return self.answer(turn, message, refused(message, unknown_session(), advice));
@@ -145,26 +159,26 @@ impl Core {
     }
 
     /// The session that a message names. All messages of one request are of one session, and a socket has one session:
-    /// another's id, stolen or guessed, opens nothing. Over HTTP a session is its browser's besides.
+    /// another's id, stolen or guessed, opens nothing. A session is its browser's besides: requests, and sockets that
+    /// take it over, need its cookie.
     fn session_of(&mut self, turn: &mut Turn, message: &Message) -> Option<SessionKey> {
         let key = *self.by_id.get(message.fields().client_id.as_ref()?)?;
-        let session = self.sessions.get(&key)?;
         if turn.session.is_some_and(|session| session != key) {
             return None;
         }
         match turn.kind {
-            LinkKind::WebSocket => match self.sockets.get(&turn.link) {
-                Some(bound) if *bound != key => return None,
+            LinkKind::WebSocket => match self.sockets.get(&turn.link).copied() {
+                Some(bound) if bound != key => return None,
                 Some(_) => {}
                 None if self.config.require_handshake_per_connection => return None,
+                None if !self.is_of_browser(key, turn) => return None,
                 None => self.bind(key, turn.link),
             },
             LinkKind::Http | LinkKind::Callback => {
-                let facts = self.links.get(&turn.link).filter(|_| !self.config.trust_client_session);
-                if facts.is_some_and(|facts| session.browser.is_some() && session.browser != facts.browser) {
-                    self.emit(Output::WrongBrowser(turn.link));
+                if !self.is_of_browser(key, turn) {
                     return None;
                 }
+                let session = self.sessions.get(&key)?;
                 // Who speaks over HTTP, and waits for nothing over its socket, may have left that.
                 if !session.held.as_ref().is_some_and(|held| held.kind == LinkKind::WebSocket) {
                     self.unbind(key);
@@ -175,14 +189,13 @@ impl Core {
         Some(key)
     }
 
-    /// Whether the session that a message names was ended by the server, and its client not told so yet.
-    fn take_farewell(&mut self, message: &Message) -> bool {
-        let Some(id) = &message.fields().client_id else { return false };
-        let Some(key) = self.by_id.get(id).copied() else { return false };
-        let Some((id, until)) = self.farewells.remove(&key) else { return false };
-        self.by_id.remove(&id);
-        self.due.remove(&(until, key));
-        true
+    /// What a client is still to be told whose session, which the message names, was ended by the server.
+    fn take_farewell(&mut self, message: &Message) -> Option<Farewell> {
+        let key = *self.by_id.get(message.fields().client_id.as_ref()?)?;
+        let farewell = self.farewells.remove(&key)?;
+        self.by_id.remove(&farewell.id);
+        self.due.remove(&(farewell.until, key));
+        Some(farewell)
     }
 
     fn disconnect(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {

@@ -17,6 +17,7 @@ use crate::message::Message;
 impl Core {
     pub(super) fn handshake(&mut self, turn: &mut Turn, message: &Message) {
         if let Err((error, advice)) = self.may_handshake(message) {
+            self.emit(Output::HandshakeRefused(turn.link, error.clone()));
             return self.answer(turn, message, refused(message, error, Some(advice)));
         }
         let (key, id) = self.new_session_id();
@@ -71,7 +72,9 @@ impl Core {
         session.interval = self.config.interval;
         session.connect_only |= self.config.connect_delivery_only;
         session.in_request = true;
-        session.browser = self.links.get(&turn.link).and_then(|facts| facts.browser.clone());
+        let facts = self.links.get(&turn.link);
+        session.browser = facts.and_then(|facts| facts.browser.clone());
+        session.keeps_cookie = facts.is_some_and(|facts| !facts.issued);
         if turn.kind.is_request() && session.browser.is_none() && self.links.contains_key(&turn.link) {
             let cookie = self.new_browser_id();
             session.browser = Some(cookie.clone());

@@ -17,6 +17,7 @@ mod queue;
 mod replies;
 mod session;
 mod subscribing;
+mod writing;
 
 pub use config::{Activity, Config, Overflow, Seed};
 pub use contract::{Input, LinkId, LinkKind, Output, RemovedBecause, ServiceCall, ServiceToken};
