@@ -20,9 +20,11 @@ use crate::text::without_bom;
 
 /// So many frames are written before the socket is read from again.
 const BURST: usize = 64;
-/// So many pings may come while the answer to an earlier one cannot be written. Each is answered, because the library answers
-/// it, and what is answered waits: a peer that pings and does not read is closed.
-const PINGS: u32 = 8;
+/// So many pings may come while the answers to earlier ones cannot be written. The library queues an answer to each, and
+/// RFC 6455 would have one for all: a peer that pings on and does not read is cut.
+const PINGS: u32 = 100;
+/// An answer keeps the buffer that its ping came in: so many bytes may come while one waits.
+const BESIDE_PINGS: usize = 4 * 1024 * 1024;
 /// A client that has not read everything after this reads slowly, and its session is not to expire for that.
 const SLOW: Duration = Duration::from_millis(50);
 
@@ -65,6 +67,7 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(hub: Arc<Hub>, plac
         // Who opens a socket is to use it at once.
         silent: (Instant::now(), hub.options.head_timeout.min(hub.options.socket_idle_timeout)),
         pings: 0,
+        beside_pings: 0,
         told_slow: false,
         hub,
     }
@@ -90,8 +93,9 @@ struct Serving<T> {
     /// Since when no message came, and how long that may last. Pings do not count: they would keep a socket that nobody
     /// uses for ever.
     silent: (Instant, Duration),
-    /// How many pings have come since the last flush.
+    /// How many pings have come since the last flush, and how many bytes since the first of them.
     pings: u32,
+    beside_pings: usize,
     /// Whether the hub knows that the client reads slowly.
     told_slow: bool,
 }
@@ -182,6 +186,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
 
     /// Does a step. How the socket ends, if it does.
     fn take(&mut self, step: Step) -> Option<Ending> {
+        if let Step::Received(message) = &step
+            && self.pings > 0
+        {
+            self.beside_pings += message.as_payload().len();
+        }
         match step {
             Step::Outgoing(frame) => return self.queue(frame),
             Step::Flushed => self.flushed(),
@@ -189,10 +198,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
                 self.outgoing.any = true;
                 self.pings += 1;
                 if self.pings > PINGS {
-                    tracing::debug!("a peer pings and does not read the answers, and is cut");
-                    return Some(Ending::Cut);
+                    return Some(self.unread_pongs());
                 }
             }
+            Step::Received(_) if self.beside_pings > BESIDE_PINGS => return Some(self.unread_pongs()),
             // Answered by the library, and flushed before it ends.
             Step::Received(message) if message.is_close() => self.outgoing.any = true,
             Step::Received(message) if message.is_text() || message.is_binary() => {
@@ -219,6 +228,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
             Step::Failed(_) | Step::End => return Some(Ending::Cut),
         }
         None
+    }
+
+    fn unread_pongs(&self) -> Ending {
+        tracing::debug!(link = self.place.link.0, "a peer pings and does not read the answers, and is cut");
+        Ending::Cut
     }
 
     /// Queues a frame and those that wait behind it, to be flushed at once.
@@ -250,7 +264,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
     fn flushed(&mut self) {
         let queued = std::mem::take(&mut self.outgoing);
         self.place.backlog.written(queued.bytes);
-        self.pings = 0;
+        (self.pings, self.beside_pings) = (0, 0);
         if std::mem::take(&mut self.told_slow) {
             self.hub.handle(Input::Written(self.place.link));
         }
@@ -273,8 +287,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
 
     /// Closes the socket of a peer that is at fault; whether it reads that is its affair.
     async fn close(&mut self, code: CloseCode, reason: &str) {
-        /// A socket that is dropped with something unread is reset, and the close frame with it. For so long it is read.
+        /// A socket that is dropped with something unread is reset, and the close frame with it. For so long it is read, and
+        /// so much.
         const LINGER: Duration = Duration::from_secs(2);
+        const REST: usize = 4 * 1024 * 1024;
         let farewell = async {
             // The library may have queued one already.
             let _ = self.socket.start_send_unpin(Message::close(Some(code), reason));
@@ -285,14 +301,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
         }
         let rest = async {
             let mut scratch = [0; 4096];
-            while self.socket.get_mut().read(&mut scratch).await.is_ok_and(|read| read > 0) {}
+            let mut rest = REST;
+            while let Ok(read @ 1..) = self.socket.get_mut().read(&mut scratch).await
+                && read < rest
+            {
+                rest -= read;
+            }
         };
         let _ = tokio::time::timeout(LINGER, rest).await;
     }
 
     /// Waits until the peer has read the close frame and answered it.
     async fn wait_for_close(&mut self) {
-        let answered = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        let answered = async {
+            let mut rest = BESIDE_PINGS;
+            // What comes meanwhile is not answered any more.
+            while let Some(Ok(message)) = self.socket.next().await
+                && message.as_payload().len() < rest
+            {
+                rest -= message.as_payload().len().max(1);
+            }
+        };
         let _ = tokio::time::timeout(self.hub.options.write_timeout, answered).await;
     }
 }
@@ -323,6 +352,7 @@ mod tests {
             activity,
             silent: (Instant::now(), Duration::MAX),
             pings: 0,
+            beside_pings: 0,
             told_slow: false,
             place,
             hub,

@@ -38,7 +38,7 @@ where
     B: Send + 'static,
 {
     let headers = request.headers();
-    let key = headers.get(SEC_WEBSOCKET_KEY).cloned().filter(|key| is_key(key));
+    let key = headers.get(SEC_WEBSOCKET_KEY).cloned().filter(is_key);
     let Some(key) = key.filter(|_| request.method() == Method::GET) else {
         return plain(
             StatusCode::BAD_REQUEST,
