@@ -70,6 +70,8 @@ struct State {
     writing: Option<Writing>,
     /// Responses that were handed to the connection as a whole, and have yet to leave it.
     unflushed: Vec<Responding>,
+    /// The socket is closed: nothing will leave it.
+    closed: bool,
 }
 
 /// What the peer does not read as fast as it is written.
@@ -98,6 +100,7 @@ impl Activity {
             head: None,
             writing: None,
             unflushed: Vec::new(),
+            closed: false,
         };
         Arc::new(Self { phases, state: Mutex::new(state), evicted: Notify::new(), buffered: Mutex::new(0) })
     }
@@ -169,7 +172,20 @@ impl Activity {
 
     /// A response was handed to the connection as a whole; it is over when the socket has taken it.
     pub(crate) fn handed_over(&self, responding: Responding) {
-        self.lock().unflushed.push(responding);
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            drop(responding);
+        } else {
+            state.unflushed.push(responding);
+        }
+    }
+
+    /// The socket is closed.
+    fn closed(&self) {
+        self.lock().closed = true;
+        // These know the connection, and would keep each other.
+        self.flushed();
     }
 
     fn read(&self) {
@@ -277,6 +293,12 @@ impl<T> Watched<T> {
     }
 }
 
+impl<T> Drop for Watched<T> {
+    fn drop(&mut self) {
+        self.activity.closed();
+    }
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -335,5 +357,115 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn activity() -> Arc<Activity> {
+        let phases = Phases {
+            head: 10 * SECOND,
+            idle: 20 * SECOND,
+            write: 30 * SECOND,
+            response: 100 * SECOND,
+            min_rate: 100,
+        };
+        Activity::new(phases)
+    }
+
+    /// Why the connection would end next, and in how many seconds.
+    fn next(activity: &Activity) -> Option<(Late, u64)> {
+        activity.deadline().map(|(at, late)| (late, (at - Instant::now()).as_secs()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_phase_has_its_time() {
+        let activity = activity();
+        tokio::time::advance(SECOND).await;
+        activity.read();
+        assert_eq!(next(&activity), Some((Late::Head, 9)), "from the accept on, whatever comes");
+        assert_eq!(activity.is_waiting(), Some(false));
+        let serving = activity.request(false);
+        assert_eq!((next(&activity), activity.is_waiting()), (None, None));
+        drop(serving);
+        assert_eq!((next(&activity), activity.is_waiting()), (Some((Late::Idle, 20)), Some(true)));
+        tokio::time::advance(15 * SECOND).await;
+        activity.read();
+        tokio::time::advance(SECOND).await;
+        activity.read();
+        assert_eq!(next(&activity), Some((Late::Head, 9)), "from its first byte on");
+        let first = activity.request(true);
+        let second = activity.request(true);
+        drop(first);
+        assert_eq!(next(&activity), None);
+        drop(second);
+        activity.read();
+        assert_eq!(
+            next(&activity),
+            Some((Late::Idle, 20)),
+            "what HTTP/2 sends besides requests does not count"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_written_must_be_read() {
+        let activity = activity();
+        let _serving = activity.request(false);
+        activity.blocked();
+        assert_eq!(next(&activity), Some((Late::Write, 30)));
+        for _ in 0..4 {
+            tokio::time::advance(20 * SECOND).await;
+            activity.wrote(10_000);
+            activity.blocked();
+        }
+        assert_eq!(
+            next(&activity),
+            Some((Late::Write, 20)),
+            "progress counts, but not longer than a response may take"
+        );
+        activity.flushed();
+        assert_eq!(next(&activity), None);
+        activity.blocked();
+        for _ in 0..2 {
+            tokio::time::advance(14 * SECOND).await;
+            activity.wrote(10);
+        }
+        assert_eq!(next(&activity), Some((Late::Write, 2)), "a byte now and then is not enough");
+    }
+
+    #[tokio::test]
+    async fn a_connection_and_what_has_yet_to_leave_it_do_not_keep_each_other() {
+        let activity = activity();
+        let (io, _peer) = tokio::io::duplex(8);
+        let mut io = Watched::new(io, Arc::clone(&activity));
+        activity.handed_over(Box::new(activity.request(false)));
+        assert_eq!(activity.is_waiting(), None);
+        io.flush().await.unwrap();
+        assert_eq!(activity.is_waiting(), Some(true), "it is over when it was flushed");
+        activity.handed_over(Box::new(activity.request(false)));
+        drop(io);
+        activity.handed_over(Box::new(activity.request(false)));
+        assert_eq!(Arc::strong_count(&activity), 1);
+    }
+
+    #[test]
+    fn a_budget_is_shared_and_given_back() {
+        let activity = activity();
+        let large = activity.reserve(200, 100).expect("what is alone always fits");
+        assert!(activity.reserve(1, 100).is_none());
+        drop(large);
+        let mut one = activity.reserve(50, 100).unwrap();
+        let two = activity.reserve(40, 100).unwrap();
+        assert!(one.grow(10, 100) && !one.grow(1, 100));
+        drop(two);
+        assert!(one.grow(40, 100));
+        drop(one);
+        assert!(activity.reserve(100, 100).is_some());
     }
 }

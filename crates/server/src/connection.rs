@@ -46,12 +46,7 @@ pub(crate) async fn serve<T>(
     let mut builder = auto::Builder::new(Streams(*activity.phases()));
     // The time for a head is kept below, from the first moment on.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(ALIVE)
-        .max_concurrent_streams(max_streams)
-        .max_header_list_size(BUFFER as u32);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(ALIVE).max_concurrent_streams(max_streams);
     let io = TokioIo::new(Watched::new(io, Arc::clone(&activity)));
     let connection = builder.serve_connection_with_upgrades(io, TowerToHyperService::new(service));
     let mut connection = pin!(connection);

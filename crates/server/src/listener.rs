@@ -115,8 +115,10 @@ async fn accept(server: Server, listener: TcpListener, mut stopped: watch::Recei
         let stream = match stream {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // No more file descriptors, say: others may be closed meanwhile.
                 tracing::warn!(%error, "cannot accept a connection");
+                if is_out_of_files(&error) {
+                    connections.evict_one();
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -188,6 +190,11 @@ impl Connections {
             activity.evict();
         }
     }
+}
+
+/// Whether there are no more file descriptors: `ENFILE`, `EMFILE` or, on Windows, `WSAEMFILE`.
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24 | 10024))
 }
 
 fn set_options(stream: &TcpStream) {

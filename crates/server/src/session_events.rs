@@ -1,6 +1,7 @@
 //! What happens to sessions, for those who listen.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bayeux_proto::server::RemovedBecause;
@@ -46,7 +47,6 @@ pub struct SessionState {
 /// however many events one request causes. One that leaves more than
 /// [`max_event_bytes`](crate::Builder::max_event_bytes) unread gets [`SessionEvent::Missed`] and goes on with the oldest
 /// event that is still kept.
-#[derive(Debug)]
 pub struct SessionEvents {
     hub: std::sync::Weak<Hub>,
     log: Arc<EventLog>,
@@ -79,6 +79,12 @@ impl SessionEvents {
     pub fn resync(&mut self) -> Vec<SessionState> {
         let Some(hub) = self.hub.upgrade() else { return Vec::new() };
         hub.session_list(|| self.log.lock().skip(self.reader))
+    }
+}
+
+impl fmt::Debug for SessionEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionEvents").finish_non_exhaustive()
     }
 }
 
