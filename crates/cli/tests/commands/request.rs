@@ -38,10 +38,22 @@ error: request to /chat/demo: /chat/demo is no service channel; only those answe
 #[test]
 fn a_service_that_does_not_answer_is_told_in_time() {
     let server = Server::start();
-    bayeux(&["request", &server.url, "/service/nobody", "1"]).assert().code(4).stderr_eq(snapbox::str![[
+    let joins = r#"{"user": "ann", "room": "/chat/demo"}"#;
+    bayeux(&["request", &server.url, "/service/members", joins]).assert().code(4).stderr_eq(snapbox::str![[
         r#"
-error: request to /service/nobody: no reply within 10.0s
+error: request to /service/members: no reply within 10.0s
  hint: is there a service on this channel? A server without it does not say so
+
+"#
+    ]]);
+}
+
+#[test]
+fn a_service_that_does_not_exist_is_told_at_once() {
+    let server = Server::start();
+    bayeux(&["request", &server.url, "/service/nobody", "1"]).assert().code(3).stderr_eq(snapbox::str![[
+        r#"
+error: request to /service/nobody: the server refused: 404::unknown_service
 
 "#
     ]]);
