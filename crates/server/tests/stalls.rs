@@ -14,6 +14,8 @@ use support::*;
 use tokio::io::AsyncWriteExt;
 
 const SHORT: Duration = Duration::from_millis(200);
+/// How long a session is kept where a client takes more than twice that time to read.
+const KEPT: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(3600);
 
 /// A server whose phases never end, but for those that a test makes short.
@@ -161,10 +163,9 @@ async fn a_response_that_is_read_too_slowly() {
 
 #[tokio::test]
 async fn the_session_of_a_client_that_reads_slowly_is_kept() {
-    let running = start(patient().max_interval(SHORT * 2)).await;
+    let running = start(patient().max_interval(KEPT)).await;
     let (mut stream, id, cookie) = large_response(&running, 4 << 20).await;
-    // 64 pieces, each after a pause: four times as long as the session is kept without it.
-    let (status, _) = raw::response(&mut stream, Some((64 << 10, SHORT / 8))).await;
+    let (status, _) = raw::response(&mut stream, Some((64 << 10, KEPT / 25))).await;
     assert_eq!(status, 200);
     let replies =
         raw::ask(&mut stream, Some(&cookie), &sign(&id, json!([connect(json!({"advice": {"timeout": 0}}))])))
@@ -181,7 +182,7 @@ async fn the_session_of_a_client_that_reads_slowly_is_kept() {
 #[tokio::test]
 async fn the_session_of_a_socket_that_is_read_slowly_is_kept() {
     use tokio::io::AsyncReadExt;
-    let running = start(patient().max_interval(SHORT * 2)).await;
+    let running = start(patient().max_interval(KEPT)).await;
     let server = running.server();
     let mut stream = raw::websocket(&running).await;
     let mut events = server.events();
@@ -191,8 +192,9 @@ async fn the_session_of_a_socket_that_is_read_slowly_is_kept() {
     let mut buffer = vec![0; 64 << 10];
     let mut read = 0;
     while read < 4 << 20 {
-        read += stream.read(&mut buffer).await.unwrap();
-        tokio::time::sleep(SHORT / 32).await;
+        let more = stream.read(&mut buffer).await.unwrap();
+        read += more;
+        tokio::time::sleep(KEPT * u32::try_from(more).unwrap() / 25 / (64 << 10)).await;
         assert_eq!(server.sessions(), 1, "after {read} bytes");
     }
     assert!(matches!(events.next().await, Some(bayeux_server::SessionEvent::Removed(..))));
