@@ -20,7 +20,7 @@ use crate::stream::Streams;
 /// How much of a head is taken in, and how much of a response goes to the socket at once.
 const BUFFER: usize = 128 * 1024;
 /// How long a connection that was idle for too long may take to say so.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Why a connection ended.
 enum End {
@@ -53,7 +53,7 @@ pub(crate) async fn serve<T>(
     let mut armed = Instant::now();
     let mut timer = pin!(sleep_until(armed));
     let mut stopping = false;
-    let mut farewell: Option<Instant> = None;
+    let mut closing: Option<Instant> = None;
     loop {
         let served = poll_fn(|cx| {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
@@ -62,7 +62,7 @@ pub(crate) async fn serve<T>(
             // What the connection does may have changed just now. A timer that is too early is left as it is.
             loop {
                 let now = Instant::now();
-                let deadline = match farewell {
+                let deadline = match closing {
                     Some(at) => Some((at, Late::Head)),
                     None => activity.deadline(),
                 };
@@ -95,11 +95,11 @@ pub(crate) async fn serve<T>(
             }
             End::Late(Late::Idle) => {
                 tracing::trace!("an idle connection is closed");
-                farewell = Some(later(Instant::now(), FAREWELL));
+                closing = Some(later(Instant::now(), CLOSING));
                 connection.as_mut().graceful_shutdown();
             }
             End::Late(late) => {
-                if farewell.is_none() {
+                if closing.is_none() {
                     tracing::debug!(?late, "a connection takes too long and is cut");
                 }
                 return;

@@ -133,7 +133,8 @@ impl Hub {
     }
 
     pub(crate) fn events(self: &Arc<Self>) -> SessionEvents {
-        self.events.listen(self)
+        let hub = Arc::downgrade(self);
+        self.events.listen(move |then| hub.upgrade().map(|hub| hub.session_list(then)).unwrap_or_default())
     }
 
     /// The sessions there are; `then` is called before anything else happens to them.

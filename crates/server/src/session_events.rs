@@ -8,7 +8,8 @@ use bayeux_proto::server::RemovedBecause;
 use bayeux_proto::{BayeuxError, Channel, ClientId};
 use tokio::sync::Notify;
 
-use crate::hub::Hub;
+/// Lists the sessions, and calls what it is given before anything else happens to them.
+type ListSessions = Box<dyn Fn(&dyn Fn()) -> Vec<SessionState> + Send + Sync>;
 
 /// A change among the sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub struct SessionState {
 /// [`max_event_bytes`](crate::Builder::max_event_bytes) unread gets [`SessionEvent::Missed`] and goes on with the oldest
 /// event that is still kept.
 pub struct SessionEvents {
-    hub: std::sync::Weak<Hub>,
+    list: ListSessions,
     log: Arc<EventLog>,
     reader: u64,
 }
@@ -77,8 +78,7 @@ impl SessionEvents {
     /// are those that happen later: together they miss nothing. It takes the server's lock, and time and memory in
     /// proportion to the sessions and their subscriptions.
     pub fn resync(&mut self) -> Vec<SessionState> {
-        let Some(hub) = self.hub.upgrade() else { return Vec::new() };
-        hub.session_list(|| self.log.lock().skip(self.reader))
+        (self.list)(&|| self.log.lock().skip(self.reader))
     }
 }
 
@@ -139,9 +139,12 @@ impl EventSource {
         Self(Arc::new(EventLog { state: Mutex::new(state), changed: Notify::new() }))
     }
 
-    pub(crate) fn listen(&self, hub: &Arc<Hub>) -> SessionEvents {
+    pub(crate) fn listen(
+        &self,
+        list: impl Fn(&dyn Fn()) -> Vec<SessionState> + Send + Sync + 'static,
+    ) -> SessionEvents {
         let reader = self.0.lock().join();
-        SessionEvents { hub: Arc::downgrade(hub), log: Arc::clone(&self.0), reader }
+        SessionEvents { list: Box::new(list), log: Arc::clone(&self.0), reader }
     }
 
     pub(crate) fn push(&self, event: SessionEvent) {

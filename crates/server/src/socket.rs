@@ -68,7 +68,7 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(hub: Arc<Hub>, plac
         silent: (Instant::now(), hub.options.head_timeout.min(hub.options.socket_idle_timeout)),
         pings: 0,
         beside_pings: 0,
-        told_slow: false,
+        reported_slow: false,
         hub,
     }
     .run()
@@ -96,8 +96,8 @@ struct Serving<T> {
     /// How many pings have come since the last flush, and how many bytes since the first of them.
     pings: u32,
     beside_pings: usize,
-    /// Whether the hub knows that the client reads slowly.
-    told_slow: bool,
+    /// Whether it was reported that the client reads slowly.
+    reported_slow: bool,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
@@ -172,7 +172,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
         let idle = later(self.silent.0, self.silent.1);
         let mut next = (idle, Step::Idle);
         if self.outgoing.blocked {
-            let slow = self.activity.writing_since().filter(|_| !self.told_slow);
+            let slow = self.activity.writing_since().filter(|_| !self.reported_slow);
             let slow = slow.map(|since| (later(since, SLOW), Step::Slow));
             let stalled = self.activity.write_deadline().map(|at| (at, Step::Stalled));
             for (at, step) in slow.into_iter().chain(stalled) {
@@ -217,7 +217,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
                 return Some(Ending::Fault(CloseCode::PROTOCOL_ERROR, "a protocol error"));
             }
             Step::Slow => {
-                self.told_slow = true;
+                self.reported_slow = true;
                 self.hub.handle(Input::Writing(self.place.link));
             }
             Step::Idle => return Some(Ending::Fault(CloseCode::GOING_AWAY, "no message came for too long")),
@@ -265,7 +265,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
         let queued = std::mem::take(&mut self.outgoing);
         self.place.backlog.written(queued.bytes);
         (self.pings, self.beside_pings) = (0, 0);
-        if std::mem::take(&mut self.told_slow) {
+        if std::mem::take(&mut self.reported_slow) {
             self.hub.handle(Input::Written(self.place.link));
         }
     }
@@ -291,12 +291,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving<T> {
         /// so much.
         const LINGER: Duration = Duration::from_secs(2);
         const REST: usize = 4 * 1024 * 1024;
-        let farewell = async {
+        let closing = async {
             // The library may have queued one already.
             let _ = self.socket.start_send_unpin(Message::close(Some(code), reason));
             self.socket.flush().await
         };
-        if !matches!(tokio::time::timeout(self.hub.options.write_timeout, farewell).await, Ok(Ok(()))) {
+        if !matches!(tokio::time::timeout(self.hub.options.write_timeout, closing).await, Ok(Ok(()))) {
             return;
         }
         let rest = async {
@@ -353,7 +353,7 @@ mod tests {
             silent: (Instant::now(), Duration::MAX),
             pings: 0,
             beside_pings: 0,
-            told_slow: false,
+            reported_slow: false,
             place,
             hub,
         };

@@ -43,7 +43,7 @@ pub(super) struct Core {
     /// When lazy messages have waited long enough.
     pub(super) lazy: BTreeSet<(Time, SessionKey)>,
     /// Sessions that the server ended, until their clients are told or would have expired.
-    pub(super) farewells: HashMap<SessionKey, Farewell>,
+    pub(super) farewells: HashMap<SessionKey, Untold>,
     /// Sessions with something new in their queue.
     pub(super) dirty: Vec<SessionKey>,
     /// Sessions whose queue had no room.
@@ -60,7 +60,7 @@ pub(super) struct Core {
 
 /// A session that the server ended and whose client does not know.
 #[derive(Debug)]
-pub(super) struct Farewell {
+pub(super) struct Untold {
     pub(super) id: ClientId,
     /// When its client need not be told any more.
     pub(super) until: Time,

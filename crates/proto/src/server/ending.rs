@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::channels::SessionKey;
 use super::contract::{LinkId, Output, RemovedBecause};
-use super::core::{Core, Farewell};
+use super::core::{Core, Untold};
 use super::encoded::Encoded;
 use super::replies::{farewell, rehandshake, stop};
 use crate::advice::{Advice, Interval};
@@ -102,7 +102,7 @@ impl Core {
         self.remove(key, because);
         if !told {
             self.by_id.insert(id.clone(), key);
-            self.farewells.insert(key, Farewell { id, until, reason });
+            self.farewells.insert(key, Untold { id, until, reason });
             self.due.insert((until, key));
         }
     }

@@ -3,7 +3,7 @@
 use super::channels::SessionKey;
 use super::config::Config;
 use super::contract::{Input, LinkId, LinkKind, Output, RemovedBecause};
-use super::core::{Core, Farewell, LinkFacts, Reply, Turn};
+use super::core::{Core, LinkFacts, Reply, Turn, Untold};
 use super::policy::Policy;
 use super::replies::{granted, invalid, refused, rehandshake, unknown_session};
 use super::session::Session;
@@ -190,7 +190,7 @@ impl Core {
     }
 
     /// What a client is still to be told whose session, which the message names, was ended by the server.
-    fn take_farewell(&mut self, message: &Message) -> Option<Farewell> {
+    fn take_farewell(&mut self, message: &Message) -> Option<Untold> {
         let key = *self.by_id.get(message.fields().client_id.as_ref()?)?;
         let farewell = self.farewells.remove(&key)?;
         self.by_id.remove(&farewell.id);
