@@ -78,6 +78,10 @@ pub(crate) struct Serve {
     /// How long a session is kept that does not connect.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub(crate) max_interval: Duration,
+    /// Let the pages of this origin in, such as https://example.com; may be given several times. `any` lets all in.
+    /// Without it only pages from the server's own address, and programs, are let in.
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    pub(crate) origins: Vec<String>,
     /// Offer callback-polling (JSONP) as well; pages of every site can then read what is published.
     #[arg(long)]
     pub(crate) callback_polling: bool,

@@ -1,10 +1,10 @@
 //! CometD's chat demo: rooms whose members are told who is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bayeux_server::{Builder, ClientId, Data, Request, Server, ServiceError, SessionEvent};
+use bayeux_server::{Builder, ClientId, Data, Request, Server, ServiceError, SessionEvent, SessionState};
 use serde::Deserialize;
 
 /// Who is in which room, and with which session.
@@ -42,8 +42,10 @@ impl Demo {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
         async move {
             while let Some(event) = events.next().await {
-                if let SessionEvent::Removed(session, _) = event {
-                    self.leave(&session);
+                match event {
+                    SessionEvent::Removed(session, _) => self.leave(&session),
+                    SessionEvent::Missed(_) => self.keep_only(&events.resync()),
+                    _ => {}
                 }
             }
         }
@@ -62,10 +64,20 @@ impl Demo {
     }
 
     fn leave(&self, session: &ClientId) {
+        self.retain(|member| member != session);
+    }
+
+    /// Whose end was missed leaves as well.
+    fn keep_only(&self, sessions: &[SessionState]) {
+        let sessions: HashSet<&ClientId> = sessions.iter().map(|session| &session.id).collect();
+        self.retain(|member| sessions.contains(member));
+    }
+
+    fn retain(&self, stays: impl Fn(&ClientId) -> bool) {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         for (room, members) in &mut *rooms {
             let before = members.len();
-            members.retain(|_, member| member != session);
+            members.retain(|_, member| stays(member));
             if members.len() < before {
                 self.tell(room, members);
             }

@@ -18,6 +18,10 @@ pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
     }
     let demo = Demo::default();
     let mut builder = Server::builder().timeout(options.timeout).max_interval(options.max_interval);
+    // Any page that a browser on this machine shows could otherwise read and publish here.
+    if !options.origins.iter().any(|origin| origin == "any") {
+        builder = builder.same_origin(true).origins(&options.origins);
+    }
     if options.callback_polling {
         let all = [Transport::WebSocket, Transport::LongPolling, Transport::CallbackPolling];
         builder = builder.transports(all);

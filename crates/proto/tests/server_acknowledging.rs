@@ -85,7 +85,7 @@ fn case_59_events_are_sent_again_over_another_transport() {
     turn(&mut server, &client, 0);
     server.publish("/a", json!("m1"));
     assert_eq!(turn(&mut server, &client, 1).0, [json!("m1")]);
-    let socket = server.socket();
+    let socket = server.socket_of(client.cookie.as_ref());
     let messages = server.send(socket, client.sign(json!([connect(json!({"ext": {"ack": 1}}))])));
     assert_eq!((events(&messages), number(&messages)), (vec![json!("m1")], 3));
     server.publish("/a", json!("m2"));

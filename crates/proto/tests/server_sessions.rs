@@ -37,11 +37,164 @@ fn case_66_trusting_the_client_id_needs_no_cookie() {
 }
 
 #[test]
-fn a_session_that_began_without_cookies_may_go_on_over_http() {
+fn a_session_that_began_where_there_are_no_cookies_may_go_on_over_http() {
     let mut server = Server::new();
     let (client, socket) = server.socket_connected(json!({}));
     server.lose(socket);
     assert_eq!(connect_reply(&server.connect_at_once(&client))["successful"], true);
+}
+
+#[test]
+fn case_66_a_client_id_is_not_enough_to_take_a_session_over_with_a_socket() {
+    for messages in [
+        json!([connect(json!({}))]),
+        json!([publish("/a", json!(1))]),
+        json!([{"channel": "/meta/disconnect", "id": "d"}]),
+    ] {
+        let mut server = Server::new();
+        let victim = server.connected();
+        server.subscribe(&victim, "/a");
+        let stolen = std::sync::Arc::from("other");
+        for socket in [server.socket(), server.socket_of(Some(&stolen)), server.socket_issued(&stolen)] {
+            let replies = server.send(socket, victim.sign(messages.clone()));
+            assert_eq!(replies[0]["error"], "402::session_unknown");
+            server.send_to(&victim, "/a", json!(1));
+            assert!(server.pushed(socket).is_empty(), "nothing is pushed to the thief");
+        }
+        assert_eq!(server.wrong_browsers, 3);
+        assert_eq!(events(&server.connect_at_once(&victim)), [json!(1), json!(1), json!(1)]);
+        let own = server.socket_of(victim.cookie.as_ref());
+        let replies = server.send(own, victim.sign(json!([connect(json!({"advice": {"timeout": 0}}))])));
+        assert_eq!(connect_reply(&replies)["successful"], true);
+    }
+    let mut server = Server::with(|config| config.trust_client_session = true);
+    let client = server.connected();
+    let socket = server.socket();
+    let replies = server.send(socket, client.sign(json!([connect(json!({"advice": {"timeout": 0}}))])));
+    assert_eq!(connect_reply(&replies)["successful"], true, "the id is trusted");
+}
+
+#[test]
+fn case_66_a_session_that_began_on_a_socket_needs_the_cookie_that_was_issued() {
+    let mut server = Server::new();
+    let issued: std::sync::Arc<str> = "issued".into();
+    let socket = server.socket_issued(&issued);
+    let replies = server.send(socket, json!([handshake(json!({}))]));
+    let id = text(&replies[0]["clientId"]);
+    let without = Client { id: id.clone(), cookie: None };
+    let with = Client { id, cookie: Some(issued.clone()) };
+    server.lose(socket);
+    assert_eq!(
+        server.connect_at_once(&without)[0]["error"],
+        "402::session_unknown",
+        "over HTTP by its id alone"
+    );
+
+    let other = server.socket_issued(&"another".into());
+    let replies = server.send(other, without.sign(json!([connect(json!({"advice": {"timeout": 0}}))])));
+    assert_eq!(connect_reply(&replies)["successful"], true, "a client without cookies has a new socket");
+    server.lose(other);
+
+    assert_eq!(connect_reply(&server.connect_at_once(&with))["successful"], true, "it has moved to HTTP");
+    let thief = server.socket_issued(&"third".into());
+    let replies = server.send(thief, without.sign(json!([connect(json!({}))])));
+    assert_eq!(replies[0]["error"], "402::session_unknown", "its client keeps cookies, as is known by now");
+}
+
+#[test]
+fn the_time_of_a_session_starts_when_its_response_has_been_written() {
+    let mut server = Server::with(|config| {
+        config.max_interval = Duration::from_secs(3);
+        config.response_timeout = Duration::from_secs(60);
+    });
+    let client = server.connected();
+    let link = server.connect(&client, json!({}));
+    server.send_to(&client, "/a", json!("x".repeat(1000)));
+    server.advance(Duration::from_secs(50));
+    assert!(server.alive(&client), "the response is being written");
+    server.lose(link);
+    server.advance(Duration::from_millis(2_900));
+    assert!(server.alive(&client), "its time has just begun");
+    server.advance(Duration::from_millis(200));
+    assert!(!server.alive(&client));
+
+    let client = server.connected();
+    server.connect(&client, json!({}));
+    server.send_to(&client, "/a", json!(1));
+    server.advance(Duration::from_secs(62));
+    assert!(server.alive(&client));
+    server.advance(Duration::from_secs(2));
+    assert!(!server.alive(&client), "nobody may read for ever");
+}
+
+#[test]
+fn the_time_of_a_session_starts_when_its_socket_has_been_flushed() {
+    let mut server = Server::with(|config| {
+        config.max_interval = Duration::from_secs(3);
+        config.response_timeout = Duration::from_secs(60);
+    });
+    let (client, socket) = server.socket_connected(json!({}));
+    server.handle(Input::Writing(socket));
+    server.advance(Duration::from_secs(50));
+    assert!(server.alive(&client), "its frames are being written");
+    server.handle(Input::Written(socket));
+    server.advance(Duration::from_millis(2_900));
+    assert!(server.alive(&client));
+    server.advance(Duration::from_millis(200));
+    assert!(!server.alive(&client));
+
+    let (client, socket) = server.socket_connected(json!({}));
+    server.handle(Input::Writing(socket));
+    server.advance(Duration::from_secs(20));
+    server.lose(socket);
+    server.advance(Duration::from_secs(4));
+    assert!(!server.alive(&client), "nothing is written to a socket that is lost");
+}
+
+#[test]
+fn a_session_is_ended_for_a_reason() {
+    let reason = || bayeux_proto::BayeuxError::new(403, "", "banned");
+    let mut server = Server::new();
+    let held = server.connected();
+    let link = server.connect(&held, json!({}));
+    let (pushed, socket) = server.socket_connected(json!({}));
+    let away = server.connected();
+    for client in [&held, &pushed, &away] {
+        server.handle(Input::DisconnectBecause {
+            session: bayeux_proto::ClientId::new(&client.id),
+            reason: reason(),
+        });
+    }
+    let farewell = json!({"channel": "/meta/disconnect", "successful": true, "error": "403::banned"});
+    assert_eq!(server.messages(link)[0], farewell);
+    assert_eq!(server.pushed(socket)[0], farewell);
+    assert_eq!(server.connect_at_once(&away)[0], farewell);
+}
+
+#[test]
+fn a_refused_handshake_is_an_output() {
+    let mut server = Server::with(|config| config.max_sessions = 0);
+    let link = server.request(None, json!([handshake(json!({}))]));
+    assert_eq!(server.messages(link)[0]["error"], "503::too_many_sessions");
+    assert_eq!(server.refused, ["503::too_many_sessions"]);
+}
+
+#[test]
+fn a_shutdown_spreads_the_returns_of_clients() {
+    for (sessions, spread, longest) in
+        [(1_u64, 5_000_u64, 1_u64), (400, 5_000, 400), (400, 100, 100), (400, 0, 0)]
+    {
+        let mut server = Server::with(|config| config.shutdown_spread = Duration::from_millis(spread));
+        let clients: Vec<_> = (0..sessions).map(|_| server.connected()).collect();
+        let links: Vec<_> = clients.iter().map(|client| server.connect(client, json!({}))).collect();
+        server.handle(Input::Shutdown);
+        let pauses: std::collections::BTreeSet<u64> = links
+            .into_iter()
+            .map(|link| connect_reply(&server.messages(link))["advice"]["interval"].as_u64().unwrap())
+            .collect();
+        assert!(pauses.iter().all(|pause| *pause <= longest), "{pauses:?}");
+        assert!(pauses.len() as u64 > longest / 4, "they differ: {pauses:?}");
+    }
 }
 
 #[test]
@@ -221,7 +374,7 @@ fn case_79_a_socket_may_have_to_handshake_first() {
 fn a_session_is_not_tied_to_the_transport_of_its_handshake() {
     let mut server = Server::new();
     let client = server.handshake();
-    let socket = server.socket();
+    let socket = server.socket_of(client.cookie.as_ref());
     let replies = server.send(socket, client.sign(json!([connect(json!({"connectionType": "websocket"}))])));
     assert_eq!(connect_reply(&replies)["successful"], true);
     server.send_to(&client, "/a", json!(1));

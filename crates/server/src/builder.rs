@@ -7,6 +7,7 @@ use std::time::Duration;
 use bayeux_proto::server::{Activity, AllowAll, Config, Engine, Policy, QueueOverflow};
 use bayeux_proto::{Channel, Data, InvalidChannel, Transport};
 
+use crate::cookie::SessionCookie;
 use crate::handlers::{Handlers, Request, ServiceError};
 use crate::hub::Hub;
 use crate::options::Options;
@@ -162,8 +163,9 @@ impl Builder {
         self
     }
 
-    /// How many WebSockets may be open; an upgrade beyond is refused. [`Server::bind`] accepts as many connections besides,
-    /// then waits for one to end. Default: 100,000.
+    /// How many WebSockets may be open; an upgrade beyond is refused. [`Server::bind`] accepts as many connections besides;
+    /// beyond, it closes one that only waits for a request, or waits for one to end if all have requests to be answered.
+    /// Default: 100,000.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.options.max_connections = connections;
         self
@@ -194,8 +196,15 @@ impl Builder {
         self
     }
 
-    /// Whether a session that began over HTTP may be used without its `BAYEUX_BROWSER` cookie. Default: false, so that a
-    /// client id alone is no use to a thief. Clients that keep no cookies need it.
+    /// Whether a session may be used without the [cookie](Self::session_cookie) that it began with. Default: false, so that
+    /// a client id alone is no use to a thief: a request without the cookie, or over a new WebSocket that was opened
+    /// without it, gets `402::session_unknown`.
+    ///
+    /// Clients that keep no cookies need it over HTTP, and those that move from HTTP to a WebSocket. The risk: client ids
+    /// stand in every message, so they are in the logs of proxies and in traces, and with one of them anybody can receive the
+    /// events of that session and publish in its name. A session that began on a WebSocket is issued a cookie with the upgrade;
+    /// while its client has never sent that, it may move to another WebSocket by its id, as it may with CometD's server, but
+    /// never to HTTP.
     pub fn trust_client_session(mut self, trust: bool) -> Self {
         self.config.trust_client_session = trust;
         self
@@ -226,16 +235,106 @@ impl Builder {
         self
     }
 
-    /// How long a socket may be silent before it is closed, which must be longer than
-    /// [`timeout`](Self::timeout) and [`interval`](Self::interval) together. Default: 5 min.
+    /// The name and attributes of the cookie that binds a session to its browser. Default: `BAYEUX_BROWSER`, for the path
+    /// `/`, and not to be read by scripts, as CometD has it.
+    pub fn session_cookie(mut self, cookie: SessionCookie) -> Self {
+        self.options.cookie = cookie;
+        self
+    }
+
+    /// How long a socket may send no message before it is closed, which must be longer than
+    /// [`timeout`](Self::timeout) and [`interval`](Self::interval) together. Pings do not count. For its first message it
+    /// has no longer than [`head_timeout`](Self::head_timeout). Default: 5 min.
     pub fn socket_idle_timeout(mut self, longest: Duration) -> Self {
         self.options.socket_idle_timeout = longest;
         self
     }
 
-    /// How long a request body may take to arrive. Default: 30 s.
+    /// How long the head of a request may take to arrive at [`Server::bind`]: the first from the moment the connection is
+    /// accepted, the detection of the protocol included, each later one from its first byte. Then the connection is
+    /// closed. Default: 30 s.
+    pub fn head_timeout(mut self, longest: Duration) -> Self {
+        self.options.head_timeout = longest;
+        self
+    }
+
+    /// How long a request body may take to arrive as a whole; after its first 10 s it must have come at
+    /// [`min_rate`](Self::min_rate) besides. A later one is answered with 408. Default: 30 s.
     pub fn body_timeout(mut self, longest: Duration) -> Self {
         self.options.body_timeout = longest;
+        self
+    }
+
+    /// How long a connection of [`Server::bind`] may be idle between requests before it is closed. Default: 60 s.
+    pub fn idle_timeout(mut self, longest: Duration) -> Self {
+        self.options.idle_timeout = longest;
+        self
+    }
+
+    /// How long a client may read nothing of what it is sent. Then its WebSocket or its connection of HTTP/1.1 is cut, and
+    /// of HTTP/2 the stream reset. It is also the time for the answer to a close frame. Default: 30 s.
+    pub fn write_timeout(mut self, longest: Duration) -> Self {
+        self.options.write_timeout = longest;
+        self
+    }
+
+    /// How long a client may take to read a response as a whole. Then it is cut. So long its session, whose
+    /// [`max_interval`](Self::max_interval) begins when the response has been written, is kept besides; over WebSocket, while
+    /// frames wait for a slow client. Default: 5 min.
+    pub fn response_timeout(mut self, longest: Duration) -> Self {
+        self.options.response_timeout = longest;
+        self.config.response_timeout = longest;
+        self
+    }
+
+    /// How many bytes per second a body must bring, on the average and after 10 s, and a connection or WebSocket take, after
+    /// [`write_timeout`](Self::write_timeout), while anything waits to be read. 0 is no minimum. Default: 1,024, which the
+    /// slowest mobile networks do.
+    pub fn min_rate(mut self, bytes_per_second: u32) -> Self {
+        self.options.min_rate = bytes_per_second;
+        self
+    }
+
+    /// How many bytes of request bodies that have not come as a whole, and of responses that were not read as a whole, one
+    /// connection of [`Server::bind`] may have at once. A request beyond is answered with 503; a single body or response may
+    /// be larger. It matters for HTTP/2, where a connection has many. Default: 8 MiB.
+    pub fn max_buffered_bytes(mut self, bytes: usize) -> Self {
+        self.options.max_buffered_bytes = bytes;
+        self
+    }
+
+    /// How many requests a connection of HTTP/2 may have at once at [`Server::bind`]; clients wait with more. Default: 100,
+    /// the fewest that RFC 9113 recommends.
+    pub fn http2_max_streams(mut self, streams: u32) -> Self {
+        self.options.http2_max_streams = streams.max(1);
+        self
+    }
+
+    /// How many bytes of [`SessionEvent`](crate::SessionEvent)s wait for a listener that does not read them. Beyond, the
+    /// oldest are dropped and the listener gets [`SessionEvent::Missed`](crate::SessionEvent::Missed). Default: 64 MiB,
+    /// which are some 400,000 events.
+    pub fn max_event_bytes(mut self, bytes: usize) -> Self {
+        self.options.max_event_bytes = bytes;
+        self
+    }
+
+    /// How many connections the system may complete before [`Server::bind`] accepts them. The system may have a lower limit
+    /// (`net.core.somaxconn`). Default: 1,024, so that many clients can come back at once.
+    pub fn listen_backlog(mut self, connections: u32) -> Self {
+        self.options.listen_backlog = connections;
+        self
+    }
+
+    /// How long [`Running::shutdown`](crate::Running::shutdown) waits for connections to end. Default: 5 s.
+    pub fn shutdown_grace(mut self, longest: Duration) -> Self {
+        self.options.shutdown_grace = longest;
+        self
+    }
+
+    /// Over how long the returns of clients are spread when the server goes down: each held connect advises a random pause, of
+    /// 1 ms for each session and this at most, so that a successor is not overrun. Default: 5 s.
+    pub fn shutdown_spread(mut self, longest: Duration) -> Self {
+        self.config.shutdown_spread = longest;
         self
     }
 
@@ -255,9 +354,10 @@ impl Builder {
     /// The transports that are offered and taken, best first. Default: WebSocket and long-polling.
     ///
     /// Callback-polling (JSONP) is for browsers that have nothing better, and to be had when it is named here. Its responses
-    /// are scripts, which the pages of every site may load and read, with the cookies that the browser sends along:
-    /// neither [`origins`](Self::origins) nor a CORS layer keeps them out. Offer it only where everybody may read what
-    /// is published, or where credentials come in messages and not in cookies.
+    /// are scripts, which the pages of every site may load and read, with the cookies that the browser sends along. No CORS
+    /// layer keeps them out, and [`origins`](Self::origins) only as far as a browser states which site a script is loaded
+    /// for (`Sec-Fetch-Site`, `Referer`), which old ones do not. Offer it only where everybody may read what is published,
+    /// or where credentials come in messages and not in cookies.
     ///
     /// Its messages travel in URLs, which have 64 KiB at most. A page of another site whose cookies the browser keeps
     /// back needs [`trust_client_session`](Self::trust_client_session).
@@ -270,11 +370,41 @@ impl Builder {
         self
     }
 
-    /// The origins whose pages may open a WebSocket, such as `https://example.com`; others get 403, and who names no
-    /// origin is no browser. Default: any, as browsers' rules for other requests do not hold for sockets. For those
-    /// requests put a CORS layer around the service.
+    /// The origins whose pages may use the server, such as `https://example.com`, over every transport. Others get 403; who
+    /// names no origin is no browser. Default: any.
+    ///
+    /// That default means that the pages of every web site can open a session from within the browser of a visitor who
+    /// reaches this server, and receive and publish what your [`policy`](Self::policy) lets them: browsers keep them from
+    /// reading responses of other sites, but not from opening WebSockets or sending requests. List the origins of your
+    /// pages, or none at all if there are no pages. For pages of other sites that are to use long-polling put a CORS layer
+    /// around the service besides.
     pub fn origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
-        self.options.origins = Some(origins.into_iter().map(Into::into).collect());
+        self.options.origins.listed = Some(origins.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Lets pages of the same origin use the server, besides [`origins`](Self::origins), and no others: those that were
+    /// loaded from the address that they ask. Only an IP address or `localhost` counts, because any site can have a name of
+    /// its own resolve to your machine; list the origins that have names. Default: false.
+    pub fn same_origin(mut self, same_origin: bool) -> Self {
+        self.options.origins.same_origin = same_origin;
+        self
+    }
+
+    /// The WebSocket subprotocol that clients must offer, and that is agreed on; an upgrade without it gets 400. Default:
+    /// none, and what a client offers is not answered.
+    ///
+    /// # Panics
+    /// When the name is none: that is a mistake in the program.
+    #[allow(clippy::panic)]
+    pub fn websocket_protocol(mut self, name: &str) -> Self {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        match http::HeaderValue::from_str(name) {
+            Ok(value) if !name.is_empty() && name.bytes().all(token) => {
+                self.options.websocket_protocol = Some(value);
+            }
+            _ => panic!("{name:?} is not the name of a subprotocol"),
+        }
         self
     }
 
@@ -296,13 +426,18 @@ impl Builder {
     }
 
     /// Who may do what. Default: everybody everything.
+    ///
+    /// Its methods are called while the server's lock is held: until one returns, no other client is served. They must not
+    /// wait for anything, such as a database, and must not call this server, which would never return. Have what they need
+    /// at hand, or let clients in and [`disconnect`](Server::disconnect) those that turn out not to be welcome.
     pub fn policy(mut self, policy: impl Policy) -> Self {
         self.policy = Box::new(policy);
         self
     }
 
     /// Serves a service channel, or a pattern of them, with an async handler. What it returns goes to the caller as
-    /// the answer to its message, as CometD's remote calls do; `None` is no answer.
+    /// the answer to its message, as CometD's remote calls do; `None` is no answer. A message to a service channel without a
+    /// handler is answered with the error `404::unknown_service`.
     ///
     /// # Panics
     /// When the name is none of a service channel: that is a mistake in the program.

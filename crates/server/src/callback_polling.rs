@@ -6,6 +6,8 @@ use bayeux_proto::codec::{self, Decoder};
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::text::without_bom;
+
 /// The name of a function of the page.
 #[derive(Debug)]
 pub(crate) struct Function(String);
@@ -13,8 +15,10 @@ pub(crate) struct Function(String);
 /// Why a URL is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("Unknown Bayeux Transport: a GET needs one function to call, as jsonp=NAME")]
+    #[error("more than one function is to be called")]
     Function,
+    #[error("Unknown Bayeux Transport: a GET needs a message")]
+    NoMessages,
     #[error("the name of the function is none of 1 to 64 letters, digits, dots, dashes and underscores")]
     Name,
     #[error("the messages are too large")]
@@ -47,7 +51,7 @@ pub(crate) fn read(
         match decoded(name).as_slice() {
             b"jsonp" => functions.push(decoded(value)),
             b"message" => {
-                let json = Bytes::from(decoded(value));
+                let json = without_bom(Bytes::from(decoded(value)));
                 left = left.checked_sub(json.len()).ok_or(Refusal::TooLarge)?;
                 let batch = decoder.decode(&json)?;
                 if batch.skipped > 0 {
@@ -58,9 +62,20 @@ pub(crate) fn read(
             _ => {}
         }
     }
+    if messages.is_empty() {
+        return Err(Refusal::NoMessages);
+    }
     match (functions.pop(), functions.is_empty()) {
         (Some(name), true) => Ok((Function::checked(name).ok_or(Refusal::Name)?, messages)),
+        (None, _) => Ok((Function::default(), messages)),
         _ => Err(Refusal::Function),
+    }
+}
+
+impl Default for Function {
+    /// That of the protocol, for who names none.
+    fn default() -> Self {
+        Self("jsonpcallback".to_owned())
     }
 }
 

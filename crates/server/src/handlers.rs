@@ -86,6 +86,11 @@ impl Handlers {
     }
 }
 
+/// What a client gets that calls a service which does not exist.
+pub(crate) fn not_served() -> BayeuxError {
+    BayeuxError::new(404, "", "unknown_service")
+}
+
 /// What a client is told when too many calls are being served.
 pub(crate) fn busy() -> BayeuxError {
     BayeuxError::new(503, "", "too_many_calls")

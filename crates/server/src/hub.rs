@@ -6,54 +6,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use bayeux_proto::Time;
 use bayeux_proto::codec::Decoder;
-use bayeux_proto::server::{Engine, Input, LinkId, Memory, Output, RemovedBecause, ServiceCall};
-use bayeux_proto::{Channel, ClientId, Time};
+use bayeux_proto::server::{Engine, Input, LinkId, Memory, Output, ServiceCall};
 use bytes::Bytes;
-use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::handlers::{Handlers, busy};
+use crate::handlers::{Handlers, busy, not_served};
 use crate::options::Options;
-
-/// How many session events wait for a listener that is busy.
-const EVENTS: usize = 1024;
-
-/// A change among the sessions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SessionEvent {
-    /// A session began.
-    Added(ClientId),
-    /// A session ended.
-    Removed(ClientId, RemovedBecause),
-    /// A session subscribed to a channel or pattern.
-    Subscribed(ClientId, Channel),
-    /// A session unsubscribed.
-    Unsubscribed(ClientId, Channel),
-    /// That many messages of a session that does not fetch them were dropped.
-    Dropped(ClientId, u64),
-    /// That many events were missed by this listener, who is too slow.
-    Missed(u64),
-}
-
-/// All that happens to sessions from now on.
-#[derive(Debug)]
-pub struct SessionEvents(broadcast::Receiver<SessionEvent>);
-
-impl SessionEvents {
-    /// The next event; `None` when the server is gone.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<SessionEvent> {
-        match self.0.recv().await {
-            Ok(event) => Some(event),
-            Err(broadcast::error::RecvError::Lagged(missed)) => Some(SessionEvent::Missed(missed)),
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
-    }
-}
+use crate::session_events::{EventSource, SessionEvent, SessionEvents, SessionState};
 
 /// What an HTTP request is answered with.
 #[derive(Debug)]
@@ -142,7 +104,7 @@ pub(crate) struct Hub {
     waiting: AtomicUsize,
     max_batch: usize,
     handlers: Handlers,
-    events: broadcast::Sender<SessionEvent>,
+    events: EventSource,
     origin: Instant,
     /// Rung when the engine wants to be called earlier than before.
     timer: Notify,
@@ -167,7 +129,7 @@ impl Hub {
             max_batch: engine.config().max_batch,
             state: Mutex::new(State { engine, links: HashMap::new() }),
             handlers,
-            events: broadcast::Sender::new(EVENTS),
+            events: EventSource::new(options.max_event_bytes),
             origin: Instant::now(),
             timer: Notify::new(),
             last_link: AtomicU64::new(0),
@@ -181,8 +143,18 @@ impl Hub {
         LinkId(self.last_link.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    pub(crate) fn events(&self) -> SessionEvents {
-        SessionEvents(self.events.subscribe())
+    pub(crate) fn events(self: &Arc<Self>) -> SessionEvents {
+        let hub = Arc::downgrade(self);
+        self.events.listen(move |then| hub.upgrade().map(|hub| hub.session_list(then)).unwrap_or_default())
+    }
+
+    /// The sessions there are; `then` is called before anything else happens to them.
+    pub(crate) fn session_list(&self, then: impl FnOnce()) -> Vec<SessionState> {
+        let state = self.lock();
+        let list = state.engine.session_list();
+        then();
+        drop(state);
+        list.into_iter().map(|(id, subscriptions)| SessionState { id, subscriptions }).collect()
     }
 
     pub(crate) fn sessions(&self) -> usize {
@@ -219,7 +191,7 @@ impl Hub {
     }
 
     /// A place for a socket, unless there are too many.
-    pub(crate) fn socket(self: &Arc<Self>, browser: Option<Arc<str>>) -> Option<Socket> {
+    pub(crate) fn socket(self: &Arc<Self>, browser: Option<Arc<str>>, issued: bool) -> Option<Socket> {
         /// How many frames wait for a client that does not read.
         const FRAMES: usize = 1024;
         let most = self.options.max_connections;
@@ -240,7 +212,14 @@ impl Hub {
             Outgoing { frames, backlog: Arc::clone(&backlog), ready: Arc::clone(&ready), _alive: alive };
         self.lock().links.insert(link, Link::Socket(way));
         self.handle(Input::LinkOpened { link, browser, multiplexed: false });
+        if issued {
+            self.handle(Input::CookieIssued(link));
+        }
         Some(Socket { link, outgoing, backlog, ready, dropped, hub: Arc::clone(self) })
+    }
+
+    pub(crate) fn open_sockets(&self) -> usize {
+        *self.sockets.borrow()
     }
 
     /// Waits until no socket is open.
@@ -315,8 +294,8 @@ impl Hub {
 
     fn serve(self: &Arc<Self>, call: ServiceCall) {
         let Some(answer) = self.handlers.start(&call) else {
-            tracing::debug!(channel = %call.channel, "nobody serves this channel");
-            return;
+            tracing::debug!(channel = ?call.channel.as_str(), "no service has this channel");
+            return self.handle(Input::Answer { token: call.token, answer: Err(not_served()) });
         };
         let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
             tracing::warn!(channel = %call.channel, "too many service calls at once");
@@ -395,11 +374,7 @@ impl Hub {
 
 impl State {
     /// Does what the engine wants done. The sockets that had no room for a frame.
-    fn carry_out(
-        &mut self,
-        events: &broadcast::Sender<SessionEvent>,
-        calls: &mut Vec<ServiceCall>,
-    ) -> Vec<LinkId> {
+    fn carry_out(&mut self, events: &EventSource, calls: &mut Vec<ServiceCall>) -> Vec<LinkId> {
         let mut broken = Vec::new();
         let most = if self.engine.is_full() { Backlog::MOST_OF_FEW } else { Backlog::MOST };
         while let Some(output) = self.engine.poll_output() {
@@ -439,7 +414,7 @@ impl State {
                 Output::WrongBrowser(link) => {
                     tracing::warn!(
                         link = link.0,
-                        "402::session_unknown: a request came without the BAYEUX_BROWSER cookie of its session; \
+                        "402::session_unknown: a request came without the cookie of its session; \
                          clients that keep no cookies need trust_client_session"
                     );
                     continue;
@@ -449,14 +424,17 @@ impl State {
                 Output::Subscribed(session, channel) => SessionEvent::Subscribed(session, channel),
                 Output::Unsubscribed(session, channel) => SessionEvent::Unsubscribed(session, channel),
                 Output::Dropped(session, count) => SessionEvent::Dropped(session, count),
+                Output::HandshakeRefused(link, error) => {
+                    tracing::info!(link = link.0, error = ?error.to_string(), "a handshake was refused");
+                    SessionEvent::HandshakeRefused(error)
+                }
                 other => {
                     tracing::warn!(?other, "an output that this server does not know");
                     continue;
                 }
             };
             tracing::debug!(?event, "session event");
-            // Nobody need listen.
-            let _ = events.send(event);
+            events.push(event);
         }
         broken
     }

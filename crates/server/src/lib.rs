@@ -19,24 +19,37 @@
 //! they have, with axum for example `Router::new().route_service("/cometd", server.service())` (and `/cometd/{*rest}`,
 //! because clients add the name of a meta message to the URL).
 
+mod activity;
 mod builder;
 mod callback_polling;
+mod connection;
+mod cookie;
 mod error;
 mod handlers;
 mod http_service;
 mod hub;
 mod listener;
 mod options;
+mod origin;
+mod request_body;
+mod response;
+mod response_body;
 mod server;
+mod session_events;
 mod socket;
+mod stream;
+mod text;
+mod upgrade;
 
 pub use builder::Builder;
+pub use cookie::{SameSite, SessionCookie};
 pub use error::PublishError;
 pub use handlers::{Request, ServiceError};
-pub use http_service::{HttpService, ResponseBody};
-pub use hub::{SessionEvent, SessionEvents};
+pub use http_service::HttpService;
 pub use listener::Running;
+pub use response_body::ResponseBody;
 pub use server::Server;
+pub use session_events::{SessionEvent, SessionEvents, SessionState};
 
 pub use bayeux_proto::server::{Activity, AllowAll, Denial, Memory, Policy, QueueOverflow, RemovedBecause};
 pub use bayeux_proto::{BayeuxError, Channel, ClientId, Data, InvalidChannel, Message, Reconnect, Transport};

@@ -1,33 +1,55 @@
 //! A listener of the server's own, for programs that serve nothing else.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
+use crate::activity::{Activity, Phases};
+use crate::connection;
 use crate::server::Server;
-
-/// How long connections may take to end when the server goes down.
-const GRACE: Duration = Duration::from_secs(5);
 
 impl Server {
     /// Listens at an address and serves every path of it, over HTTP/1.1 and cleartext HTTP/2. Port 0 takes a free one.
     ///
+    /// Each phase of a connection has a time limit: see [`head_timeout`](crate::Builder::head_timeout),
+    /// [`body_timeout`](crate::Builder::body_timeout), [`idle_timeout`](crate::Builder::idle_timeout),
+    /// [`write_timeout`](crate::Builder::write_timeout) and [`response_timeout`](crate::Builder::response_timeout).
+    ///
     /// # Errors
     /// When the address cannot be had.
     pub async fn bind(&self, address: impl ToSocketAddrs) -> std::io::Result<Running> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = listen(address, self.options().listen_backlog).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(());
         let task = tokio::spawn(accept(self.clone(), listener, stopped));
         Ok(Running { server: self.clone(), address, stop, task })
     }
+}
+
+async fn listen(address: impl ToSocketAddrs, backlog: u32) -> std::io::Result<TcpListener> {
+    let mut last = None;
+    for address in tokio::net::lookup_host(address).await? {
+        match listen_at(address, backlog) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last
+        .unwrap_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, "the name has no address")))
+}
+
+fn listen_at(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started again can have its port at once. Windows means something else by it.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(backlog)
 }
 
 /// A server that listens. Dropping it stops listening and cuts what is open, all sockets of the server among it;
@@ -56,7 +78,8 @@ impl Running {
         &self.server
     }
 
-    /// Stops listening, tells all clients, and waits until their connections are done, for 5 s at most.
+    /// Stops listening, tells all clients, and waits until their connections are done, for
+    /// [`shutdown_grace`](crate::Builder::shutdown_grace) at most.
     ///
     /// # Cancel safety
     /// Dropping the future cuts what is still open.
@@ -65,8 +88,9 @@ impl Running {
         // The task may have ended by itself.
         let _ = self.stop.send(());
         let server = self.server.clone();
+        let grace = server.options().shutdown_grace;
         let done = async { tokio::join!(&mut self.task, server.sockets_closed()) };
-        if tokio::time::timeout(GRACE, done).await.is_err() {
+        if tokio::time::timeout(grace, done).await.is_err() {
             tracing::debug!("some connections did not end in time and are cut");
         }
     }
@@ -80,43 +104,110 @@ impl Drop for Running {
 }
 
 async fn accept(server: Server, listener: TcpListener, mut stopped: watch::Receiver<()>) {
-    /// How long a client may take to send the head of a request.
-    const HEAD: Duration = Duration::from_secs(30);
-    /// After so long of silence a connection of HTTP/2 is asked whether it is alive.
-    const ALIVE: Duration = Duration::from_secs(60);
-    let most = server.max_connections();
-    let graceful = GracefulShutdown::new();
-    let mut connections = tokio::task::JoinSet::new();
+    let most = server.options().max_connections.max(1);
+    let mut connections = Connections::default();
     loop {
         let stream = tokio::select! {
-            stream = listener.accept(), if connections.len() < most => stream,
-            Some(_) = connections.join_next() => continue,
+            stream = listener.accept() => stream,
+            Some(_) = connections.tasks.join_next() => continue,
             _ = stopped.changed() => break,
         };
         let stream = match stream {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // No more file descriptors, say: others may be closed meanwhile.
                 tracing::warn!(%error, "cannot accept a connection");
+                if is_out_of_files(&error) {
+                    connections.evict_one();
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        tokio::select! {
+            () = connections.make_room(most) => connections.serve(&server, stream, &stopped),
+            _ = stopped.changed() => break,
         }
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(ALIVE);
-        let service = TowerToHyperService::new(server.service());
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended");
-            }
-        });
     }
     drop(listener);
-    graceful.shutdown().await;
+    // Each has learnt that it is to end.
+    while connections.tasks.join_next().await.is_some() {}
+}
+
+/// The connections that are open.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// Those that may still be open, the oldest first, but for those that had work to do when they were looked at.
+    open: VecDeque<Weak<Activity>>,
+}
+
+impl Connections {
+    fn serve(&mut self, server: &Server, stream: TcpStream, stopped: &watch::Receiver<()>) {
+        set_options(&stream);
+        let activity = Activity::new(Phases::of(server.options()));
+        self.open.push_back(Arc::downgrade(&activity));
+        let service = server.service().on(Arc::clone(&activity));
+        let streams = server.options().http2_max_streams;
+        self.tasks.spawn(connection::serve(service, stream, activity, streams, stopped.clone()));
+        // Those that have ended are forgotten before they are many.
+        if self.open.len() > 2 * self.tasks.len() + 64 {
+            self.open.retain(|activity| activity.strong_count() > 0);
+        }
+    }
+
+    /// Waits until there is room for one more, and makes some: connections that only wait for a request must not keep
+    /// others out.
+    async fn make_room(&mut self, most: usize) {
+        /// If all are busy, so long until it is looked at again.
+        const AGAIN: Duration = Duration::from_millis(50);
+        while self.tasks.len() >= most {
+            self.evict_one();
+            tokio::select! {
+                _ = self.tasks.join_next() => {}
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+    }
+
+    /// Closes a connection that waits for a request: rather one that never had any, and of these the oldest.
+    fn evict_one(&mut self) {
+        /// So many are looked at, so that this takes no longer when there are many.
+        const LOOK: usize = 32;
+        let mut idle = None;
+        for _ in 0..LOOK.min(self.open.len()) {
+            let Some(weak) = self.open.pop_front() else { return };
+            let Some(activity) = weak.upgrade() else { continue };
+            match activity.is_waiting() {
+                Some(false) => {
+                    self.open.extend(idle.map(|(weak, _)| weak));
+                    return activity.evict();
+                }
+                Some(true) if idle.is_none() => idle = Some((weak, activity)),
+                _ => self.open.push_back(weak),
+            }
+        }
+        if let Some((_, activity)) = idle {
+            activity.evict();
+        }
+    }
+}
+
+/// Whether there are no more file descriptors: `ENFILE`, `EMFILE` or, on Windows, `WSAEMFILE`.
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24 | 10024))
+}
+
+fn set_options(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    /// How much of what is written may wait in the kernel before the network takes it.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const UNSENT: u32 = 64 * 1024;
+    // A response is written when the network has it, not when the kernel has: else a slow client's session would expire
+    // while megabytes are on their way to it. It bounds what a client that does not read keeps in the kernel, too.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "cannot set TCP_NOTSENT_LOWAT");
+    }
 }

@@ -1,20 +1,30 @@
 //! The server: the application's handle.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bayeux_proto::server::{Input, Memory};
-use bayeux_proto::{Channel, ClientId, Data, InvalidChannel};
+use bayeux_proto::{BayeuxError, Channel, ClientId, Data, InvalidChannel};
 use serde::Serialize;
 
 use crate::error::PublishError;
 use crate::http_service::HttpService;
-use crate::hub::{Hub, SessionEvents};
+use crate::hub::Hub;
+use crate::options::Options;
+use crate::session_events::{SessionEvents, SessionState};
 
 /// A CometD server. It is a handle: clones are the same server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Server {
     hub: Arc<Hub>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It takes no lock: it may be printed while that is held.
+        f.debug_struct("Server").field("sockets", &self.hub.open_sockets()).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -87,6 +97,19 @@ impl Server {
         self.hub.handle(Input::Disconnect(session.clone()));
     }
 
+    /// Ends a session and states why: its client gets the reason as the `error` of the `/meta/disconnect`. Clients of this
+    /// project end with that as the server's reason.
+    pub fn disconnect_because(&self, session: &ClientId, reason: BayeuxError) {
+        self.hub.handle(Input::DisconnectBecause { session: session.clone(), reason });
+    }
+
+    /// The sessions there are and what each is subscribed to, in the order in which they began. It takes the server's lock,
+    /// and time and memory in proportion to the sessions and their subscriptions. To keep a list up to date use
+    /// [`SessionEvents::resync`].
+    pub fn session_list(&self) -> Vec<SessionState> {
+        self.hub.session_list(|| {})
+    }
+
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.hub.sessions()
@@ -103,8 +126,8 @@ impl Server {
         self.hub.events()
     }
 
-    pub(crate) fn max_connections(&self) -> usize {
-        self.hub.options.max_connections.max(1)
+    pub(crate) fn options(&self) -> &Options {
+        &self.hub.options
     }
 
     pub(crate) async fn sockets_closed(&self) {
@@ -116,7 +139,8 @@ impl Server {
     }
 
     /// Goes down in good order: held connects are answered, and all clients are told to handshake again, with this
-    /// server's successor or another one. New requests are refused from now on.
+    /// server's successor or another one, and each after a random pause of at most
+    /// [`shutdown_spread`](crate::Builder::shutdown_spread). New requests are refused from now on.
     pub fn shutdown(&self) {
         self.hub.shut_down();
     }

@@ -150,7 +150,6 @@ async fn case_83_what_is_no_call_of_a_function_is_refused() {
         (named(&"f".repeat(65)), 400),
         (format!("jsonp=f&{}", named("g")), 400),
         (format!("jsonp=f&{}", named("f")), 400),
-        (format!("message={hello}"), 400),
         (String::new(), 400),
         ("jsonp=f".to_owned(), 400),
         ("jsonp=f&message=".to_owned(), 400),
@@ -173,6 +172,35 @@ async fn case_83_what_is_no_call_of_a_function_is_refused() {
     assert_eq!(server.sessions(), 0);
     assert_eq!(get(server.service(), None, &named(&"f".repeat(64))).await.status, 200);
     assert_eq!(get(server.service(), None, &format!("jsonp=f&message={long}")).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_83_who_names_no_function_gets_that_of_the_protocol() {
+    let server = builder().build();
+    let hello = encoded(&json!([handshake()]).to_string());
+    for query in
+        [format!("message={hello}"), format!("message={hello}&_=7&jsonp"), format!("a=b&message={hello}")]
+    {
+        let answer = get(server.service(), None, &query).await;
+        assert_eq!(handed_over(&answer, "jsonpcallback")[0]["successful"], true);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_other_sites_may_load_no_script() {
+    let server = builder().origins(["https://example.com"]).build();
+    let query = format!("jsonp=f&message={}", encoded(&json!([handshake()]).to_string()));
+    let ask = async |name: &'static str, value: &str| {
+        let request = Request::get(format!("/cometd?{query}")).header(name, value);
+        call(server.service(), request.body(Full::default()).unwrap()).await.status
+    };
+    assert_eq!(ask("sec-fetch-site", "cross-site").await, StatusCode::FORBIDDEN);
+    assert_eq!(ask("origin", "https://evil.example").await, StatusCode::FORBIDDEN);
+    assert_eq!(ask("referer", "https://evil.example/").await, StatusCode::FORBIDDEN);
+    assert_eq!(server.sessions(), 0);
+    assert_eq!(ask("sec-fetch-site", "same-origin").await, StatusCode::OK);
+    assert_eq!(ask("referer", "https://example.com/page").await, StatusCode::OK);
+    assert_eq!(ask("x-no", "browser").await, StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]

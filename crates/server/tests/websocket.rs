@@ -40,7 +40,8 @@ async fn a_session_that_began_by_post_goes_on_over_a_socket() {
     let server = Server::builder().build();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let client = Client::handshake(&server, None).await;
-    let mut socket = Socket::open(&running.url()).await;
+    let cookie = client.cookie.clone().unwrap();
+    let mut socket = Socket::open_with(&running.url(), &[("cookie", &cookie)]).await.unwrap();
     let replies = socket.ask(sign(&client.id, json!([connect(json!({}))]))).await;
     assert_eq!(replies[0]["successful"], true);
     let subscribe = json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}]);
@@ -60,7 +61,8 @@ async fn case_84_frames_that_do_harm_end_their_socket_and_no_other() {
         (Message::text("nonsense"), 1007),
         (Message::text(deep), 1007),
         (Message::text("[1]"), 1007),
-        (Message::binary(&b"[{\"channel\":\"\xff\"}]"[..]), 1007),
+        (Message::binary(&b"[{\"channel\":\"\xff\"}]"[..]), 1003),
+        (Message::binary(&b"\x00"[..]), 1003),
         (Message::text("[]"), 1008),
         (Message::text(json!([handshake(), handshake()]).to_string()), 1008),
     ] {

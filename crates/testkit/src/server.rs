@@ -203,7 +203,11 @@ impl Current {
         let watched = Arc::clone(&sessions);
         let watching = tokio::spawn(async move {
             while let Some(event) = events.next().await {
+                let anew = matches!(event, SessionEvent::Missed(_)).then(|| events.resync());
                 let mut sessions = watched.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(anew) = anew {
+                    *sessions = anew.into_iter().map(|session| session.id).collect();
+                }
                 match event {
                     SessionEvent::Added(session) => sessions.push(session),
                     SessionEvent::Removed(session, _) => sessions.retain(|known| *known != session),

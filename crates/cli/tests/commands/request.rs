@@ -38,9 +38,10 @@ error: request to /chat/demo: /chat/demo is no service channel; only those answe
 #[test]
 fn a_service_that_does_not_answer_is_told_in_time() {
     let server = Server::start();
-    bayeux(&["request", &server.url, "/service/nobody", "1"]).assert().code(4).stderr_eq(snapbox::str![[
+    let joins = r#"{"user": "ann", "room": "/chat/demo"}"#;
+    bayeux(&["request", &server.url, "/service/members", joins]).assert().code(4).stderr_eq(snapbox::str![[
         r#"
-error: request to /service/nobody: no reply within 10.0s
+error: request to /service/members: no reply within 10.0s
  hint: is there a service on this channel? A server without it does not say so
 
 "#
@@ -66,4 +67,15 @@ fn the_payload_may_come_from_a_file_or_standard_input() {
         let errors = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
         assert!(errors.contains(error), "{errors}");
     }
+}
+
+#[test]
+fn a_service_that_does_not_exist_is_told_at_once() {
+    let server = Server::start();
+    bayeux(&["request", &server.url, "/service/nobody", "1"]).assert().code(3).stderr_eq(snapbox::str![[
+        r#"
+error: request to /service/nobody: the server refused: 404::unknown_service
+
+"#
+    ]]);
 }

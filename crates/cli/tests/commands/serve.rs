@@ -32,6 +32,48 @@ fn callback_polling_is_to_be_asked_for() {
     }
 }
 
+/// The status of a handshake that a page of some origin sends.
+fn handshake_from(server: &Server, origin: Option<&str>) -> String {
+    const BODY: &str =
+        r#"[{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["long-polling"]}]"#;
+    let port = server.port();
+    let origin =
+        origin.map(|origin| format!("Origin: {}\r\n", origin.replace("PORT", &port))).unwrap_or_default();
+    let mut stream = TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
+    let length = BODY.len();
+    write!(
+        stream,
+        "POST /cometd HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{origin}Content-Length: {length}\r\n\
+         Connection: close\r\n\r\n{BODY}"
+    )
+    .unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response["HTTP/1.1 ".len()..][..3].to_owned()
+}
+
+#[test]
+fn pages_of_other_sites_are_to_be_let_in() {
+    let server = Server::start();
+    for (origin, status) in [
+        (None, "200"),
+        (Some("http://127.0.0.1:PORT"), "200"),
+        (Some("http://127.0.0.1:1"), "403"),
+        (Some("https://evil.example"), "403"),
+        (Some("null"), "403"),
+    ] {
+        assert_eq!(handshake_from(&server, origin), status, "{origin:?}");
+    }
+    let server =
+        Server::with(&["--port", "0", "--origin", "https://a.example", "--origin", "https://b.example"]);
+    assert_eq!(handshake_from(&server, Some("https://a.example")), "200");
+    assert_eq!(handshake_from(&server, Some("https://b.example")), "200");
+    assert_eq!(handshake_from(&server, Some("http://127.0.0.1:PORT")), "200");
+    assert_eq!(handshake_from(&server, Some("https://evil.example")), "403");
+    let server = Server::with(&["--port", "0", "--origin", "any"]);
+    assert_eq!(handshake_from(&server, Some("https://evil.example")), "200");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interruption_is_its_good_end_and_its_clients_are_told() {

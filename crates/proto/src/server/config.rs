@@ -15,6 +15,12 @@ pub struct Config {
     pub interval: Duration,
     /// How long a session is kept, beyond the interval, that does not connect. Default: 10 s.
     pub max_interval: Duration,
+    /// How much longer a session is kept while a response, or what was pushed to its socket, has yet to be written, because
+    /// its client reads slowly. It counts from the moment the response was handed out. Default: 5 min.
+    pub response_timeout: Duration,
+    /// Over how long the returns of clients are spread that are advised to handshake again because the server goes down:
+    /// 1 ms for each session, and this at most. Default: 5 s.
+    pub shutdown_spread: Duration,
     /// Whether clients are told [`max_interval`](Self::max_interval), so that they know when to handshake anew.
     /// Default: false.
     pub handshake_reconnect: bool,
@@ -66,7 +72,8 @@ pub struct Config {
     pub http2_max_sessions_per_browser: Option<usize>,
     /// How often those poll; zero refuses them. Default: 2 s.
     pub multi_session_interval: Duration,
-    /// Whether a session that began over HTTP may be used without the cookie that it began with. Default: false.
+    /// Whether a session may be used, over HTTP or over a new socket, without the cookie that it began with. Whoever learns
+    /// a client id can then use its session. Default: false.
     pub trust_client_session: bool,
     /// Whether a socket must handshake before anything else, so that no session moves to a new socket. Default: false.
     pub require_handshake_per_connection: bool,
@@ -148,6 +155,8 @@ impl Default for Config {
             timeout: Duration::from_secs(30),
             interval: Duration::ZERO,
             max_interval: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(300),
+            shutdown_spread: Duration::from_secs(5),
             handshake_reconnect: false,
             acknowledgements: true,
             messages_during_handshake: false,

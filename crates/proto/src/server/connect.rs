@@ -158,12 +158,12 @@ impl Core {
     /// A session that only connects is ended, and its client told so at once.
     fn end_inactive(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {
         self.remove(key, RemovedBecause::Inactive);
-        self.say_farewell(turn, message);
+        self.say_farewell(turn, message, None);
     }
 
     /// The answer to the connect of a session that the server has ended.
-    pub(super) fn say_farewell(&mut self, turn: &mut Turn, message: &Message) {
-        turn.replies.push(Reply::Ready(self.encode(&farewell())));
+    pub(super) fn say_farewell(&mut self, turn: &mut Turn, message: &Message, reason: Option<BayeuxError>) {
+        turn.replies.push(Reply::Ready(self.encode(&farewell(reason))));
         self.answer(turn, message, refused(message, unknown_session(), Some(stop())));
     }
 }

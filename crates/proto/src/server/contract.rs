@@ -47,6 +47,9 @@ pub enum Input {
         /// Whether the requests of the browser share a connection, as in HTTP/2.
         multiplexed: bool,
     },
+    /// The cookie that [`LinkOpened`](Self::LinkOpened) named did not come from the client: the shell has just issued it,
+    /// with the response that opened the socket.
+    CookieIssued(LinkId),
     /// Messages of a client.
     Received {
         /// The way they came.
@@ -56,8 +59,15 @@ pub enum Input {
         /// The messages.
         messages: Vec<Message>,
     },
-    /// A link is gone: the request was answered or given up, the socket closed.
+    /// A link is gone: the response was written, the request was given up, or the socket was closed. The time after which
+    /// a session expires starts here, not when the response is handed out, provided that
+    /// [`LinkOpened`](Self::LinkOpened) was reported.
     LinkClosed(LinkId),
+    /// What was pushed to a socket has not been written for a while: its client reads slowly. Its session is kept
+    /// [`Config::response_timeout`](super::Config::response_timeout) longer, until [`Written`](Self::Written).
+    Writing(LinkId),
+    /// All that was pushed to a socket has been written, after [`Writing`](Self::Writing).
+    Written(LinkId),
     /// The application publishes.
     Publish {
         /// The channel.
@@ -92,6 +102,13 @@ pub enum Input {
     },
     /// The application ends a session.
     Disconnect(ClientId),
+    /// The application ends a session and states why, which its client gets as the `error` of the `/meta/disconnect`.
+    DisconnectBecause {
+        /// The session.
+        session: ClientId,
+        /// Why.
+        reason: BayeuxError,
+    },
     /// The server goes down: everybody is told to handshake again, elsewhere or later.
     Shutdown,
     /// The clock on the wall, as the time since 1970 (UTC). The engine counts on from there and answers the timesync
@@ -154,6 +171,8 @@ pub enum Output {
     /// The messages of a socket that had to wait are handled: more may be read from it. Comes only after
     /// [`Engine::is_busy`](super::Engine::is_busy) was true.
     Ready(LinkId),
+    /// A handshake was refused, with this error.
+    HandshakeRefused(LinkId, BayeuxError),
     /// A request was refused because it came without the cookie that the session began with. That is an attack, or a
     /// client that keeps no cookies (some do not for hosts that are numbers).
     WrongBrowser(LinkId),

@@ -18,6 +18,7 @@ use super::policy::Policy;
 use super::queue::{Bounds, Pushed, Taken};
 use super::session::{Heavy, Held, Session};
 use super::work::{FanOut, Job};
+use crate::error::BayeuxError;
 use crate::ext::timesync;
 use crate::id::ClientId;
 use crate::message::Message;
@@ -38,13 +39,15 @@ pub(super) struct Core {
     pub(super) sockets: HashMap<LinkId, SessionKey>,
     /// The session whose connect each HTTP request holds.
     pub(super) holding: HashMap<LinkId, SessionKey>,
+    /// The session of each request whose response, or socket whose frames, have yet to be written.
+    pub(super) writing: HashMap<LinkId, SessionKey>,
     pub(super) browsers: Browsers,
     /// When each session is due, those that are over and were not told among them.
     pub(super) due: BTreeSet<(Time, SessionKey)>,
     /// When lazy messages have waited long enough.
     pub(super) lazy: BTreeSet<(Time, SessionKey)>,
     /// Sessions that the server ended, until their clients are told or would have expired.
-    pub(super) farewells: HashMap<SessionKey, (ClientId, Time, Charge)>,
+    pub(super) farewells: HashMap<SessionKey, Untold>,
     /// Sessions with something new in their queue.
     pub(super) dirty: VecDeque<SessionKey>,
     /// Sessions whose queue had no room.
@@ -55,6 +58,8 @@ pub(super) struct Core {
     pub(super) leaving: VecDeque<(SessionKey, BTreeSet<Place>)>,
     /// The sessions that were there when the server began to go down.
     pub(super) going_down: VecDeque<SessionKey>,
+    /// Over how long the returns of their clients are spread.
+    pub(super) return_within: Duration,
     /// What is not done yet.
     pub(super) lanes: Lanes<Job>,
     /// The lanes of the links whose requests wait in one.
@@ -76,17 +81,30 @@ pub(super) struct Core {
     wall_ms: Option<i64>,
 }
 
+/// A session that the server ended and whose client does not know.
+#[derive(Debug)]
+pub(super) struct Untold {
+    pub(super) id: ClientId,
+    /// When its client need not be told any more.
+    pub(super) until: Time,
+    /// Why it was ended, if that was given.
+    pub(super) reason: Option<BayeuxError>,
+    pub(super) _charge: Charge,
+}
+
 /// What is known of a link.
 #[derive(Debug)]
 pub(super) struct LinkFacts {
     pub(super) browser: Option<Arc<str>>,
     pub(super) multiplexed: bool,
+    /// The client did not send the cookie: it was issued when the socket was opened.
+    pub(super) issued: bool,
     pub(super) _charge: Charge,
 }
 
 impl LinkFacts {
     pub(super) fn copy(&self) -> Facts {
-        Facts { browser: self.browser.clone(), multiplexed: self.multiplexed }
+        Facts { browser: self.browser.clone(), multiplexed: self.multiplexed, issued: self.issued }
     }
 }
 
@@ -130,6 +148,7 @@ pub(super) struct Turn {
 pub(super) struct Facts {
     pub(super) browser: Option<Arc<str>>,
     pub(super) multiplexed: bool,
+    pub(super) issued: bool,
 }
 
 impl Turn {
@@ -190,6 +209,7 @@ impl Core {
             links: HashMap::new(),
             sockets: HashMap::new(),
             holding: HashMap::new(),
+            writing: HashMap::new(),
             browsers: Browsers::default(),
             due: BTreeSet::new(),
             lazy: BTreeSet::new(),
@@ -199,6 +219,7 @@ impl Core {
             heavy: Heavy::new(),
             leaving: VecDeque::new(),
             going_down: VecDeque::new(),
+            return_within: Duration::ZERO,
             lanes: Lanes::default(),
             waiting: HashMap::new(),
             reached: Vec::new(),
@@ -282,6 +303,12 @@ impl Core {
         bytes.iter().map(|byte| char::from(digits[usize::from(byte % 32)])).collect()
     }
 
+    /// A random time, in whole milliseconds, up to a bound.
+    pub(super) fn random_within(&mut self, longest: Duration) -> Duration {
+        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.random.next_u64() % longest.saturating_add(1).max(1))
+    }
+
     pub(super) fn set_wall_clock(&mut self, unix: Duration, now: Time) {
         let since = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         self.wall_ms = Some(since(unix).saturating_sub(since(now.since_origin())));
@@ -315,7 +342,8 @@ impl Core {
     /// The clock that ends the session starts anew.
     pub(super) fn postpone_end(&mut self, key: SessionKey, now: Time) {
         if let Some(session) = self.sessions.get(&key).filter(|session| session.held.is_none()) {
-            let due = now + session.interval + self.config.max_interval;
+            let slow = if session.writing > 0 { self.config.response_timeout } else { Duration::ZERO };
+            let due = now + session.interval + self.config.max_interval + slow;
             self.set_due(key, due);
         }
     }

@@ -45,6 +45,9 @@ impl Core {
             LinkKind::WebSocket => self.emit(Output::Push { link, messages: self.join(&messages) }),
             LinkKind::Http | LinkKind::Callback if turn.held => {}
             LinkKind::Http | LinkKind::Callback => {
+                if let Some(key) = turn.session {
+                    self.response_handed_out(link, key, turn.now);
+                }
                 let messages = self.join(&messages);
                 self.emit(Output::Respond { link, messages, browser: turn.cookie.take() });
             }
@@ -122,6 +125,9 @@ impl Core {
         let taken = self.take_events(key);
         let mut messages = taken.messages;
         messages.push(self.connect_reply(&held, taken.batch, now));
+        if held.kind.is_request() {
+            self.response_handed_out(held.link, key, now);
+        }
         self.release(&held, &messages);
         self.postpone_end(key, now);
     }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::channels::SessionKey;
 use super::contract::{LinkId, Output, RemovedBecause};
-use super::core::Core;
+use super::core::{Core, Untold};
 use super::encoded::Encoded;
 use super::lanes::Lane;
 use super::replies::{farewell, rehandshake, stop};
+use crate::advice::{Advice, Interval};
+use crate::error::BayeuxError;
 use crate::id::ClientId;
 use crate::time::Time;
 
@@ -37,8 +39,8 @@ impl Core {
                 Some((false, false)) => self.remove(key, RemovedBecause::Expired),
                 None => {
                     self.due.remove(&(at, key));
-                    if let Some((id, ..)) = self.farewells.remove(&key) {
-                        self.by_id.remove(&id);
+                    if let Some(farewell) = self.farewells.remove(&key) {
+                        self.by_id.remove(&farewell.id);
                     }
                 }
             }
@@ -74,6 +76,7 @@ impl Core {
     pub(super) fn link_gone(&mut self, link: LinkId, now: Time) {
         self.links.remove(&link);
         self.abandon(link);
+        self.written(link, now);
         let key = self.sockets.remove(&link).or_else(|| self.holding.get(&link).copied());
         let Some(key) = key else { return };
         let Some(session) = self.sessions.get_mut(&key) else { return };
@@ -87,17 +90,23 @@ impl Core {
     }
 
     /// The application ends a session.
-    pub(super) fn dismiss_by_id(&mut self, session: &ClientId, now: Time) {
+    pub(super) fn dismiss_by_id(&mut self, session: &ClientId, reason: Option<BayeuxError>, now: Time) {
         if let Some(key) = self.by_id.get(session).copied() {
-            self.dismiss(key, RemovedBecause::Dismissed, now);
+            self.dismiss(key, RemovedBecause::Dismissed, reason, now);
         }
     }
 
     /// Ends a session and tells its client not to come back: at once if there is a way to it, else when it connects.
-    pub(super) fn dismiss(&mut self, key: SessionKey, because: RemovedBecause, now: Time) {
+    pub(super) fn dismiss(
+        &mut self,
+        key: SessionKey,
+        because: RemovedBecause,
+        reason: Option<BayeuxError>,
+        now: Time,
+    ) {
         let Some(session) = self.sessions.get(&key) else { return };
         let (id, socket) = (session.id.clone(), session.socket);
-        let farewell = self.encode(&farewell());
+        let farewell = self.encode(&farewell(reason.clone()));
         let mut told = self.resume_for_good(key, Some(farewell.clone()), now);
         if let Some(link) = socket.filter(|_| !told) {
             let mut messages = self.take_rest(key);
@@ -111,10 +120,11 @@ impl Core {
         self.remove(key, because);
         if !told {
             /// Its entries in three maps, with as much again as they may have free.
-            const FAREWELL: usize = 384;
+            const FAREWELL: usize = 448;
             self.by_id.insert(id.clone(), key);
-            let charge = self.meters.sessions.charge(FAREWELL);
-            self.farewells.insert(key, (id, until, charge));
+            let text = reason.as_ref().map_or(0, |reason| reason.to_string().len());
+            let charge = self.meters.sessions.charge(FAREWELL + text);
+            self.farewells.insert(key, Untold { id, until, reason, _charge: charge });
             self.due.insert((until, key));
         }
     }
@@ -131,12 +141,13 @@ impl Core {
         true
     }
 
-    /// The server goes down: everybody is told to handshake again.
+    /// The server goes down: everybody is told to handshake again, and not all at the same moment.
     pub(super) fn shutdown(&mut self) {
         self.down = true;
         // In the order in which they began, so that a run can be repeated.
         let mut keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
         keys.sort_unstable();
+        self.return_within = Duration::from_millis(keys.len() as u64).min(self.config.shutdown_spread);
         self.going_down = keys.into();
     }
 
@@ -149,7 +160,8 @@ impl Core {
             if let Some(mut held) = self.take_held(key) {
                 let taken = self.take_events(key);
                 let mut messages = taken.messages;
-                held.advice = Some(rehandshake());
+                let pause = self.random_within(self.return_within);
+                held.advice = Some(Advice { interval: Some(Interval::Wait(pause)), ..rehandshake() });
                 messages.push(self.connect_reply(&held, taken.batch, now));
                 self.release(&held, &messages);
             }

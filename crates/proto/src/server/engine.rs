@@ -5,14 +5,16 @@ use std::sync::Arc;
 use super::channels::SessionKey;
 use super::config::Config;
 use super::contract::{Input, LinkId, LinkKind, Output, RemovedBecause};
-use super::core::{Core, LinkFacts, Reply, Turn};
+use super::core::{Core, LinkFacts, Reply, Turn, Untold};
 use super::lanes::Lane;
 use super::memory::Memory;
 use super::policy::Policy;
 use super::replies::{granted, invalid, refused, rehandshake, unknown_session};
+use super::session::Session;
 use super::work::{Job, LONGEST_LANE};
 use crate::channel::Channel;
 use crate::error::BayeuxError;
+use crate::id::ClientId;
 use crate::message::Message;
 use crate::time::Time;
 
@@ -40,6 +42,20 @@ impl Engine {
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.0.sessions.len()
+    }
+
+    /// The sessions there are and what each is subscribed to, in the order in which they began.
+    pub fn session_list(&self) -> Vec<(ClientId, Vec<Channel>)> {
+        let Core { sessions, channels, .. } = &self.0;
+        let mut keys: Vec<_> = sessions.iter().collect();
+        keys.sort_unstable_by_key(|(key, _)| **key);
+        let subscriptions = |session: &Session| {
+            let mut names: Vec<Channel> =
+                session.subscriptions.iter().map(|place| channels.name(*place).clone()).collect();
+            names.sort_unstable();
+            names
+        };
+        keys.into_iter().map(|(_, session)| (session.id.clone(), subscriptions(session))).collect()
     }
 
     /// How much memory is in use for clients, at most.
@@ -96,7 +112,10 @@ impl Engine {
             Input::LinkOpened { link, browser, multiplexed } => {
                 return core.link_opened(link, browser, multiplexed);
             }
+            Input::CookieIssued(link) => return core.cookie_issued(link),
             Input::LinkClosed(link) => return core.link_gone(link, now),
+            Input::Writing(link) => return core.writing(link, now),
+            Input::Written(link) => return core.written(link, now),
             Input::WallClock(unix) => return core.set_wall_clock(unix, now),
             Input::Received { link, kind, messages } => core.received(link, kind, messages, now),
             Input::Publish { channel, data } => {
@@ -109,7 +128,8 @@ impl Engine {
                 core.send(session, &Message::new(channel).with_data(data), now);
             }
             Input::Answer { token, answer } => core.service_answer(token, answer, now),
-            Input::Disconnect(session) => core.dismiss_by_id(&session, now),
+            Input::Disconnect(session) => core.dismiss_by_id(&session, None, now),
+            Input::DisconnectBecause { session, reason } => core.dismiss_by_id(&session, Some(reason), now),
             Input::Shutdown => core.shutdown(),
             Input::Timeout => {}
         }
@@ -120,10 +140,10 @@ impl Engine {
 impl Core {
     fn link_opened(&mut self, link: LinkId, browser: Option<Arc<str>>, multiplexed: bool) {
         /// A link and its entries in other maps, with as much again as they may have free.
-        const LINK: usize = 256;
+        const LINK: usize = 320;
         let cost = LINK + browser.as_ref().map_or(0, |browser| browser.len());
         let charge = self.meters.sessions.charge(cost);
-        self.links.insert(link, LinkFacts { browser, multiplexed, _charge: charge });
+        self.links.insert(link, LinkFacts { browser, multiplexed, issued: false, _charge: charge });
     }
 
     fn received(&mut self, link: LinkId, kind: LinkKind, messages: Vec<Message>, now: Time) {
@@ -214,8 +234,8 @@ impl Core {
         }
         let is_connect = message.channel() == Channel::CONNECT;
         let Some(key) = self.session_of(turn, message) else {
-            if is_connect && self.take_farewell(message) {
-                return self.say_farewell(turn, message);
+            if is_connect && let Some(farewell) = self.take_farewell(message) {
+                return self.say_farewell(turn, message, farewell.reason);
             }
             let advice = is_connect.then(rehandshake);
             return self.answer(turn, message, refused(message, unknown_session(), advice));
@@ -240,27 +260,28 @@ impl Core {
     }
 
     /// The session that a message names. All messages of one request are of one session, and a socket has one session:
-    /// another's id, stolen or guessed, opens nothing. Over HTTP a session is its browser's besides.
+    /// another's id, stolen or guessed, opens nothing. A session is its browser's besides: requests, and sockets that
+    /// take it over, need its cookie.
     fn session_of(&mut self, turn: &mut Turn, message: &Message) -> Option<SessionKey> {
         let key = *self.by_id.get(message.fields().client_id.as_ref()?)?;
-        let session = self.sessions.get(&key)?;
         if turn.session.is_some_and(|session| session != key) {
             return None;
         }
         match turn.kind {
-            LinkKind::WebSocket => match self.sockets.get(&turn.link) {
-                Some(bound) if *bound != key => return None,
+            LinkKind::WebSocket => match self.sockets.get(&turn.link).copied() {
+                Some(bound) if bound != key => return None,
                 Some(_) => {}
                 None if self.config.require_handshake_per_connection => return None,
+                None if !self.is_of_browser(key, turn) => return None,
+                // Nothing can be pushed to a socket that was closed meanwhile.
                 None if turn.gone => {}
                 None => self.bind(key, turn.link),
             },
             LinkKind::Http | LinkKind::Callback => {
-                let facts = turn.facts.as_ref().filter(|_| !self.config.trust_client_session);
-                if facts.is_some_and(|facts| session.browser.is_some() && session.browser != facts.browser) {
-                    self.emit(Output::WrongBrowser(turn.link));
+                if !self.is_of_browser(key, turn) {
                     return None;
                 }
+                let session = self.sessions.get(&key)?;
                 // Who speaks over HTTP, and waits for nothing over its socket, may have left that.
                 if !session.held.as_ref().is_some_and(|held| held.kind == LinkKind::WebSocket) {
                     self.unbind(key);
@@ -271,14 +292,13 @@ impl Core {
         Some(key)
     }
 
-    /// Whether the session that a message names was ended by the server, and its client not told so yet.
-    fn take_farewell(&mut self, message: &Message) -> bool {
-        let Some(id) = &message.fields().client_id else { return false };
-        let Some(key) = self.by_id.get(id).copied() else { return false };
-        let Some((id, until, _)) = self.farewells.remove(&key) else { return false };
-        self.by_id.remove(&id);
-        self.due.remove(&(until, key));
-        true
+    /// What a client is still to be told whose session, which the message names, was ended by the server.
+    fn take_farewell(&mut self, message: &Message) -> Option<Untold> {
+        let key = *self.by_id.get(message.fields().client_id.as_ref()?)?;
+        let farewell = self.farewells.remove(&key)?;
+        self.by_id.remove(&farewell.id);
+        self.due.remove(&(farewell.until, key));
+        Some(farewell)
     }
 
     fn disconnect(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {

@@ -32,6 +32,7 @@ fn names(names: &[String]) -> String {
 impl Core {
     pub(super) fn handshake(&mut self, turn: &mut Turn, message: &Message) {
         if let Err((error, advice)) = self.may_handshake(message) {
+            self.emit(Output::HandshakeRefused(turn.link, error.clone()));
             return self.answer(turn, message, refused(message, error, Some(advice)));
         }
         let (key, id) = self.new_session_id();
@@ -95,8 +96,10 @@ impl Core {
         session.connect_only |= self.config.connect_delivery_only;
         session.in_request = 1;
         turn.entered = true;
-        session.browser = turn.facts.as_ref().and_then(|facts| facts.browser.clone());
-        if turn.kind.is_request() && session.browser.is_none() && turn.facts.is_some() {
+        let facts = turn.facts.as_ref();
+        session.browser = facts.and_then(|facts| facts.browser.clone());
+        session.keeps_cookie = facts.is_some_and(|facts| !facts.issued);
+        if turn.kind.is_request() && session.browser.is_none() && facts.is_some() {
             let cookie = self.new_browser_id();
             session.browser = Some(cookie.clone());
             turn.cookie = Some(cookie);

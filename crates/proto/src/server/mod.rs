@@ -20,6 +20,7 @@ mod replies;
 mod session;
 mod subscribing;
 mod work;
+mod writing;
 
 pub use config::{Activity, Config, QueueOverflow, Seed};
 pub use contract::{Input, LinkId, LinkKind, Output, RemovedBecause, ServiceCall, ServiceToken};

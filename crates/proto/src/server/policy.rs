@@ -8,6 +8,10 @@ use crate::id::ClientId;
 use crate::message::Message;
 
 /// Decides what clients may do. Everything that is not overridden is allowed.
+///
+/// The engine waits for each answer, and a shell around it serves nobody else meanwhile: a method must not wait for anything,
+/// such as a database or a lock that is held for long, and must not call into the server that asks it, which would never
+/// return.
 pub trait Policy: Send + 'static {
     /// Whether a client may have a session; its credentials are in the message's `ext`.
     ///

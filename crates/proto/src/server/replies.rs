@@ -85,9 +85,11 @@ pub(super) fn confirmation(message: &Message, outcome: Result<(), BayeuxError>) 
 }
 
 /// What a client is told that the server wants to see no more.
-pub(super) fn farewell() -> Message {
+pub(super) fn farewell(reason: Option<BayeuxError>) -> Message {
     let mut message = Message::meta(Channel::DISCONNECT);
-    message.fields_mut().successful = Some(true);
+    let fields = message.fields_mut();
+    fields.successful = Some(true);
+    fields.error = reason;
     message
 }
 

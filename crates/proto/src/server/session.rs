@@ -20,6 +20,8 @@ pub(super) struct Session {
     pub(super) id: ClientId,
     /// The cookie that the session began with; `None` when it began over something that has none.
     pub(super) browser: Option<Arc<str>>,
+    /// Whether the client has sent that cookie, or must send it: a socket may have been opened by a client without cookies.
+    pub(super) keeps_cookie: bool,
     pub(super) subscriptions: BTreeSet<Place>,
     /// The socket to push to.
     pub(super) socket: Option<LinkId>,
@@ -48,6 +50,8 @@ pub(super) struct Session {
     charge: Charge,
     /// How many messages were dropped and not told of.
     pub(super) dropped: u64,
+    /// How many responses, or bursts of frames, have yet to be written.
+    pub(super) writing: u32,
 }
 
 /// A connect that waits for something to deliver.
@@ -71,6 +75,7 @@ impl Session {
             weight: Weight { class: 0, fetched_at: now },
             id,
             browser: None,
+            keeps_cookie: false,
             subscriptions: BTreeSet::new(),
             socket: None,
             held: None,
@@ -86,6 +91,7 @@ impl Session {
             dirty: false,
             queue,
             dropped: 0,
+            writing: 0,
         }
     }
 

@@ -70,6 +70,13 @@ impl Server {
         LinkId(self.links)
     }
 
+    /// A link of which the shell knows the cookie.
+    pub(crate) fn link_of(&mut self, cookie: &str) -> LinkId {
+        let link = self.link();
+        self.handle(Input::LinkOpened { link, browser: Some(cookie.into()), multiplexed: false });
+        link
+    }
+
     /// One call, and all that comes out of it.
     pub(crate) fn handle(&mut self, input: Input) {
         let before = self.engine.steps();

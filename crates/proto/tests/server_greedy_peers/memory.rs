@@ -1,5 +1,9 @@
 //! Memory: what is allocated for sessions, subscriptions, queues and routes, and that the engine counts no less.
 
+use std::time::Duration;
+
+use bayeux_proto::server::{Input, LinkKind};
+use bayeux_proto::{BayeuxError, ClientId};
 use serde_json::json;
 
 use super::harness::{Server, allocated, alone, array, change, connect, message};
@@ -202,4 +206,51 @@ fn work_that_waits_is_counted_and_costs_no_more() {
     });
     println!("5,000 messages that wait: {} bytes, counted as {}", kept / 4, counted / 4);
     assert!(kept <= counted && counted <= 6 * kept, "{kept} bytes, counted as {counted}");
+}
+
+#[test]
+fn what_a_client_does_not_know_yet_is_counted() {
+    let _alone = alone();
+    // Just more than fits into maps that are half as large.
+    const SESSIONS: usize = 1800;
+    let mut server = Server::new();
+    server.keep = false;
+    let reason = "r".repeat(1000);
+    let (kept, counted) = costs(&mut server, |server| {
+        for _ in 0..SESSIONS {
+            let session = ClientId::new(&server.session());
+            let reason = BayeuxError::new(403, "", &reason);
+            server.handle(Input::DisconnectBecause { session, reason });
+        }
+    });
+    println!("an end with a reason: {} bytes, counted as {}", kept / SESSIONS, counted / SESSIONS);
+    assert!(kept <= counted && counted <= 2 * kept, "{kept} bytes, counted as {counted}");
+    server.advance(Duration::from_secs(600));
+    assert_eq!(server.engine.memory().total(), 0);
+}
+
+#[test]
+fn a_link_is_counted_until_its_response_is_written() {
+    let _alone = alone();
+    // Just more than fits into maps that are half as large.
+    const SESSIONS: usize = 1800;
+    let mut server = Server::new();
+    server.keep = false;
+    let ids: Vec<String> = (0..SESSIONS).map(|_| server.session()).collect();
+    let cookie = "c".repeat(200);
+    let mut links = Vec::with_capacity(SESSIONS);
+    let before = server.engine.memory().total();
+    let (kept, counted) = costs(&mut server, |server| {
+        for id in &ids {
+            let link = server.link_of(&cookie);
+            server.receive(link, LinkKind::Http, &connect(id, r#","advice":{"timeout":0}"#));
+            links.push(link);
+        }
+    });
+    println!("a link: {} bytes, counted as {}", kept / SESSIONS, counted / SESSIONS);
+    assert!(kept <= counted && counted <= 3 * kept, "{kept} bytes, counted as {counted}");
+    for link in links {
+        server.hangs_up(link);
+    }
+    assert_eq!(server.engine.memory().total(), before);
 }

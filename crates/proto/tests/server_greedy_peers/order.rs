@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bayeux_proto::server::{LinkId, LinkKind, QueueOverflow};
+use bayeux_proto::server::{Input, LinkId, LinkKind, QueueOverflow};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn later_frames_of_a_socket_wait_behind_its_earlier_ones_and_it_is_said_when_the
     server.receive(socket, LinkKind::WebSocket, &batch(100));
     assert!(server.ready.is_empty() && server.messages(socket).is_empty());
     while server.sent.get(&socket).is_none_or(|frames| frames.is_empty()) {
-        server.handle(bayeux_proto::server::Input::Timeout);
+        server.handle(Input::Timeout);
     }
     assert!(server.engine.is_busy(socket) && server.ready.is_empty(), "the second is not done");
     server.settle();
@@ -82,6 +82,31 @@ fn a_request_that_is_given_up_while_it_waits_is_done_and_takes_no_events_along()
         assert_eq!(events[0]["data"], "kept", "{kind:?}: {events:?}");
         server.advance(Duration::from_secs(600));
         assert_eq!((server.engine.sessions(), server.engine.memory().total()), (0, 0));
+    }
+}
+
+#[test]
+fn a_request_without_the_cookie_of_its_session_stays_refused_when_its_link_is_closed_while_it_waits() {
+    let _alone = alone();
+    for kind in [LinkKind::Http, LinkKind::Callback, LinkKind::WebSocket] {
+        for issued in [false, true] {
+            let mut server = Server::with(|config| config.max_steps = 8);
+            let (listener, ear) = server.socket();
+            server.subscribe_over(&(listener, ear), "/a");
+            let own = server.link_of("own");
+            server.receive(own, LinkKind::Http, &super::harness::handshake(""));
+            let id = server.messages(own)[0]["clientId"].as_str().unwrap().to_owned();
+            server.hangs_up(own);
+            let link = server.link_of(if issued { "own" } else { "other" });
+            if issued {
+                server.handle(Input::CookieIssued(link));
+            }
+            server.receive(link, kind, &array((0..100).map(|n| message(&id, "/a", &n.to_string()))));
+            assert!(server.engine.has_work());
+            server.hangs_up(link);
+            server.settle();
+            assert!(numbers(&server.messages(ear)).is_empty(), "{kind:?}, {issued}");
+        }
     }
 }
 
@@ -181,7 +206,7 @@ proptest! {
                         unsure += fresh;
                     }
                 }
-                Step::Call => server.handle(bayeux_proto::server::Input::Timeout),
+                Step::Call => server.handle(Input::Timeout),
             }
         }
         server.settle();

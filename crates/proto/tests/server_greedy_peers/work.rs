@@ -123,6 +123,23 @@ fn a_server_with_many_sessions_goes_down_and_answers_held_connects_in_slices() {
 }
 
 #[test]
+fn a_shutdown_in_slices_spreads_the_returns_of_all_clients_over_the_same_time() {
+    let _alone = alone();
+    const SESSIONS: usize = 1000;
+    let mut server = Server::with(|config| config.max_steps = 8);
+    let ids: Vec<String> = (0..SESSIONS).map(|_| server.session()).collect();
+    let links: Vec<_> = ids.iter().map(|id| server.request(&connect(id, ""))).collect();
+    server.handle(Input::Shutdown);
+    assert!(server.settle() > 100);
+    let mut pause = |link| server.messages(link)[0]["advice"]["interval"].as_u64().unwrap();
+    let pauses: Vec<u64> = links.into_iter().map(&mut pause).collect();
+    assert!(pauses.iter().all(|pause| *pause <= SESSIONS as u64), "1 ms for each session: {pauses:?}");
+    for part in pauses.chunks(100) {
+        assert!(part.iter().any(|pause| *pause > 500), "the last as the first: {pauses:?}");
+    }
+}
+
+#[test]
 fn a_handshake_is_answered_by_the_call_that_brings_it_however_much_waits() {
     let _alone = alone();
     let mut server = Server::new();

@@ -29,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) removed: Vec<RemovedBecause>,
     pub(crate) dropped: u64,
     pub(crate) wrong_browsers: usize,
+    /// The errors of handshakes that were refused.
+    pub(crate) refused: Vec<String>,
     pub(crate) calls: Vec<ServiceCall>,
 }
 
@@ -70,12 +72,18 @@ impl Server {
             removed: Vec::new(),
             dropped: 0,
             wrong_browsers: 0,
+            refused: Vec::new(),
             calls: Vec::new(),
         }
     }
 
     pub(crate) fn sessions(&self) -> usize {
         self.engine.sessions()
+    }
+
+    /// Whether a session exists, without touching it.
+    pub(crate) fn alive(&self, client: &Client) -> bool {
+        self.engine.session_list().iter().any(|(id, _)| id.as_str() == client.id)
     }
 
     pub(crate) fn handle(&mut self, input: Input) {
@@ -116,6 +124,7 @@ impl Server {
                 Output::Removed(_, because) => self.removed.push(because),
                 Output::Dropped(_, count) => self.dropped += count,
                 Output::WrongBrowser(_) => self.wrong_browsers += 1,
+                Output::HandshakeRefused(_, error) => self.refused.push(error.to_string()),
                 _ => {}
             }
         }
@@ -224,10 +233,22 @@ impl Server {
         assert_eq!(replies.last().unwrap()["successful"], true, "{replies:?}");
     }
 
-    /// Opens a socket.
+    /// Opens a socket without a cookie.
     pub(crate) fn socket(&mut self) -> LinkId {
+        self.socket_of(None)
+    }
+
+    /// Opens a socket with a cookie that the client sends.
+    pub(crate) fn socket_of(&mut self, cookie: Option<&Arc<str>>) -> LinkId {
         let link = self.link();
-        self.handle(Input::LinkOpened { link, browser: None, multiplexed: false });
+        self.handle(Input::LinkOpened { link, browser: cookie.cloned(), multiplexed: false });
+        link
+    }
+
+    /// Opens a socket without a cookie, to which the shell issues one.
+    pub(crate) fn socket_issued(&mut self, cookie: &Arc<str>) -> LinkId {
+        let link = self.socket_of(Some(cookie));
+        self.handle(Input::CookieIssued(link));
         link
     }
 
@@ -323,7 +344,7 @@ pub(crate) fn connect_reply(messages: &[Value]) -> &Value {
     reply
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().expect("a string").to_owned()
 }
 

@@ -3,6 +3,8 @@
 #![allow(dead_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
+pub(crate) mod raw;
+
 use std::time::Duration;
 
 use bayeux_server::{HttpService, Server};

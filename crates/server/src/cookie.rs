@@ -1,0 +1,188 @@
+//! The cookie of a session: what is set, and what comes back.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+/// The cookie that binds a session to the browser, or other client, that began it. Load balancers can use it to keep a
+/// client on its server.
+///
+/// ```
+/// use bayeux_server::{SameSite, Server, SessionCookie};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let cookie = SessionCookie::new().secure(true).same_site(SameSite::Strict).path("/cometd");
+/// let server = Server::builder().session_cookie(cookie).build();
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it is for Builder::session_cookie"]
+pub struct SessionCookie {
+    name: String,
+    /// All that follows the value.
+    path: String,
+    domain: Option<String>,
+    max_age: Option<Duration>,
+    secure: bool,
+    http_only: bool,
+    same_site: Option<SameSite>,
+    partitioned: bool,
+}
+
+/// With which requests from other sites a browser sends a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SameSite {
+    /// None.
+    Strict,
+    /// Only when the user follows a link there, which no CometD client does.
+    Lax,
+    /// All. Browsers want [`secure`](SessionCookie::secure) with it.
+    None,
+}
+
+impl Default for SessionCookie {
+    fn default() -> Self {
+        Self {
+            name: "BAYEUX_BROWSER".to_owned(),
+            path: "/".to_owned(),
+            domain: None,
+            max_age: None,
+            secure: false,
+            http_only: true,
+            same_site: None,
+            partitioned: false,
+        }
+    }
+}
+
+impl SessionCookie {
+    /// CometD's: `BAYEUX_BROWSER=…; Path=/; HttpOnly`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Its name. Default: `BAYEUX_BROWSER`, as CometD has it.
+    ///
+    /// # Panics
+    /// When it is not the name of a cookie: that is a mistake in the program.
+    #[allow(clippy::panic)]
+    pub fn name(mut self, name: &str) -> Self {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(token) {
+            panic!("{name:?} is not the name of a cookie");
+        }
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// The path of the URLs that it is sent to. Default: `/`.
+    ///
+    /// # Panics
+    /// When it has a semicolon or control character in it: that is a mistake in the program.
+    pub fn path(mut self, path: &str) -> Self {
+        self.path = attribute(path);
+        self
+    }
+
+    /// The domain whose hosts it is sent to, subdomains included. Default: only the host that set it.
+    ///
+    /// # Panics
+    /// When it has a semicolon or control character in it: that is a mistake in the program.
+    pub fn domain(mut self, domain: &str) -> Self {
+        self.domain = Some(attribute(domain));
+        self
+    }
+
+    /// How long the client keeps it. Default: until the browser ends.
+    pub fn max_age(mut self, longest: Duration) -> Self {
+        self.max_age = Some(longest);
+        self
+    }
+
+    /// Whether it is sent over TLS only. Default: false, because the server itself speaks cleartext; set it when a proxy
+    /// adds TLS.
+    pub fn secure(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
+    }
+
+    /// Whether scripts cannot read it. Default: true.
+    pub fn http_only(mut self, http_only: bool) -> Self {
+        self.http_only = http_only;
+        self
+    }
+
+    /// With which requests from other sites it is sent. Default: not stated, and browsers take it for
+    /// [`SameSite::Lax`].
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = Some(same_site);
+        self
+    }
+
+    /// Whether a browser keeps one for each site that embeds a page of yours. Browsers want [`secure`](Self::secure) with
+    /// it. Default: false.
+    pub fn partitioned(mut self, partitioned: bool) -> Self {
+        self.partitioned = partitioned;
+        self
+    }
+
+    /// The value that came with a request.
+    pub(crate) fn read(&self, headers: &HeaderMap) -> Option<Arc<str>> {
+        /// Ours have 16 characters; more than this is nobody's.
+        const LONGEST: usize = 256;
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        cookies
+            .flat_map(|cookies| cookies.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(name, value)| *name == self.name && !value.is_empty() && value.len() <= LONGEST)
+            .map(|(_, value)| value.into())
+    }
+
+    /// The header that sets it.
+    pub(crate) fn set(&self, value: &str) -> Option<HeaderValue> {
+        let mut cookie = format!("{}={value}; Path={}", self.name, self.path);
+        if let Some(domain) = &self.domain {
+            let _ = write!(cookie, "; Domain={domain}");
+        }
+        if let Some(max_age) = self.max_age {
+            let _ = write!(cookie, "; Max-Age={}", max_age.as_secs());
+        }
+        if self.secure {
+            cookie.push_str("; Secure");
+        }
+        if self.http_only {
+            cookie.push_str("; HttpOnly");
+        }
+        match self.same_site {
+            Some(SameSite::Strict) => cookie.push_str("; SameSite=Strict"),
+            Some(SameSite::Lax) => cookie.push_str("; SameSite=Lax"),
+            Some(SameSite::None) => cookie.push_str("; SameSite=None"),
+            None => {}
+        }
+        if self.partitioned {
+            cookie.push_str("; Partitioned");
+        }
+        HeaderValue::from_str(&cookie).ok()
+    }
+}
+
+#[allow(clippy::panic)]
+fn attribute(text: &str) -> String {
+    if text.is_empty() || !text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b';') {
+        panic!("{text:?} cannot be an attribute of a cookie");
+    }
+    text.to_owned()
+}
+
+/// A new value, which cannot be guessed; `None` when the system has no randomness.
+pub(crate) fn new_value() -> Option<Arc<str>> {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok()?;
+    let value: String = bytes.iter().map(|byte| char::from(DIGITS[usize::from(byte % 32)])).collect();
+    Some(value.into())
+}

@@ -1,0 +1,129 @@
+//! Which pages may speak to the server: browsers say where a page is from.
+
+use std::net::IpAddr;
+
+use http::header::{HOST, ORIGIN, REFERER};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Uri};
+
+/// The pages that may open a session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins {
+    /// These; `None` is any, unless only those of the same origin may.
+    pub(crate) listed: Option<Vec<String>>,
+    pub(crate) same_origin: bool,
+}
+
+impl Origins {
+    /// Whether a request may be served. Who names no origin is no browser, or a page of the same origin that asks with GET.
+    pub(crate) fn allow<B>(&self, request: &Request<B>) -> bool {
+        if self.listed.is_none() && !self.same_origin {
+            return true;
+        }
+        let headers = request.headers();
+        let mut origins = headers.get_all(ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) if request.method() == Method::GET => self.allow_script(request),
+            (None, _) => true,
+            (Some(origin), None) => origin.to_str().is_ok_and(|origin| self.is_allowed(origin, request)),
+            (Some(_), Some(_)) => false,
+        }
+    }
+
+    /// A script that a page loads, as callback-polling does, comes without an origin. Browsers state whether it is another
+    /// site's, and older ones at least where the page is from.
+    fn allow_script<B>(&self, request: &Request<B>) -> bool {
+        let header = |name: &str| request.headers().get(name).map(http::HeaderValue::as_bytes);
+        if let Some(page) = request.headers().get(REFERER) {
+            let page = page.to_str().ok().and_then(|page| page.parse::<Uri>().ok());
+            let origin = page.as_ref().and_then(|page| Some((page.scheme_str()?, page.authority()?)));
+            return origin.is_some_and(|(scheme, authority)| {
+                self.is_allowed(&format!("{scheme}://{}", authority.as_str()), request)
+            });
+        }
+        header("sec-fetch-site").is_none_or(|site| site == b"same-origin" || site == b"none")
+    }
+
+    fn is_allowed<B>(&self, origin: &str, request: &Request<B>) -> bool {
+        let listed = self
+            .listed
+            .iter()
+            .flatten()
+            .any(|listed| listed.trim_end_matches('/').eq_ignore_ascii_case(origin));
+        listed || (self.same_origin && is_same(origin, request.headers(), request.uri()))
+    }
+}
+
+/// Whether a page is from the host that it asks. A name does not count but for `localhost`: any site can have a name of its
+/// own resolve to this machine, and its pages would then be of the "same" origin.
+fn is_same(origin: &str, headers: &HeaderMap, uri: &Uri) -> bool {
+    let Some((scheme, page)) = origin.split_once("://") else { return false };
+    let default = match scheme.to_ascii_lowercase().as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return false,
+    };
+    let Ok(page) = page.parse::<Authority>() else { return false };
+    let asked = uri.authority().cloned().or_else(|| headers.get(HOST)?.to_str().ok()?.parse().ok());
+    let Some(asked) = asked else { return false };
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
+    let host = asked.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    (address || host.eq_ignore_ascii_case("localhost"))
+        && page.host().eq_ignore_ascii_case(host)
+        && port(&page) == port(&asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(origins: &Origins, host: &str, headers: &[(&str, &str)]) -> bool {
+        let mut request = Request::get("/cometd").header("host", host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).is_ok_and(|request| origins.allow(&request))
+    }
+
+    #[test]
+    fn the_same_origin_is_an_address_or_localhost() {
+        let same = Origins { listed: None, same_origin: true };
+        for (host, origin, is) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080", true),
+            ("127.0.0.1", "http://127.0.0.1:80", true),
+            ("[::1]:8080", "http://[::1]:8080", true),
+            ("localhost:8080", "HTTP://LocalHost:8080", true),
+            ("127.0.0.1:8080", "http://127.0.0.1:8081", false),
+            ("127.0.0.1:8080", "http://localhost:8080", false),
+            ("127.0.0.1:8080", "http://127.0.0.1:8080.evil.example", false),
+            ("127.0.0.1:8080", "https://evil.example", false),
+            ("evil.example:8080", "http://evil.example:8080", false),
+            ("127.0.0.1:8080", "null", false),
+            ("127.0.0.1:8080", "", false),
+            ("127.0.0.1:8080", "file://127.0.0.1:8080", false),
+        ] {
+            assert_eq!(allowed(&same, host, &[("origin", origin)]), is, "{host} {origin}");
+        }
+        let page = "http://127.0.0.1:8080";
+        assert!(!allowed(&same, "127.0.0.1:8080", &[("origin", page), ("origin", page)]));
+    }
+
+    #[test]
+    fn a_script_is_judged_by_what_else_a_browser_states() {
+        let some = Origins { listed: Some(vec!["https://example.com".to_owned()]), same_origin: false };
+        for (headers, is) in [
+            (&[][..], true),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("referer", "https://example.com/page?x")], true),
+            (&[("referer", "https://evil.example/https://example.com")], false),
+            (&[("referer", "nonsense")], false),
+            (&[("referer", "https://example.com/page"), ("sec-fetch-site", "cross-site")], true),
+        ] {
+            assert_eq!(allowed(&some, "h", headers), is, "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The opening of a WebSocket: RFC 6455, section 4.2.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bayeux_proto::websocket;
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    SET_COOKIE, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+
+use crate::cookie;
+use crate::hub::Hub;
+use crate::response::plain;
+use crate::response_body::ResponseBody;
+use crate::socket;
+
+/// Whether a request asks for a WebSocket.
+pub(crate) fn is_asked_for(headers: &HeaderMap) -> bool {
+    has(headers, CONNECTION, |token| token.eq_ignore_ascii_case("upgrade"))
+        && has(headers, UPGRADE, |token| token.eq_ignore_ascii_case("websocket"))
+}
+
+/// Whether a header that is a list has such an element.
+fn has(headers: &HeaderMap, name: http::HeaderName, is: impl Fn(&str) -> bool) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.split(',').any(|part| is(part.trim()))))
+}
+
+/// Takes a connection over.
+pub(crate) fn upgrade<B>(hub: Arc<Hub>, request: Request<B>) -> Response<ResponseBody>
+where
+    B: Send + 'static,
+{
+    let headers = request.headers();
+    let key = headers.get(SEC_WEBSOCKET_KEY).cloned().filter(is_key);
+    let Some(key) = key.filter(|_| request.method() == Method::GET) else {
+        return plain(
+            StatusCode::BAD_REQUEST,
+            "a WebSocket upgrade needs GET and a Sec-WebSocket-Key, which is 16 bytes in base 64",
+        );
+    };
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut response = plain(StatusCode::UPGRADE_REQUIRED, "the WebSocket version must be 13");
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return response;
+    }
+    let protocol = hub.options.websocket_protocol.clone();
+    if let Some(protocol) = &protocol
+        && !has(headers, SEC_WEBSOCKET_PROTOCOL, |offered| offered.as_bytes() == protocol.as_bytes())
+    {
+        return plain(StatusCode::BAD_REQUEST, "the subprotocol of this server was not offered");
+    }
+    let sent = hub.options.cookie.read(headers);
+    // A session that begins on this socket is then bound to something over HTTP too.
+    let issued = if sent.is_none() { cookie::new_value() } else { None };
+    let set_cookie = issued.as_deref().and_then(|value| hub.options.cookie.set(value));
+    let is_issued = issued.is_some();
+    let Some(place) = hub.socket(sent.or(issued), is_issued) else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "too many sockets are open");
+    };
+    tokio::spawn(async move {
+        let longest = hub.options.write_timeout;
+        match tokio::time::timeout(longest, hyper::upgrade::on(request)).await {
+            Ok(Ok(io)) => socket::serve(hub, place, TokioIo::new(io)).await,
+            Ok(Err(error)) => tracing::debug!(%error, "the WebSocket upgrade failed"),
+            Err(_) => tracing::debug!("the WebSocket upgrade was not completed in time"),
+        }
+    });
+    let mut response = Response::new(ResponseBody::new(Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept_key(&key));
+    headers.extend(protocol.map(|protocol| (SEC_WEBSOCKET_PROTOCOL, protocol)));
+    headers.extend(set_cookie.map(|cookie| (SET_COOKIE, cookie)));
+    response
+}
+
+fn is_key(key: &HeaderValue) -> bool {
+    STANDARD.decode(key.as_bytes()).is_ok_and(|key| key.len() == 16)
+}
+
+fn accept_key(key: &HeaderValue) -> HeaderValue {
+    // Base 64 is always a header value.
+    HeaderValue::from_str(&websocket::accept_key(key.as_bytes())).unwrap_or(HeaderValue::from_static(""))
+}
