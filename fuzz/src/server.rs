@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bayeux_proto::codec::Decoder;
 use bayeux_proto::server::{
-    AllowAll, Config, Engine, Input, LinkId, LinkKind, Output, Overflow, ServiceToken,
+    AllowAll, Config, Engine, Input, LinkId, LinkKind, Output, QueueOverflow, ServiceToken,
 };
 use bayeux_proto::{BayeuxError, Channel, ClientId, Data, Message, Time};
 use bytes::Bytes;
@@ -46,8 +46,8 @@ impl World {
             match word {
                 "small" => config.max_queue = 2,
                 "tiny" => config.max_reply_bytes = 64,
-                "newest" => config.overflow = Overflow::DropNewest,
-                "end" => config.overflow = Overflow::EndSession,
+                "newest" => config.overflow = QueueOverflow::DropNewest,
+                "end" => config.overflow = QueueOverflow::EndSession,
                 "noack" => config.acknowledgements = false,
                 "interval" => config.interval = Duration::from_millis(500),
                 "welcome" => config.messages_during_handshake = true,

@@ -25,8 +25,8 @@ mod data;
 mod error;
 mod id;
 mod message;
-mod printable;
 mod object;
+mod printable;
 mod time;
 mod transport;
 
