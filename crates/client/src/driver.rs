@@ -460,10 +460,11 @@ impl Driver {
                 Output::CloseWebSocket { graceful: false } => self.websocket.abort(),
                 Output::Deliver { sinks, messages } => self.deliver(&sinks, messages),
                 Output::Resolve(call, result) => self.resolve(call, result),
-                Output::SubscriptionLost { sinks, channel: _, error } => {
+                Output::SubscriptionLost { sinks, channel, error } => {
                     self.hand_over();
                     for sink in sinks.iter().filter_map(|sink| self.sinks.get(sink)) {
-                        sink.queue.push_trouble(Cause::Call(error.clone()));
+                        let cause = Cause::NotRestored { channel: channel.clone(), error: error.clone() };
+                        sink.queue.push_trouble(cause);
                     }
                 }
                 Output::Event(event) => self.event(event),

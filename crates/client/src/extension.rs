@@ -29,7 +29,7 @@ pub trait Extension: Send + Sync + 'static {
     /// Sees a message before it is sent.
     ///
     /// # Errors
-    /// A [`Veto`] keeps the message back; its call fails with [`ErrorKind::Refused`](crate::ErrorKind::Refused).
+    /// A [`Veto`] keeps the message back; its call fails with [`ErrorKind::Vetoed`](crate::ErrorKind::Vetoed).
     fn outgoing(&self, message: &mut Message) -> Result<(), Veto> {
         let _ = message;
         Ok(())

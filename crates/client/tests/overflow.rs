@@ -62,7 +62,7 @@ async fn each_policy_keeps_what_it_says_and_what_is_dropped_is_told() {
             (Overflow::DropOldest, numbers(90..100), 90),
             (Overflow::DropNewest, numbers(0..10), 90),
             // What comes after the end is dropped, too.
-            (Overflow::Close, [numbers(0..10), vec![format!("{:?}", ErrorKind::Closed)]].concat(), 90),
+            (Overflow::Close, [numbers(0..10), vec![format!("{:?}", ErrorKind::Overflow)]].concat(), 90),
         ] {
             let server = TestServer::start().await;
             let client = over(transport, &server.url()).inbox(10, overflow).build().unwrap();
@@ -271,7 +271,13 @@ async fn a_stream_that_its_policy_closed_does_not_end_the_client() {
         assert_eq!(within(small.next()).await.unwrap().unwrap(), 0);
         assert_eq!(within(small.next()).await.unwrap().unwrap(), 1);
         let error = within(small.next()).await.unwrap().unwrap_err();
-        assert!(error.is_closed() && error.to_string().contains("the queue of /n was full"), "{error}");
+        assert_eq!(error.channel().map(Channel::as_str), Some("/n"));
+        assert!(
+            error.is_overflow()
+                && !error.is_closed()
+                && error.to_string().contains("the queue of /n was full"),
+            "{error}"
+        );
         assert!(within(small.next()).await.is_none());
         drop(small);
         let mut again = client.stream::<u32>("/n").await.unwrap();
