@@ -5,7 +5,7 @@
 //! let client = bayeux::Client::connect("https://example.com/cometd").await?;
 //! client.subscribe("/chat/demo").await?;
 //! client.publish("/chat/demo", &serde_json::json!({"user": "ann", "chat": "hi"})).await?;
-//! while let Some(message) = client.next().await.transpose()? {
+//! while let Some(message) = client.try_next().await? {
 //!     println!("{} {}", message.channel(), message.data());
 //! }
 //! client.close().await?;

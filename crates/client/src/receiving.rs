@@ -201,6 +201,33 @@ impl Client {
         std::future::poll_fn(|cx| receiver.poll_item(cx)).await
     }
 
+    /// As [`next`](Client::next), as a `Result` of an `Option`, for loops with `?`.
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// client.subscribe("/chat/demo").await?;
+    /// # server.publish("/chat/demo", "hi")?;
+    /// while let Some(message) = client.try_next().await? {
+    ///     println!("{} {}", message.channel(), message.data());
+    ///     client.close().await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the errors of [`receive`](Client::receive), except that a client that its user closed is no error.
+    ///
+    /// # Cancel safety
+    /// No message is lost if the future is dropped.
+    pub async fn try_next(&self) -> Result<Option<Message>, Error> {
+        self.next().await.transpose()
+    }
+
     /// How many messages wait in the inbox.
     pub fn pending_count(&self) -> usize {
         self.inner.shared.inbox.len()

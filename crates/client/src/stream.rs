@@ -50,6 +50,34 @@ impl<T> Subscription<T> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
+    /// As [`next`](Subscription::next), as a `Result` of an `Option`, for loops with `?`.
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// let mut prices = client.stream::<f64>("/prices").await?;
+    /// # server.publish("/prices", &1.5)?;
+    /// while let Some(price) = prices.try_next().await? {
+    ///     assert_eq!(price, 1.5);
+    ///     client.close().await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the errors of [`next`](Subscription::next). They do not end the stream, which can be read again, except that
+    /// of a queue with [`Overflow::Close`](crate::Overflow::Close) and of a session that the server closed.
+    ///
+    /// # Cancel safety
+    /// No item is lost if the future is dropped.
+    pub async fn try_next(&mut self) -> Result<Option<T>, Error> {
+        self.next().await.transpose()
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Error>>> {
         let item = std::task::ready!(self.receiver.poll_item(cx));
         Poll::Ready(item.map(|message| message.and_then(self.decode)))

@@ -454,3 +454,29 @@ async fn request_04_silence_on_long_polling_is_told_to_receivers() {
     within(client.publish("/n", &1)).await.unwrap();
     within(client.close()).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_error_of_a_subscription_that_cannot_be_restored_names_its_channel() {
+    for transport in BOTH {
+        let peer = Peer::start(|request| match (request.name(), request.nth) {
+            ("/kick", _) => {
+                let mut reply = Request::refusal_of(&request.messages[0], "402::session_unknown");
+                reply["advice"] = json!({"reconnect": "handshake", "interval": 0});
+                Answer::messages([reply])
+            }
+            ("/meta/subscribe", 1) => {
+                Answer::messages([Request::refusal_of(&request.messages[0], "403::denied")])
+            }
+            _ => request.decently(),
+        })
+        .await;
+        let client = open(transport, &peer.url()).await;
+        client.subscribe("/n").await.unwrap();
+        let _ = within(client.publish("/kick", &1)).await;
+        let error = within(client.receive()).await.unwrap_err();
+        assert_eq!(error.channel().map(bayeux::Channel::as_str), Some("/n"), "{error}");
+        assert_eq!((error.code(), error.is_retryable()), (Some(403), false));
+        assert!(error.to_string().contains("/n could not be restored"), "{error}");
+        within(client.close()).await.unwrap();
+    }
+}

@@ -328,6 +328,47 @@ async fn many_receivers_of_one_inbox_get_each_message_once_and_rest_meanwhile() 
 }
 
 #[tokio::test]
+async fn try_next_ends_a_loop_with_the_session_and_returns_its_errors() {
+    async fn received(client: &Client) -> Result<Vec<String>, Error> {
+        let mut all = Vec::new();
+        while let Some(message) = within(client.try_next()).await? {
+            all.push(message.data().to_string());
+        }
+        Ok(all)
+    }
+    async fn streamed(stream: &mut bayeux::Subscription<u32>) -> Result<Vec<u32>, Error> {
+        let mut all = Vec::new();
+        while let Some(number) = within(stream.try_next()).await? {
+            all.push(number);
+        }
+        Ok(all)
+    }
+    for transport in BOTH {
+        let server = TestServer::start().await;
+        let client = open(transport, &server.url()).await;
+        client.subscribe("/a").await.unwrap();
+        let mut stream = client.stream::<u32>("/n").await.unwrap();
+        for n in 1..=3 {
+            client.publish("/a", &n).await.unwrap();
+            client.publish("/n", &n).await.unwrap();
+        }
+        client.publish("/n", "text").await.unwrap();
+        client.publish("/n", &4).await.unwrap();
+        within(client.close()).await.unwrap();
+        assert_eq!(received(&client).await.unwrap(), ["1", "2", "3"]);
+        let mut first = Vec::new();
+        let error = loop {
+            match within(stream.try_next()).await {
+                Ok(number) => first.extend(number),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((first, error.kind()), (vec![1, 2, 3], ErrorKind::Decode));
+        assert_eq!(streamed(&mut stream).await.unwrap(), [4], "an error does not end the stream");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_call_says_what_the_server_said() {
     for transport in BOTH {
         let peer = Peer::start(|request| match request.name() {
