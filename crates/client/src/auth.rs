@@ -6,12 +6,13 @@ use std::pin::Pin;
 
 use base64::Engine;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 pub use bayeux_proto::client::AuthReason;
 
 use crate::error::Error;
+use crate::operation::header;
 
 /// A source of credentials.
 ///
@@ -66,7 +67,7 @@ impl Credentials {
     /// # Errors
     /// When the token has characters that a header cannot have.
     pub fn bearer(token: &str) -> Result<Self, Error> {
-        Self::new().header(AUTHORIZATION, &format!("Bearer {token}"))
+        Self::new().header(AUTHORIZATION, format!("Bearer {token}"))
     }
 
     /// `Authorization: Basic …`.
@@ -75,18 +76,15 @@ impl Credentials {
     /// Never for any user and password; the type is that of the others.
     pub fn basic(user: &str, password: &str) -> Result<Self, Error> {
         let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        Self::new().header(AUTHORIZATION, &format!("Basic {pair}"))
+        Self::new().header(AUTHORIZATION, format!("Basic {pair}"))
     }
 
     /// Adds a header.
     ///
     /// # Errors
     /// When the value has characters that a header cannot have. The error does not repeat the value.
-    pub fn header(mut self, name: HeaderName, value: &str) -> Result<Self, Error> {
-        let mut value = HeaderValue::from_str(value).map_err(|_| {
-            Error::config(format!("the value of the header {name} has characters that headers cannot have"))
-        })?;
-        value.set_sensitive(true);
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Result<Self, Error> {
+        let (name, value) = header(name.as_ref(), value.as_ref())?;
         self.headers.insert(name, value);
         Ok(self)
     }

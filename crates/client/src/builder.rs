@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bayeux_proto::Transport;
 use bayeux_proto::client::{Config, Delivery, Offline, Retry};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 use url::Url;
 
@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::driver::{Parts, Urls};
 use crate::error::Error;
 use crate::extension::{Extension, Extensions};
+use crate::operation::header;
 use crate::queue::{Capacity, Overflow};
 use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, check_scheme, display_url};
 
@@ -307,8 +308,8 @@ impl Builder {
     }
 
     /// A header for each HTTP request, the WebSocket upgrade among them.
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        self.headers.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -394,6 +395,11 @@ impl Builder {
         session.seed = fastrand::u64(..);
         let mut http = self.http;
         http.headers = headers(&self.headers)?;
+        if let Some(name) = &http.subprotocol {
+            // The grammar of a subprotocol is that of a header name (RFC 6455, section 4.1).
+            HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| Error::config(format!("{name:?} is not a valid WebSocket subprotocol")))?;
+        }
         http.request_timeout = session.request_timeout;
         http.cookies.iter().try_for_each(|(name, value)| check_cookie(name, value))?;
         let all =
@@ -460,7 +466,7 @@ fn checked_transports(order: &[Transport]) -> Result<Vec<Transport>, Error> {
         }
     }
     if known.is_empty() {
-        return Err(Error::config("there must be at least one connection type"));
+        return Err(Error::config("the list of transports is empty"));
     }
     Ok(known)
 }
@@ -481,13 +487,8 @@ fn check_cookie(name: &str, value: &str) -> Result<(), Error> {
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
-        let header = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| Error::config(format!("{name:?} is no name of a header")))?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| {
-            Error::config(format!("the value of the header {name} has characters that headers cannot have"))
-        })?;
-        value.set_sensitive(true);
-        headers.append(header, value);
+        let (name, value) = header(name, value)?;
+        headers.append(name, value);
     }
     Ok(headers)
 }

@@ -98,13 +98,22 @@ pub use transport::TlsOptions;
 #[cfg(feature = "tls")]
 pub use rustls;
 
+/// The library of headers, for [`Extension::headers`].
+pub use http;
+
+pub use bytes::Bytes;
+pub use http::{HeaderMap, HeaderName, HeaderValue};
+pub use serde_json::{self, Map, Value};
+pub use url::Url;
+
 pub use bayeux_proto::client::{
     Backoff, CallError, CloseReason, Delivery, Event, FailedAttempt, Failure, FailureKind, LostCause,
     Offline, Retry, State, Verdict,
 };
 pub use bayeux_proto::ext::binary::{Binary, BinaryError};
 pub use bayeux_proto::{
-    Advice, BayeuxError, Channel, Data, Interval, InvalidChannel, Message, MessageId, Reconnect, Transport,
+    Advice, BayeuxError, Channel, ChannelKind, ClientId, Data, Fields, Interval, InvalidChannel,
+    InvalidReason, Message, MessageId, Reconnect, Transport,
 };
 
 /// The programs of the README are tests.

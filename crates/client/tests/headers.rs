@@ -3,10 +3,10 @@
 
 mod fixture;
 
+use bayeux::{Credentials, HeaderMap, HeaderValue};
 use bayeux::{ErrorKind, Extension};
 use bayeux_testkit::{Peer, RequestKind};
 use fixture::*;
-use http::{HeaderMap, HeaderValue};
 
 #[tokio::test]
 async fn the_users_headers_go_with_each_request() {
@@ -47,6 +47,38 @@ async fn an_extension_sets_headers_anew_for_each_request() {
         for (count, request) in http.enumerate() {
             assert_eq!(request.header("x-count"), Some(count.to_string().as_str()));
         }
+    }
+}
+
+#[test]
+fn a_header_is_given_as_text_or_as_a_header_name_everywhere() {
+    let name = bayeux::HeaderName::from_static("x-tenant");
+    let _ = quick("http://example.com/")
+        .header(&name, "a")
+        .header("X-Tenant", String::from("a"))
+        .build()
+        .unwrap();
+    let shown = ["X-Tenant".to_owned(), "x-tenant".to_owned()]
+        .map(|name| format!("{:?}", Credentials::new().header(name, "hunter2").unwrap()));
+    assert_eq!(shown[0], format!("{:?}", Credentials::new().header(name, "hunter2").unwrap()));
+    assert_eq!(shown[0], shown[1]);
+    for (name, value) in [("bad name", "hunter2"), ("", "hunter2"), ("authorization", "hunter2\n")] {
+        let error = Credentials::new().header(name, value).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn options_that_cannot_be_used_are_errors_of_build() {
+    for builder in [
+        quick("http://example.com/").websocket_protocol("two words"),
+        quick("http://example.com/").websocket_protocol("a\nb"),
+        quick("http://example.com/").websocket_protocol(""),
+        quick("http://example.com/").transports([]),
+        quick("http://example.com/").cookie("a b", "c"),
+    ] {
+        assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Config);
     }
 }
 
