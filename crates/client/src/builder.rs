@@ -94,6 +94,7 @@ impl Builder {
 
     /// The transports to use, the preferred one first. Default: WebSocket, then long-polling. The next is tried when
     /// one is refused or does not answer.
+    #[doc(alias = "connection_types")]
     pub fn transports(mut self, order: impl IntoIterator<Item = Transport>) -> Self {
         self.session.transports = order.into_iter().collect();
         self
@@ -140,6 +141,7 @@ impl Builder {
 
     /// How long the connection may stay lost until receivers are told with a timeout error; the client goes on
     /// trying. Default: 10 s. `None`: they wait for ever.
+    #[doc(alias = "connection_timeout")]
     pub fn outage_timeout(mut self, patience: impl Into<Option<Duration>>) -> Self {
         self.patience = patience.into();
         self
@@ -284,13 +286,27 @@ impl Builder {
     /// [`Overflow::DropOldest`]. What is dropped is counted, and [`Event::SlowConsumer`](crate::Event::SlowConsumer) with
     /// the sum is emitted at most once a second.
     pub fn inbox(mut self, messages: usize, overflow: Overflow) -> Self {
-        self.inbox = Capacity { messages: messages.max(1), overflow, ..self.inbox };
+        self.inbox = Capacity { messages, overflow, ..self.inbox };
+        self
+    }
+
+    /// The limit of the inbox in bytes of payloads, next to that of [`inbox`](Builder::inbox) in messages. A single message
+    /// that is larger fits an empty queue, so that it is not lost for good. Default: 64 MiB.
+    pub fn inbox_bytes(mut self, bytes: usize) -> Self {
+        self.inbox.bytes = bytes;
         self
     }
 
     /// The same for each stream. Default: 16,384 messages of 64 MiB in all, and [`Overflow::DropOldest`].
     pub fn stream_queue(mut self, messages: usize, overflow: Overflow) -> Self {
-        self.stream = Capacity { messages: messages.max(1), overflow, ..self.stream };
+        self.stream = Capacity { messages, overflow, ..self.stream };
+        self
+    }
+
+    /// The limit of each stream's queue in bytes of payloads, next to that of [`stream_queue`](Builder::stream_queue) in
+    /// messages. A single message that is larger fits an empty queue. Default: 64 MiB.
+    pub fn stream_queue_bytes(mut self, bytes: usize) -> Self {
+        self.stream.bytes = bytes;
         self
     }
 
@@ -385,6 +401,9 @@ impl Builder {
             }
             servers.push(Urls { polling: url.clone(), websocket: url.clone() });
             urls.push(url);
+        }
+        if self.inbox.messages == 0 || self.stream.messages == 0 {
+            return Err(Error::config("a queue must have a limit of at least one message"));
         }
         let mut session = self.session;
         session.transports = checked_transports(&session.transports)?;

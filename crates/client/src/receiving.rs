@@ -145,6 +145,23 @@ impl Client {
         Self { stream, ..self.clone() }
     }
 
+    /// A handle of the same client whose streams have queues of at most that many bytes of payloads, in place of
+    /// [`Builder::stream_queue_bytes`](crate::Builder::stream_queue_bytes).
+    ///
+    /// ```no_run
+    /// # async fn example(client: bayeux::Client) -> Result<(), bayeux::Error> {
+    /// use bayeux::Overflow;
+    ///
+    /// let small = client.with_stream_queue(100, Overflow::DropOldest).with_stream_queue_bytes(1024 * 1024);
+    /// let photos = small.messages("/photos").await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_stream_queue_bytes(&self, bytes: usize) -> Self {
+        let stream = Capacity { bytes, ..self.stream };
+        Self { stream, ..self.clone() }
+    }
+
     async fn attach<T>(
         &self,
         channel: Channel,

@@ -76,6 +76,8 @@ fn options_that_cannot_be_used_are_errors_of_build() {
         quick("http://example.com/").websocket_protocol("a\nb"),
         quick("http://example.com/").websocket_protocol(""),
         quick("http://example.com/").transports([]),
+        quick("http://example.com/").inbox(0, bayeux::Overflow::DropOldest),
+        quick("http://example.com/").stream_queue(0, bayeux::Overflow::Pause),
         quick("http://example.com/").cookie("a b", "c"),
     ] {
         assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Config);

@@ -287,3 +287,31 @@ async fn a_stream_that_its_policy_closed_does_not_end_the_client() {
         within(client.close()).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_limit_in_bytes_counts_next_to_the_limit_in_messages() {
+    for transport in BOTH {
+        let server = TestServer::start().await;
+        let builder = over(transport, &server.url()).inbox_bytes(50).stream_queue_bytes(30);
+        let client = opened(builder).await;
+        client.subscribe("/n").await.unwrap();
+        let mut stream = client.messages("/n").await.unwrap();
+        let mut narrow = client.with_stream_queue_bytes(10).messages("/n").await.unwrap();
+        let mut single = client.with_stream_queue_bytes(0).messages("/n").await.unwrap();
+        for n in 0..10 {
+            // Ten bytes with the quotes.
+            server.publish("/n", &format!("text-00{n}"));
+        }
+        all_has_come(&client, &server).await;
+        within(client.close()).await.unwrap();
+        assert_eq!(rest(&client).await.len(), 5, "{transport}");
+        for (stream, messages) in [(&mut stream, 3), (&mut narrow, 1), (&mut single, 1)] {
+            let mut last = String::new();
+            for _ in 0..messages {
+                last = within(stream.next()).await.unwrap().unwrap().data().to_string();
+            }
+            assert_eq!(last, "\"text-009\"", "{transport}");
+            assert!(within(stream.next()).await.is_none());
+        }
+    }
+}

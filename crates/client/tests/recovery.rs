@@ -459,7 +459,7 @@ async fn request_04_silence_on_long_polling_is_told_to_receivers() {
 async fn the_error_of_a_subscription_that_cannot_be_restored_names_its_channel() {
     for transport in BOTH {
         let peer = Peer::start(|request| match (request.name(), request.nth) {
-            ("/kick", _) => {
+            ("/kick", 0) => {
                 let mut reply = Request::refusal_of(&request.messages[0], "402::session_unknown");
                 reply["advice"] = json!({"reconnect": "handshake", "interval": 0});
                 Answer::messages([reply])

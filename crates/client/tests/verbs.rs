@@ -2,6 +2,8 @@
 
 mod fixture;
 
+use std::time::Duration;
+
 use bayeux::{Client, CloseReason, Error, ErrorKind, Event, State};
 use bayeux_server::{Server, ServiceError};
 use bayeux_testkit::{Answer, Peer, Request, TestServer};
@@ -324,6 +326,34 @@ async fn many_receivers_of_one_inbox_get_each_message_once_and_rest_meanwhile() 
     within(client.close()).await.unwrap();
     for receiver in receivers {
         within(receiver).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_longest_and_shortest_waits_panic_nowhere() {
+    for transport in BOTH {
+        let server = TestServer::start().await;
+        let all = |wait: Duration| {
+            over(transport, &server.url())
+                .outage_timeout(wait)
+                .connect_timeout(wait)
+                .request_timeout(wait)
+                .open_timeout(wait)
+                .close_timeout(wait)
+                .call_timeout(wait)
+                .ping_interval(wait)
+                .max_advised_wait(wait)
+                .transport_cooldown(wait)
+                .auth_timeout(wait)
+        };
+        let client = opened(all(Duration::MAX)).await;
+        client.subscribe("/n").await.unwrap();
+        client.publish("/n", &1).await.unwrap();
+        within(client.receive()).await.unwrap();
+        within(client.close()).await.unwrap();
+        let client = all(Duration::ZERO).build().unwrap();
+        let _ = within(client.open()).await;
+        let _ = within(client.close()).await;
     }
 }
 
