@@ -62,7 +62,7 @@ pub(crate) struct Parts {
     pub(crate) extensions: Extensions,
     pub(crate) auth: Option<Arc<dyn Auth>>,
     pub(crate) auth_timeout: Duration,
-    pub(crate) patience: Option<Duration>,
+    pub(crate) outage_timeout: Option<Duration>,
 }
 
 /// Where a server is.
@@ -670,7 +670,7 @@ impl Driver {
 
     fn tell_lost(&self, queue: &Queue) {
         let lost = self.lost.map(|at| self.origin + at.since_origin());
-        queue.set_lost(lost, self.parts.patience);
+        queue.set_lost(lost, self.parts.outage_timeout);
     }
 
     fn ask(&mut self, reason: AuthReason) {

@@ -179,7 +179,7 @@ impl Client {
         send(&driver, Command::Attach(attached)).await.map_err(failed)?;
         let receiver = Receiver::new(
             queue,
-            self.inner.parts.patience,
+            self.inner.parts.outage_timeout,
             self.inner.parts.session.endpoint.as_str().into(),
         );
         // From here on a drop detaches.
