@@ -251,7 +251,7 @@ impl Client {
 
     /// The time since the last byte from the server, answers to pings included; `None` before the first.
     pub fn last_activity(&self) -> Option<Duration> {
-        self.inner.shared.status.borrow().heard.map(|at| at.elapsed())
+        self.inner.shared.status.borrow().last_received.map(|at| at.elapsed())
     }
 
     /// Closes the connection and makes a new one at once; if the connection is lost already, tries again without waiting for the

@@ -618,7 +618,7 @@ impl Driver {
         }
         // Who hears of an event sees the state that goes with it.
         self.publish_status();
-        self.shared.tell(event);
+        self.shared.emit(event);
     }
 
     /// The session is over: receivers end after what they have, and the next session begins with an empty jar.
@@ -643,12 +643,12 @@ impl Driver {
         let transport = self.session.transport();
         let server = self.session.server();
         let pending = self.session.pending();
-        let heard = self.session.last_received().map(|at| self.origin + at.since_origin());
+        let last_received = self.session.last_received().map(|at| self.origin + at.since_origin());
         self.shared.status.send_if_modified(|status| {
             let changed =
                 status.state != state || status.transport != Some(transport) || status.server != server;
             status.pending_calls = pending;
-            status.heard = heard;
+            status.last_received = last_received;
             if changed {
                 status.state = state;
                 status.transport = Some(transport);

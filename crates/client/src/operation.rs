@@ -14,8 +14,9 @@ where
 }
 
 pub(crate) fn encode(data: &(impl Serialize + ?Sized), operation: &'static str) -> Result<Data, Error> {
-    Data::encode(data)
-        .map_err(|error| Error::new(operation, Cause::Encode(format!("the payload is no JSON: {error}"))))
+    Data::encode(data).map_err(|error| {
+        Error::new(operation, Cause::Encode(format!("the payload cannot be encoded as JSON: {error}")))
+    })
 }
 
 /// Parses a header, whose value is marked as sensitive. The error names the header without its value.

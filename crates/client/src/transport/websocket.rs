@@ -89,7 +89,7 @@ enum Stage {
 
 impl WebSocket {
     pub(crate) fn new(http: Arc<HttpStack>, url: Url) -> Self {
-        let patience = http.options.reading_patience();
+        let patience = http.options.write_timeout();
         Self {
             http,
             url,
