@@ -85,7 +85,7 @@ fn options_that_cannot_be_used_are_errors_of_build() {
 }
 
 #[tokio::test]
-async fn headers_that_cannot_be_are_told_and_secrets_are_not() {
+async fn invalid_headers_are_errors_without_their_secrets() {
     let error = quick("http://example.com/").header("bad name", "hunter2").build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     let error = quick("http://example.com/").header("Authorization", "hunter2\n").build().unwrap_err();

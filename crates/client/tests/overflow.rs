@@ -56,7 +56,7 @@ fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_policy_keeps_what_it_says_and_what_is_dropped_is_told() {
+async fn each_policy_keeps_its_messages_and_the_dropped_ones_are_reported() {
     for transport in BOTH {
         for (overflow, kept, lost) in [
             (Overflow::DropOldest, numbers(90..100), 90),
@@ -238,7 +238,7 @@ async fn request_12_pause_brings_five_thousand_messages_through_a_queue_of_ten()
 }
 
 #[tokio::test]
-async fn pause_without_the_acknowledge_extension_drops_the_newest_and_tells() {
+async fn pause_without_the_acknowledge_extension_drops_the_newest_and_reports_them() {
     for transport in BOTH {
         let server = TestServer::builder().options(|| strict_server().acknowledgements(false)).start().await;
         let client = over(transport, &server.url()).inbox(10, Overflow::Pause).build().unwrap();

@@ -281,7 +281,7 @@ async fn reconnect_now_does_not_wait_for_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn a_session_that_expires_while_the_link_is_down_is_replaced_and_the_gap_is_told() {
+async fn a_session_that_expires_while_the_link_is_down_is_replaced_and_the_gap_is_reported() {
     for transport in BOTH {
         let options = || Server::builder().timeout(millis(200)).max_interval(millis(200));
         let server = TestServer::builder().options(options).start().await;
@@ -441,7 +441,7 @@ async fn case_22_a_session_that_the_server_must_have_dropped_is_not_asked_for_ag
 }
 
 #[tokio::test]
-async fn request_04_silence_on_long_polling_is_told_to_receivers() {
+async fn request_04_silence_on_long_polling_is_an_error_of_receivers() {
     let peer = Peer::decent().await;
     let builder = over(Transport::LongPolling, &peer.url());
     let client = opened(builder.outage_timeout(millis(200)).request_timeout(millis(100))).await;

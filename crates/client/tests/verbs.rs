@@ -244,7 +244,7 @@ async fn a_batch_is_one_payload_with_an_outcome_for_each() {
 }
 
 #[tokio::test]
-async fn events_tell_the_whole_life() {
+async fn events_cover_the_whole_session() {
     let server = TestServer::start().await;
     for transport in BOTH {
         let client = over(transport, &server.url()).build().unwrap();
@@ -399,7 +399,7 @@ async fn try_next_ends_a_loop_with_the_session_and_returns_its_errors() {
 }
 
 #[tokio::test]
-async fn a_refused_call_says_what_the_server_said() {
+async fn a_refused_call_returns_the_error_of_the_server() {
     for transport in BOTH {
         let peer = Peer::start(|request| match request.name() {
             "/meta/subscribe" => Answer::messages([Request::refusal_of(
