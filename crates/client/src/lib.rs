@@ -102,10 +102,13 @@ pub use rustls;
 pub use http;
 
 pub use bytes::Bytes;
+pub use futures_core::Stream;
 pub use http::{HeaderMap, HeaderName, HeaderValue};
 pub use serde_json::{self, Map, Value};
 pub use url::Url;
 
+/// The channels in the field `subscription` of a message, see [`Fields`].
+pub use bayeux_proto::Subscription as SubscriptionNames;
 pub use bayeux_proto::client::{
     Backoff, CallError, CloseReason, Delivery, Event, FailedAttempt, Failure, FailureKind, LostCause,
     Offline, Retry, State, Verdict,

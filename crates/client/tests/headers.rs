@@ -70,6 +70,24 @@ fn a_header_is_given_as_text_or_as_a_header_name_everywhere() {
 }
 
 #[test]
+fn the_types_of_signatures_are_named_without_other_crates() {
+    use bayeux::{Bytes, Client, Data, Fields, Map, Message, Stream, SubscriptionNames, Url, Value};
+    fn stream<T: Stream>(_: &T) {}
+    fn names(fields: &Fields) -> Option<&SubscriptionNames> {
+        fields.subscription.as_ref()
+    }
+    let client: Client =
+        quick("http://example.com/").handshake_field("a", Map::<String, Value>::new()).build().unwrap();
+    stream(&client);
+    let url: &Url = client.url();
+    assert_eq!(url.host_str(), Some("example.com"));
+    let message = Message::meta("/meta/connect");
+    assert!(names(message.fields()).is_none());
+    let bytes: &Bytes = Data::as_bytes(message.data());
+    assert_eq!(&bytes[..], b"null");
+}
+
+#[test]
 fn options_that_cannot_be_used_are_errors_of_build() {
     for builder in [
         quick("http://example.com/").websocket_protocol("two words"),
