@@ -77,7 +77,8 @@ pub(crate) fn code(error: &Error) -> u8 {
         ErrorKind::Transport
         | ErrorKind::Closed
         | ErrorKind::Decode
-        | ErrorKind::Refused
+        | ErrorKind::Vetoed
+        | ErrorKind::Overflow
         | ErrorKind::Busy
         | _ => 1,
     }

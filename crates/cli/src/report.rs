@@ -51,7 +51,8 @@ fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Closed => "closed",
         ErrorKind::Decode => "decode",
         ErrorKind::Auth => "auth",
-        ErrorKind::Refused => "refused",
+        ErrorKind::Vetoed => "vetoed",
+        ErrorKind::Overflow => "overflow",
         ErrorKind::Busy => "busy",
         _ => "other",
     }
@@ -299,7 +300,8 @@ mod tests {
             (ErrorKind::Closed, "closed"),
             (ErrorKind::Decode, "decode"),
             (ErrorKind::Auth, "auth"),
-            (ErrorKind::Refused, "refused"),
+            (ErrorKind::Vetoed, "vetoed"),
+            (ErrorKind::Overflow, "overflow"),
             (ErrorKind::Busy, "busy"),
         ];
         let words = (reasons.iter().map(|(reason, word)| (close_reason(reason), *word)))

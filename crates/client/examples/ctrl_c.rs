@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     println!("stopping");
-    // What is being sent is sent, the server is told, and sockets are closed.
+    // Waiting publishes are sent, the session ends, and the sockets are closed.
     client.close().await?;
     running.shutdown().await;
     println!("closed: {}", client.is_closed());

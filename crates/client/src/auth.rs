@@ -1,4 +1,4 @@
-//! Authentication: whom the client asks for credentials, and when.
+//! Authentication: the source of credentials.
 
 use std::fmt;
 use std::future::Future;
@@ -6,19 +6,21 @@ use std::pin::Pin;
 
 use base64::Engine;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 pub use bayeux_proto::client::AuthReason;
 
 use crate::error::Error;
+use crate::operation::header;
 
-/// A source of credentials.
+/// A source of credentials, for [`Builder::auth`](crate::Builder::auth).
 ///
-/// It is asked before the first handshake, for which it may give credentials that it remembers, and again each time
-/// the server refuses what it gave: once for any number of calls that wait. Those that it gives after a refusal should
-/// be fresh: when they are refused before any of them was accepted, the refusal stands. An async function or closure of
-/// an [`AuthReason`] is one:
+/// The client requests credentials before the first handshake, which may be answered from a cache, and again each time the server
+/// refuses them: once for all calls that wait. After a refusal the source should return fresh credentials. If those are refused
+/// before the server has accepted any of them, the refusal is returned as the error.
+///
+/// Async functions and closures that take an [`AuthReason`] are sources:
 ///
 /// ```
 /// # use bayeux::{Client, AuthReason, Credentials};
@@ -29,12 +31,15 @@ use crate::error::Error;
 /// # Ok::<(), bayeux::Error>(())
 /// ```
 pub trait Auth: Send + Sync + 'static {
-    /// Gives credentials that are good now. An error ends an `open()`; later it counts as a failed attempt, after
-    /// which this is asked again.
+    /// Returns valid credentials.
+    ///
+    /// # Errors
+    /// An error ends [`open`](crate::Client::open). In an open session it counts as a failed attempt, after which the client requests
+    /// credentials again.
     fn credentials(&self, reason: AuthReason) -> AuthFuture;
 }
 
-/// What [`Auth::credentials`] returns.
+/// The future that [`Auth::credentials`] returns.
 pub type AuthFuture =
     Pin<Box<dyn Future<Output = Result<Credentials, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
 
@@ -48,7 +53,7 @@ where
     }
 }
 
-/// Credentials: headers for each HTTP request, and keys for the `ext` of each handshake.
+/// Headers for each HTTP request, and keys for the `ext` field of each handshake. `Debug` shows no values.
 #[derive(Clone, Default)]
 pub struct Credentials {
     pub(crate) headers: HeaderMap,
@@ -56,42 +61,45 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// None at all: to be filled with [`header`](Credentials::header) and [`ext`](Credentials::ext).
+    /// Empty credentials, to be filled with [`header`](Credentials::header) and [`ext`](Credentials::ext).
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// `Authorization: Bearer …`.
+    /// The header `Authorization: Bearer …`.
     ///
     /// # Errors
-    /// When the token has characters that a header cannot have.
+    /// Returns an error if the token contains characters that headers cannot have. The error does not contain the token.
     pub fn bearer(token: &str) -> Result<Self, Error> {
-        Self::new().header(AUTHORIZATION, &format!("Bearer {token}"))
+        Self::new().header(AUTHORIZATION, format!("Bearer {token}"))
     }
 
-    /// `Authorization: Basic …`.
+    /// The header `Authorization: Basic …`.
     ///
     /// # Errors
-    /// Never for any user and password; the type is that of the others.
+    /// Returns no error today, whatever user and password are.
     pub fn basic(user: &str, password: &str) -> Result<Self, Error> {
         let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        Self::new().header(AUTHORIZATION, &format!("Basic {pair}"))
+        Self::new().header(AUTHORIZATION, format!("Basic {pair}"))
     }
 
-    /// Adds a header.
+    /// Sets a header, and replaces an earlier one of the same name.
+    ///
+    /// ```
+    /// let credentials = bayeux::Credentials::new().header("X-Api-Key", "secret")?;
+    /// assert!(!format!("{credentials:?}").contains("secret"));
+    /// # Ok::<(), bayeux::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// When the value has characters that a header cannot have. The error does not repeat the value.
-    pub fn header(mut self, name: HeaderName, value: &str) -> Result<Self, Error> {
-        let mut value = HeaderValue::from_str(value).map_err(|_| {
-            Error::config(format!("the value of the header {name} has characters that headers cannot have"))
-        })?;
-        value.set_sensitive(true);
+    /// Returns an error if the name or the value contains characters that headers cannot have. The error does not contain the value.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Result<Self, Error> {
+        let (name, value) = header(name.as_ref(), value.as_ref())?;
         self.headers.insert(name, value);
         Ok(self)
     }
 
-    /// Adds a key to the `ext` of handshakes.
+    /// Sets a key of the `ext` field of handshakes.
     #[must_use]
     pub fn ext(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.ext.insert(key.into(), value.into());

@@ -1,4 +1,4 @@
-//! Several messages in one payload.
+//! Several messages in one request or frame.
 
 use bayeux_proto::client::{Operation, SinkId};
 use bayeux_proto::{Channel, InvalidChannel};
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::operation::{encode, parse};
 
-/// What [`Client::batch`](crate::Client::batch) sends together.
+/// The messages of a [`Client::batch`](crate::Client::batch).
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(crate) operations: Vec<(Operation, String)>,
@@ -17,7 +17,7 @@ impl Batch {
     /// Adds a publish.
     ///
     /// # Errors
-    /// When the channel name is none, or `data` is no JSON.
+    /// Returns an error if the channel name is invalid, or if `data` cannot be encoded as JSON.
     pub fn publish<C, T>(&mut self, channel: C, data: &T) -> Result<(), Error>
     where
         C: TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -33,7 +33,7 @@ impl Batch {
     /// Adds a subscription of the inbox.
     ///
     /// # Errors
-    /// When the channel name is none.
+    /// Returns an error if the channel name is invalid.
     pub fn subscribe<C>(&mut self, channel: C) -> Result<(), Error>
     where
         C: TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -47,7 +47,7 @@ impl Batch {
     /// Adds an unsubscription of the inbox.
     ///
     /// # Errors
-    /// When the channel name is none.
+    /// Returns an error if the channel name is invalid.
     pub fn unsubscribe<C>(&mut self, channel: C) -> Result<(), Error>
     where
         C: TryInto<Channel, Error: Into<InvalidChannel>>,

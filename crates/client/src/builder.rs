@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bayeux_proto::Transport;
 use bayeux_proto::client::{Config, Delivery, Offline, Retry};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 use url::Url;
 
@@ -14,10 +14,13 @@ use crate::client::Client;
 use crate::driver::{Parts, Urls};
 use crate::error::Error;
 use crate::extension::{Extension, Extensions};
+use crate::operation::header;
 use crate::queue::{Capacity, Overflow};
 use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, check_scheme, display_url};
 
-/// Makes a [`Client`]. Every wait and every size has a bound and a default, named at its method.
+/// The options of a [`Client`], from [`Client::builder`].
+///
+/// Every timeout, queue and size has a limit with a default, which the method documents.
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
     url: String,
@@ -28,7 +31,7 @@ pub struct Builder {
     session: Config,
     http: HttpOptions,
     headers: Vec<(String, String)>,
-    patience: Option<Duration>,
+    outage_timeout: Option<Duration>,
     auth_timeout: Duration,
     inbox: Capacity,
     stream: Capacity,
@@ -40,17 +43,46 @@ pub struct Builder {
 struct AuthSlot(Option<Arc<dyn Auth>>);
 
 impl Client {
-    /// Opens a connection with default options: `builder(url).build()?` and [`open`](Client::open).
+    /// Opens a session with default options: [`builder`](Client::builder)`(url).build()?`, then [`open`](Client::open).
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let running = Server::builder().build().bind("127.0.0.1:0").await?;
+    /// # let url = running.url();
+    /// let client = bayeux::Client::connect(&url).await?;
+    /// assert_eq!(client.state(), bayeux::State::Connected);
+    /// client.close().await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// As those two.
+    /// Returns an error if the URL is invalid, and the errors of [`open`](Client::open).
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the attempt and drops the client.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let client = Self::builder(url).build()?;
         client.open().await?;
         Ok(client)
     }
 
-    /// Begins with the server's URL, `http://`, `https://`, `ws://` or `wss://`; all options have defaults.
+    /// Starts a client for a server's URL: `http://`, `https://`, `ws://` or `wss://`. `ws` means the same as `http`, and `wss` the
+    /// same as `https`: the option [`transports`](Builder::transports) chooses the transport.
+    ///
+    /// ```
+    /// use bayeux::{Client, Transport};
+    /// use std::time::Duration;
+    ///
+    /// let client = Client::builder("https://example.com/cometd")
+    ///     .transports([Transport::LongPolling])
+    ///     .connect_timeout(Duration::from_secs(5))
+    ///     .header("X-Tenant", "acme")
+    ///     .build()?;
+    /// assert!(client.is_closed());
+    /// # Ok::<(), bayeux::Error>(())
+    /// ```
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder::new(url.into())
     }
@@ -82,7 +114,7 @@ impl Builder {
             session,
             http,
             headers: Vec::new(),
-            patience: Some(Duration::from_secs(10)),
+            outage_timeout: Some(Duration::from_secs(10)),
             auth_timeout: Duration::from_secs(30),
             inbox: capacity(65_536),
             stream: capacity(16_384),
@@ -91,97 +123,105 @@ impl Builder {
         }
     }
 
-    /// The transports to use, the preferred one first. Default: WebSocket, then long-polling. The next is tried when
-    /// one is refused or does not answer.
+    /// The transports to use, the preferred one first. If one is refused or does not answer, the client uses the next. Default:
+    /// WebSocket, then long-polling.
+    #[doc(alias = "connection_types")]
     pub fn transports(mut self, order: impl IntoIterator<Item = Transport>) -> Self {
         self.session.transports = order.into_iter().collect();
         self
     }
 
-    /// Further URLs of the same cluster, in the order in which they are tried. When a server cannot be reached, or the
-    /// connection to it broke and could not be made again, the next is tried at once, and after the last the first; a pause
-    /// comes when all have failed, and grows from round to round as [`retry`](Builder::retry) says. The one that works is
-    /// kept. Opening a closed client begins with the first again. Default: none.
+    /// More URLs of the same cluster, in the order in which they are tried. Default: none.
     ///
-    /// The cookies that a server sets go back to its own host name only, as the rules for cookies are. Over long-polling
-    /// CometD's server finds a session by its cookie, so a URL that names the same server by another host name loses the
-    /// session: a new one takes its place there, and messages may be missed. A server that sets its cookie for the common
-    /// domain, that trusts the client id alone (CometD's `trustClientSession`), or a WebSocket, keeps it.
+    /// If a server cannot be reached, or if the connection to it is lost and cannot be restored, the client tries the next URL at
+    /// once, and after the last one the first. It waits only after all of them have failed, for a delay that grows from round to
+    /// round as [`retry`](Builder::retry) specifies. It stays with the server that works. Opening a closed client starts with the
+    /// first URL again.
     ///
-    /// A server that is new to the session is asked for it, and if it does not know it, a new one takes its place:
-    /// [`Event::ServerChanged`](crate::Event::ServerChanged), [`Event::Rehandshaken`](crate::Event::Rehandshaken) and
-    /// [`Event::GapPossible`](crate::Event::GapPossible) tell. All of them get the same headers, cookies of
-    /// [`cookie`](Builder::cookie) and credentials, so name only those that may have them.
+    /// A server that is new to the session may not know it. The client then gets a new session, and the events
+    /// [`ServerChanged`](crate::Event::ServerChanged), [`Rehandshaken`](crate::Event::Rehandshaken) and
+    /// [`GapPossible`](crate::Event::GapPossible) are emitted.
+    ///
+    /// Cookies of a server are sent to its own host name only. Over long-polling, CometD's server finds a session by its cookie, so
+    /// a URL that names the same server by another host name loses the session, and messages may be missed. The session is kept over
+    /// a WebSocket, if the server sets its cookie for the common domain, or if it trusts the client id alone (CometD's
+    /// `trustClientSession`).
+    ///
+    /// All servers get the same headers, cookies of [`cookie`](Builder::cookie) and credentials. Add only URLs that may have them.
     pub fn fallback_urls<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
         self.fallback_urls.extend(urls.into_iter().map(Into::into));
         self
     }
 
-    /// Another URL for long-polling than that given to [`Client::builder`].
+    /// The URL for long-polling. Default: the URL given to [`Client::builder`].
     pub fn long_polling_url(mut self, url: impl Into<String>) -> Self {
         self.polling_url = Some(url.into());
         self
     }
 
-    /// Another URL for WebSocket than that given to [`Client::builder`].
+    /// The URL for WebSocket. Default: the URL given to [`Client::builder`].
     pub fn websocket_url(mut self, url: impl Into<String>) -> Self {
         self.websocket_url = Some(url.into());
         self
     }
 
-    /// Whether a request with a single meta message adds its name to the URL, as in `/cometd/connect`, which helps
-    /// proxies and logs to tell the long poll from the rest. Default: true, as CometD's clients. A URL with a query is
-    /// always left alone.
+    /// Whether a request with a single meta message adds the message type to the URL, as in `/cometd/connect`, so that proxies and
+    /// logs can distinguish the held connect from other requests. Default: true, as in CometD's clients. A URL with a query is never
+    /// changed.
     pub fn message_type_in_url(mut self, add: bool) -> Self {
         self.suffix = add;
         self
     }
 
-    /// How long the connection may stay lost until receivers are told with a timeout error; the client goes on
-    /// trying. Default: 10 s. `None`: they wait for ever.
-    pub fn outage_timeout(mut self, patience: impl Into<Option<Duration>>) -> Self {
-        self.patience = patience.into();
+    /// How long an outage may last until receivers get a timeout error. The client goes on restoring the connection, and the
+    /// receiver can be read again. Default: 10 s, so that a program notices an outage but not every lost connection. `None`: no
+    /// error.
+    #[doc(alias = "connection_timeout")]
+    pub fn outage_timeout(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        self.outage_timeout = wait.into();
         self
     }
 
-    /// How long making a connection may take: name, TCP, TLS, proxy and WebSocket upgrade. Default: 10 s.
+    /// How long making a connection may take: name resolution, TCP, TLS, the proxy and the WebSocket upgrade. Default: 10 s.
     pub fn connect_timeout(mut self, wait: Duration) -> Self {
         self.http.connect_timeout = wait;
         self.session.connect_timeout = wait;
         self
     }
 
-    /// How long a reply may take, not counting the time for which the server is asked to hold a connect (CometD's
-    /// `maxNetworkDelay`). It is put off while a response is arriving. A broken connection is noticed this long after
-    /// the server should have answered. Default: 10 s.
+    /// How long the server may take to reply, in addition to the time for which it is asked to hold a connect (CometD's
+    /// `maxNetworkDelay`). The timeout starts again while a response is arriving. A broken connection is detected this long after
+    /// the reply was due. Default: 10 s.
     pub fn request_timeout(mut self, wait: Duration) -> Self {
         self.session.request_timeout = wait;
         self
     }
 
-    /// How long opening may take in all. Default: 30 s. `None`: for ever.
+    /// How long [`open`](Client::open) may take in total. Default: 30 s. `None`: no limit.
     pub fn open_timeout(mut self, wait: impl Into<Option<Duration>>) -> Self {
         self.session.open_timeout = wait.into();
         self
     }
 
-    /// Whether opening tries again, within its timeout, when no transport gets through. Default: false, so that a
-    /// mistyped address is told at once.
+    /// Whether [`open`](Client::open) tries again, until [`open_timeout`](Builder::open_timeout), if no transport works. Default:
+    /// false, so that a mistyped address is an error at once.
     pub fn retry_open(mut self, retry: bool) -> Self {
         self.session.retry_open = retry;
         self
     }
 
-    /// How long closing may take. Default: 5 s.
+    /// How long [`close`](Client::close) may take. Default: 5 s.
     pub fn close_timeout(mut self, wait: Duration) -> Self {
         self.session.close_timeout = wait;
         self
     }
 
-    /// The delays between attempts to connect, and when to give up; a [`Backoff`](crate::Backoff) alone never does.
-    /// Default: 1 s doubling to 30 s, jittered, without end. With jitter the first delay after a loss is anywhere between
-    /// nothing and its length, so that the clients of a server do not come back all at once. A longer interval that the
-    /// server advises is obeyed, and so is `Retry-After`, up to [`max_advised_wait`](Builder::max_advised_wait).
+    /// The delays between attempts to connect, and when to give up. A [`Backoff`](crate::Backoff) alone never gives up. Default: 1 s
+    /// doubling to 30 s, with jitter, without end.
+    ///
+    /// With jitter, the first delay after a loss is between zero and its full length, so that the clients of a server do not all
+    /// come back at once. A longer interval from the server's advice, or from `Retry-After`, is obeyed up to
+    /// [`max_advised_wait`](Builder::max_advised_wait).
     ///
     /// ```
     /// use bayeux::{Backoff, Client, Retry};
@@ -197,178 +237,200 @@ impl Builder {
         self
     }
 
-    /// How long a WebSocket may be quiet before a ping asks whether the server is still there; `None` for no pings.
-    /// A server that is gone is noticed this long, and [`request_timeout`](Builder::request_timeout), after it was
-    /// last heard of. Default: 20 s; less than 1 s counts as 1 s. Over long-polling the held connect tells: a server that
-    /// is gone is noticed `request_timeout` after it should have answered that.
+    /// How long a WebSocket may be idle before the client sends a ping. `None`: no pings. Default: 20 s; less than 1 s counts as 1 s.
+    ///
+    /// A server that does not answer is detected this long plus [`request_timeout`](Builder::request_timeout) after the last byte
+    /// from it. Over long-polling the held connect serves as the heartbeat, and a dead server is detected `request_timeout` after
+    /// the server should have answered that.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.session.ping_interval = interval.into();
         self
     }
 
-    /// Whether to offer the acknowledge extension, with which each message arrives once and in order across any number
-    /// of broken connections, for as long as the server keeps the session. Default: true. The server may decline.
+    /// Whether to offer the acknowledge extension. With it, each message arrives once and in order across any number of lost
+    /// connections, as long as the server keeps the session. Default: true. The server may not support it.
     pub fn acknowledge(mut self, offer: bool) -> Self {
         self.session.ack = offer;
         self
     }
 
-    /// What becomes of a publish that was on its way when the connection broke. Default:
-    /// [`Delivery::AtMostOnce`]: it fails, and [`Error::is_fate_unknown`] says that the server may have it.
+    /// What happens to a publish that was sent but not confirmed when the connection was lost. Default: [`Delivery::AtMostOnce`]: the
+    /// call fails, and [`Error::is_fate_unknown`] is true because the server may have received it.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.session.delivery = delivery;
         self
     }
 
-    /// What becomes of a publish or request while there is no connection. Default: [`Offline::Wait`].
+    /// What happens to a publish or a request while there is no connection. Default: [`Offline::Wait`].
     pub fn offline(mut self, offline: Offline) -> Self {
         self.session.offline = offline;
         self
     }
 
-    /// How long a call waits for its turn, while the connection is being restored or while messages before it hang, and in
-    /// all if it is sent more than once. Default: 10 s. Once it is sent, its reply may take
-    /// [`request_timeout`](Builder::request_timeout): a call ends after both together at the latest, 20 s by default, or
-    /// later only while bytes keep arriving. One that was never sent ends after `call_timeout`, and its error says so.
+    /// How long a call may wait before it is sent, while the connection is being restored or while earlier messages are unanswered,
+    /// and how long it may take in total if it is sent more than once. Default: 10 s.
+    ///
+    /// Once it is sent, its reply may take [`request_timeout`](Builder::request_timeout). A call thus ends after the sum of both at
+    /// the latest, 20 s by default, or later while bytes keep arriving. A call that was never sent ends after `call_timeout`, and its
+    /// error says so.
     pub fn call_timeout(mut self, wait: Duration) -> Self {
         self.session.call_timeout = wait;
         self
     }
 
-    /// The longest wait that a server can ask for: with the `interval` and `timeout` of its advice, and with
-    /// `Retry-After` on a failed request. A longer one is cut to this, and
-    /// [`Event::AdviceCapped`](crate::Event::AdviceCapped) is emitted. Default: 1 h: longer than most maintenance takes,
-    /// while a number that was meant otherwise does not silence the client for good.
+    /// The longest wait that a server can ask for, with the `interval` and `timeout` of its advice or with `Retry-After`. A longer
+    /// one is reduced to this, and [`Event::AdviceCapped`](crate::Event::AdviceCapped) is emitted. Default: 1 h, longer than most
+    /// maintenance takes, so that a mistaken value cannot stop the client for good.
     pub fn max_advised_wait(mut self, wait: Duration) -> Self {
         self.session.max_advised_wait = wait;
         self
     }
 
-    /// How long a refused transport is left alone before it is tried again. Default: 5 min.
+    /// How long a transport that was refused is not tried again. Default: 5 min.
     pub fn transport_cooldown(mut self, wait: Duration) -> Self {
         self.session.transport_cooldown = wait;
         self
     }
 
-    /// The largest response body or frame, in bytes, after decompression. Default: 16 MiB, because servers put many
-    /// messages into one response. A larger one is a failure of the connection.
+    /// The largest response body or frame, in bytes after decompression. A larger one is a failure of the connection. Default:
+    /// 16 MiB, because servers put many messages into one response.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.http.max_message_size = bytes;
         self
     }
 
-    /// How many bytes a second a response body or a WebSocket message must have arrived with on average, once it has been
-    /// arriving for 30 s; one that is slower is a failure of the connection. The time before its first byte does not
-    /// count. Default: 100, of which the slowest links carry a multiple; 0 for no limit.
+    /// The lowest average rate, in bytes per second, at which a response body or a WebSocket message may arrive, checked once it has
+    /// been arriving for 30 s. A slower one is a failure of the connection. The time before its first byte does not count. Default:
+    /// 100, which is far below the rate of the slowest links. 0: no limit.
     pub fn min_receive_rate(mut self, bytes_per_second: u32) -> Self {
         self.http.min_receive_rate = bytes_per_second;
         self
     }
 
-    /// The largest frame or request body to send, in bytes: a larger message is refused, and a
-    /// [`batch`](Client::batch) that is larger goes out in several. What [extensions](crate::Extension) add does not count.
-    /// Default: 1 MiB, as CometD's Java client, and as this project's server takes.
+    /// The largest request body or frame to send, in bytes. A larger message is an error, and a larger
+    /// [`batch`](Client::batch) is sent in parts. What [extensions](crate::Extension) add does not count. Default: 1 MiB, as in
+    /// CometD's Java client, which is also the limit of `bayeux-server`.
     pub fn max_send_size(mut self, bytes: usize) -> Self {
         self.session.max_send_size = bytes;
         self
     }
 
-    /// How many calls may wait for their reply at once. Default: 10,000.
+    /// How many calls may wait for their reply at the same time. Another call fails with
+    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy). Default: 10,000.
     pub fn max_pending_calls(mut self, calls: usize) -> Self {
         self.session.max_pending = calls;
         self
     }
 
-    /// How many messages wait in the inbox, and what happens to more. Default: 65,536 messages of 64 MiB in all, and
-    /// [`Overflow::DropOldest`]. What is dropped is counted, and [`Event::SlowConsumer`](crate::Event::SlowConsumer) with
-    /// the sum is emitted at most once a second.
+    /// The limit of the inbox in messages, and what happens if it overflows. Default: 65,536 messages and
+    /// [`Overflow::DropOldest`]. [`inbox_bytes`](Builder::inbox_bytes) sets the limit in bytes.
+    ///
+    /// Dropped messages are counted, and [`Event::SlowConsumer`](crate::Event::SlowConsumer) with their number is emitted at most
+    /// once a second. A limit of 0 is an error of [`build`](Builder::build).
     pub fn inbox(mut self, messages: usize, overflow: Overflow) -> Self {
-        self.inbox = Capacity { messages: messages.max(1), overflow, ..self.inbox };
+        self.inbox = Capacity { messages, overflow, ..self.inbox };
         self
     }
 
-    /// The same for each stream. Default: 16,384 messages of 64 MiB in all, and [`Overflow::DropOldest`].
+    /// The limit of the inbox in bytes of payloads. A message that is larger than the limit still fits an empty queue, because it
+    /// could not be delivered otherwise. Default: 64 MiB.
+    pub fn inbox_bytes(mut self, bytes: usize) -> Self {
+        self.inbox.bytes = bytes;
+        self
+    }
+
+    /// The limit of each stream's queue in messages, and what happens if it overflows, as for [`inbox`](Builder::inbox). Default:
+    /// 16,384 messages and [`Overflow::DropOldest`]. [`Client::with_stream_queue`] sets it for single streams.
     pub fn stream_queue(mut self, messages: usize, overflow: Overflow) -> Self {
-        self.stream = Capacity { messages: messages.max(1), overflow, ..self.stream };
+        self.stream = Capacity { messages, overflow, ..self.stream };
         self
     }
 
-    /// Whom to trust over TLS, and as whom to come. Default: whom the operating system trusts.
+    /// The limit of each stream's queue in bytes of payloads, as for [`inbox_bytes`](Builder::inbox_bytes). Default: 64 MiB.
+    pub fn stream_queue_bytes(mut self, bytes: usize) -> Self {
+        self.stream.bytes = bytes;
+        self
+    }
+
+    /// Which certificates to trust, and the client certificate. Default: the certificates that the operating system trusts.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: TlsOptions) -> Self {
         self.http.tls = tls;
         self
     }
 
-    /// Which proxy to go through. Default: what the environment says.
+    /// The proxy, for both transports. Default: the proxy that the environment variables name.
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.http.proxy = proxy;
         self
     }
 
-    /// A header for each HTTP request, the WebSocket upgrade among them.
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
+    /// Adds a header to each HTTP request, the WebSocket upgrade included. A name may be added several times. An invalid name or value
+    /// is an error of [`build`](Builder::build), which does not contain the value.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        self.headers.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// A cookie for each HTTP request. The cookies that the server sets are kept besides, for this client alone: at most 50
-    /// of a domain and 300 in all, of 4 KiB each, of which a request carries at most 16 KiB. None is kept for a domain
-    /// under which anybody can have a name, as `co.uk`.
+    /// Adds a cookie to each HTTP request.
+    ///
+    /// Cookies that the server sets are kept for this client alone: at most 50 per domain and 300 in total, of 4 KiB each, of which a
+    /// request carries at most 16 KiB. Cookies for a public suffix, such as `co.uk`, are not kept.
     pub fn cookie(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.http.cookies.push((name.into(), value.into()));
         self
     }
 
-    /// Whether cookies that the server marks as `Secure` are sent over plain `http://` and `ws://` too, as a server behind a
-    /// proxy that adds TLS may need. Anybody on the way can read them. Default: false;
-    /// [`Event::CookiesWithheld`](crate::Event::CookiesWithheld) names those that were withheld. Loopback addresses always get
+    /// Whether cookies that the server marks as `Secure` are sent over plain `http://` and `ws://` too, as a server behind a proxy that
+    /// adds TLS may need. Everybody on the path can read them. Default: false. Then
+    /// [`Event::CookiesWithheld`](crate::Event::CookiesWithheld) names the cookies that were not sent. Loopback addresses always get
     /// them.
     pub fn secure_cookies_over_http(mut self, send: bool) -> Self {
         self.http.secure_cookies_over_http = send;
         self
     }
 
-    /// The WebSocket subprotocol to ask for. Default: none, as CometD.
+    /// The WebSocket subprotocol to request. Default: none, as in CometD.
     pub fn websocket_protocol(mut self, name: impl Into<String>) -> Self {
         self.http.subprotocol = Some(name.into());
         self
     }
 
-    /// A field for each handshake message. The protocol's own fields win.
+    /// Adds a field to each handshake. Fields of the protocol itself cannot be replaced.
     pub fn handshake_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.session.handshake_fields.insert(name.into(), value.into());
         self
     }
 
-    /// A key for the `ext` of each handshake message.
+    /// Adds a key to the `ext` field of each handshake.
     pub fn handshake_ext(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.session.handshake_ext.insert(key.into(), value.into());
         self
     }
 
-    /// Adds an extension.
+    /// Adds an [`Extension`], which sees all messages.
     pub fn extension(mut self, extension: impl Extension) -> Self {
         self.extensions.add(extension);
         self
     }
 
-    /// Whom to ask for credentials. Default: nobody.
+    /// The source of [`Credentials`](crate::Credentials), which sets headers of requests and the `ext` of handshakes. Default: none.
     pub fn auth(mut self, auth: impl Auth) -> Self {
         self.auth.0 = Some(Arc::new(auth));
         self
     }
 
-    /// How long the answer to that may take. Default: 30 s.
+    /// How long [`Auth::credentials`] may take. Default: 30 s.
     pub fn auth_timeout(mut self, wait: Duration) -> Self {
         self.auth_timeout = wait;
         self
     }
 
-    /// Makes the client, not yet open.
+    /// Creates the client, which is not open yet. It starts no task and makes no connection.
     ///
     /// # Errors
-    /// When a URL, a header, a cookie or the list of transports cannot be used; the error says which, and why.
+    /// Returns an error if a URL, a header, a cookie, the list of transports, the WebSocket subprotocol or the limit of a queue is
+    /// invalid. The error names the option and the reason.
     pub fn build(self) -> Result<Client, Error> {
         let url = parse_url(&self.url)?;
         let polling_url =
@@ -380,10 +442,13 @@ impl Builder {
         for text in &self.fallback_urls {
             let url = parse_url(text)?;
             if url.scheme() != urls[0].scheme() {
-                return Err(Error::config("all URLs of a cluster must be with TLS, or all without"));
+                return Err(Error::config("the URLs of a cluster must all use TLS, or none of them"));
             }
             servers.push(Urls { polling: url.clone(), websocket: url.clone() });
             urls.push(url);
+        }
+        if self.inbox.messages == 0 || self.stream.messages == 0 {
+            return Err(Error::config("a queue must have a limit of at least one message"));
         }
         let mut session = self.session;
         session.transports = checked_transports(&session.transports)?;
@@ -394,6 +459,11 @@ impl Builder {
         session.seed = fastrand::u64(..);
         let mut http = self.http;
         http.headers = headers(&self.headers)?;
+        if let Some(name) = &http.subprotocol {
+            // The grammar of a subprotocol is that of a header name (RFC 6455, section 4.1).
+            HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| Error::config(format!("{name:?} is not a valid WebSocket subprotocol")))?;
+        }
         http.request_timeout = session.request_timeout;
         http.cookies.iter().try_for_each(|(name, value)| check_cookie(name, value))?;
         let all =
@@ -406,15 +476,16 @@ impl Builder {
             extensions: self.extensions,
             auth: self.auth.0,
             auth_timeout: self.auth_timeout,
-            patience: self.patience,
+            outage_timeout: self.outage_timeout,
         };
         Ok(Client::new(parts, urls, self.inbox, self.stream))
     }
 }
 
-/// Takes `ws` and `wss` for `http` and `https`: they are the same server.
+/// Parses a server's URL, with `ws` and `wss` as `http` and `https`: they are the same server.
 fn parse_url(text: &str) -> Result<Url, Error> {
-    let invalid = |why: String| Error::config(format!("{:?} is no URL of a server: {why}", shown(text)));
+    let invalid =
+        |why: String| Error::config(format!("{:?} is not a valid URL of a server: {why}", shown(text)));
     let mut url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
     let scheme = match url.scheme() {
         "http" | "ws" => "http",
@@ -425,7 +496,7 @@ fn parse_url(text: &str) -> Result<Url, Error> {
             )));
         }
     };
-    // `Url` does not change the scheme between special ones without a reason to.
+    // `Url` can change the scheme between special ones.
     url.set_scheme(scheme).map_err(|()| invalid("its scheme cannot be changed".to_owned()))?;
     if !url.has_host() {
         return Err(invalid("it names no host".to_owned()));
@@ -435,7 +506,7 @@ fn parse_url(text: &str) -> Result<Url, Error> {
     Ok(url)
 }
 
-/// What was given, without what may be a secret in it.
+/// The text of a URL without what may be secret in it.
 fn shown(text: &str) -> String {
     match Url::parse(text) {
         Ok(url) => display_url(&url),
@@ -454,13 +525,13 @@ fn checked_transports(order: &[Transport]) -> Result<Vec<Transport>, Error> {
             Transport::WebSocket | Transport::LongPolling => known.push(*kind),
             other => {
                 return Err(Error::config(format!(
-                    "{other} is a transport for browsers, which this client lacks"
+                    "{other} is a transport for browsers, which this client does not support"
                 )));
             }
         }
     }
     if known.is_empty() {
-        return Err(Error::config("there must be at least one connection type"));
+        return Err(Error::config("the list of transports is empty"));
     }
     Ok(known)
 }
@@ -468,11 +539,11 @@ fn checked_transports(order: &[Transport]) -> Result<Vec<Transport>, Error> {
 /// The characters of RFC 6265, section 4.1.1, and in values some more that browsers take.
 fn check_cookie(name: &str, value: &str) -> Result<(), Error> {
     if HeaderName::from_bytes(name.as_bytes()).is_err() {
-        return Err(Error::config(format!("{name:?} is no name of a cookie")));
+        return Err(Error::config(format!("{name:?} is not a valid cookie name")));
     }
     if value.chars().any(|c| c.is_ascii_control() || c == ';' || !c.is_ascii()) {
         return Err(Error::config(format!(
-            "the value of the cookie {name} has characters that cookies cannot have"
+            "the value of the cookie {name} contains characters that cookies cannot have"
         )));
     }
     Ok(())
@@ -481,19 +552,14 @@ fn check_cookie(name: &str, value: &str) -> Result<(), Error> {
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
-        let header = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| Error::config(format!("{name:?} is no name of a header")))?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| {
-            Error::config(format!("the value of the header {name} has characters that headers cannot have"))
-        })?;
-        value.set_sensitive(true);
-        headers.append(header, value);
+        let (name, value) = header(name, value)?;
+        headers.append(name, value);
     }
     Ok(headers)
 }
 
 impl std::fmt::Debug for Builder {
-    /// Without what may be secret: values of headers, cookies and handshake fields, and passwords in URLs.
+    /// Omits what may be secret: values of headers, cookies and handshake fields, and passwords in URLs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("Builder")

@@ -1,4 +1,4 @@
-//! The client: the handle, and the verbs that open and close. Those that send and receive stand above it.
+//! The handle of a client, with the methods that open and close it. The files `sending` and `receiving` have the others.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,17 +17,20 @@ use crate::receiver::Receiver;
 use crate::shared::{Call, Command, Shared};
 use crate::snapshot::SessionSnapshot;
 
-/// How many wishes of handles may wait for the driver.
+/// How many commands of handles may wait for the driver.
 const COMMANDS: usize = 1024;
 
-/// A client of a CometD server.
+/// A client of a CometD server, with one session at a time.
 ///
-/// It is a handle: clones are the same client, and share its one inbox. The connection lives until
-/// [`close`](Client::close), or until the last handle and the last stream are dropped; then it is cut without a
-/// goodbye, and the server forgets the session after a while.
+/// A `Client` is a handle: clones are the same client, and share one inbox. The session lasts until [`close`](Client::close), or
+/// until the last handle and the last stream are dropped. Then the connection is closed without a `/meta/disconnect`, and the
+/// server removes the session after a timeout.
 ///
-/// The client keeps itself connected. It re-handshakes when the server forgets it, restores its subscriptions before
-/// it says that it is connected again, and tells all that happens as [`events`](Client::events).
+/// The client restores lost connections, gets a new session if the server has removed the old one, and restores the
+/// subscriptions before it emits [`Event::Connected`](crate::Event::Connected). Every change is emitted as one of the
+/// [`events`](Client::events).
+///
+/// `Client` is a [`Stream`](futures_core::Stream) of the messages in the inbox.
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
     /// The queues of streams that this handle makes.
@@ -41,7 +44,7 @@ pub(crate) struct Inner {
     /// The URLs that were given.
     urls: Vec<Url>,
     pub(crate) shared: Arc<Shared>,
-    /// The way to the driver; there is none before the first `open`.
+    /// The channel to the driver; `None` before the first `open`.
     driver: Mutex<Option<mpsc::Sender<Command>>>,
     last_call: AtomicU64,
     pub(crate) last_sink: AtomicU64,
@@ -49,10 +52,10 @@ pub(crate) struct Inner {
 
 impl Client {
     pub(crate) fn new(parts: Parts, urls: Vec<Url>, inbox: Capacity, stream: Capacity) -> Self {
-        let patience = parts.patience;
+        let outage_timeout = parts.outage_timeout;
         let shared = Arc::new(Shared::new(inbox));
         let endpoint: Arc<str> = parts.session.endpoint.as_str().into();
-        let receiver = Receiver::new(Arc::clone(&shared.inbox), patience, endpoint);
+        let receiver = Receiver::new(Arc::clone(&shared.inbox), outage_timeout, endpoint);
         let inner = Inner {
             parts,
             urls,
@@ -64,17 +67,33 @@ impl Client {
         Self { inner: Arc::new(inner), stream, receiver }
     }
 
-    /// Opens the connection: handshakes over the preferred transport that works, restores the subscriptions of a
-    /// closed client, and returns when messages flow.
+    /// Opens a session: sends a handshake over the preferred transport that works, restores the subscriptions of a closed client, and
+    /// returns when the first connect has been answered.
     ///
-    /// A client that was closed, by either side, can be opened again.
+    /// A closed client can be opened again, whether the user or the server closed it.
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let running = Server::builder().build().bind("127.0.0.1:0").await?;
+    /// use bayeux::{Client, State};
+    ///
+    /// let client = Client::builder(running.url()).build()?;
+    /// client.open().await?;
+    /// assert_eq!(client.state(), State::Connected);
+    /// client.close().await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// When no transport gets through (at once, unless [`Builder::retry_open`](crate::Builder::retry_open) says otherwise), when the server
-    /// refuses, when credentials cannot be had, or after [`Builder::open_timeout`](crate::Builder::open_timeout). The client is then closed.
+    /// Returns an error if no transport works (at once, unless [`Builder::retry_open`](crate::Builder::retry_open) is set), if the
+    /// server refuses the handshake, if the [`Auth`](crate::Auth) returns no credentials, if
+    /// [`Builder::open_timeout`](crate::Builder::open_timeout) has passed, or if the client is open already
+    /// ([`ErrorKind::Busy`](crate::ErrorKind::Busy)). Except in the last case, the client is then closed.
     ///
     /// # Cancel safety
-    /// Dropping the future gives the attempt up; the client is then closed.
+    /// Dropping the future gives up the attempt. The client is then closed.
     pub async fn open(&self) -> Result<(), Error> {
         let http = &self.inner.parts.http;
         if self.is_closed() {
@@ -84,19 +103,37 @@ impl Client {
         reply.map(drop).map_err(|cause| Error::new("open", cause).withheld(http.withheld_cookies()))
     }
 
-    /// Opens the connection with the session of a [`SessionSnapshot`], as another client or process left it: with its
-    /// id, its cookies, its transport and its subscriptions. If the server has forgotten it, a new session takes its
-    /// place, and [`Event::Rehandshaken`](crate::Event::Rehandshaken) and [`Event::GapPossible`](crate::Event::GapPossible) tell so.
+    /// Opens the client with the session of a [`SessionSnapshot`]: with its client id, cookies, transport and subscriptions. If the
+    /// server has removed the session, the client gets a new one, and [`Event::Rehandshaken`](crate::Event::Rehandshaken) and
+    /// [`Event::GapPossible`](crate::Event::GapPossible) are emitted.
     ///
-    /// With the acknowledge extension nothing is missed. Messages of channels that were streams come to the inbox
-    /// until the stream is made again with [`stream`](Client::stream).
+    /// With the acknowledge extension no message is missed. Messages of channels that were streams go to the inbox until
+    /// [`stream`](Client::stream) is called for them again.
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let running = Server::builder().build().bind("127.0.0.1:0").await?;
+    /// # let url = running.url();
+    /// let before = bayeux::Client::connect(&url).await?;
+    /// before.subscribe("/chat/demo").await?;
+    /// let snapshot = before.suspend().await?;
+    ///
+    /// let after = bayeux::Client::builder(&url).build()?;
+    /// after.resume(&snapshot).await?;
+    /// after.publish("/chat/demo", "hi").await?;
+    /// assert_eq!(after.receive().await?.channel(), "/chat/demo");
+    /// # after.close().await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// As [`open`](Client::open); and when the snapshot is of another server, which must not get its secrets. The
-    /// snapshot can be tried again.
+    /// Returns an error if the snapshot is of another server, which must not get its secrets, and the errors of
+    /// [`open`](Client::open). The snapshot can be used again.
     ///
     /// # Cancel safety
-    /// As [`open`](Client::open).
+    /// Dropping the future gives up the attempt. The client is then closed.
     pub async fn resume(&self, snapshot: &SessionSnapshot) -> Result<(), Error> {
         let (session, cookies) = snapshot.parts(&self.inner.urls)?;
         let http = &self.inner.parts.http;
@@ -108,27 +145,28 @@ impl Client {
         self.call(Operation::Resume(Box::new(session))).await.map(drop).map_err(failed)
     }
 
-    /// Leaves the session without telling the server, which keeps it for a while (CometD's `maxInterval`, 10 s by
-    /// default), and closes the client. The snapshot can be [resumed](Client::resume) here or in another process;
-    /// what was received stays receivable here. Calls that wait fail: it is best to await them before.
+    /// Leaves the session without ending it, and closes the client. The server keeps the session for a while (CometD's
+    /// `maxInterval`, 10 s by default). The snapshot can be [resumed](Client::resume) by this or another process.
+    ///
+    /// Received messages can still be taken from the inbox. Calls that wait for their reply fail, so await them first.
     ///
     /// # Errors
-    /// When there is no session: the client is closed, or is asking for one.
+    /// Returns an error if there is no session: the client is closed, or it is handshaking.
     ///
     /// # Cancel safety
-    /// When the future is dropped, the session may have been left, and its snapshot lost; the client is closed then.
+    /// If the future is dropped, the session may have been left and the snapshot lost. The client is closed then.
     pub async fn suspend(&self) -> Result<SessionSnapshot, Error> {
         self.take_snapshot("suspend", true).await
     }
 
-    /// What is to be remembered of the session that goes on, in case this process ends without a chance to
-    /// [`suspend`](Client::suspend). Whoever resumes it later may get messages again that this client got meanwhile.
+    /// Returns a snapshot of the session, which continues, in case this process ends without a [`suspend`](Client::suspend). A client
+    /// that resumes it later may receive messages again that this client received after the snapshot.
     ///
     /// # Errors
-    /// When there is no session: the client is closed, or is asking for one.
+    /// Returns an error if there is no session: the client is closed, or it is handshaking.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// Dropping the future changes nothing.
     pub async fn snapshot(&self) -> Result<SessionSnapshot, Error> {
         self.take_snapshot("snapshot", false).await
     }
@@ -142,11 +180,11 @@ impl Client {
         Ok(SessionSnapshot::new(&self.inner.urls, session, cookies))
     }
 
-    /// Closes the connection in good order: publishes that wait are sent, the server is told, sockets are closed.
-    /// What was received stays receivable. A client that is closed already is left as it is.
+    /// Closes the client: sends the publishes that wait, ends the session with `/meta/disconnect`, and closes the sockets. Received
+    /// messages can still be taken. Has no effect on a closed client.
     ///
     /// # Errors
-    /// None today: the client is closed in any case, after [`Builder::close_timeout`](crate::Builder::close_timeout) at the latest.
+    /// Returns no error today. The client is closed after [`Builder::close_timeout`](crate::Builder::close_timeout) at the latest.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop the closing.
@@ -158,23 +196,29 @@ impl Client {
         reply.map(drop).map_err(|cause| Error::new("close", cause))
     }
 
-    /// Opens, runs `scope`, and closes whatever its outcome is.
+    /// Opens the client, runs `scope`, and closes the client whatever the result of `scope` is.
     ///
-    /// ```no_run
-    /// # use bayeux::{Client, Error};
-    /// # async fn example() -> Result<(), Error> {
-    /// let answer: String = Client::builder("https://example.com/cometd")
+    /// ```
+    /// # use bayeux_server::{Data, Request, Server, ServiceError};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let echo = |request: Request| async move { Ok::<_, ServiceError>(Some(request.data)) };
+    /// # let running = Server::builder().service("/service/echo", echo).build().bind("127.0.0.1:0").await?;
+    /// use bayeux::{Client, Error};
+    ///
+    /// let answer: String = Client::builder(running.url())
     ///     .build()?
     ///     .run(async |client| client.request("/service/echo", "hello").await)
     ///     .await?;
+    /// assert_eq!(answer, "hello");
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// Those of [`open`](Client::open), and those of the scope.
+    /// Returns the errors of [`open`](Client::open) and those of `scope`.
     ///
     /// # Cancel safety
-    /// Dropping the future cuts the connection when no other handle holds it.
+    /// If the future is dropped, the client stays open, unless no other handle exists.
     pub async fn run<T, E: From<Error>>(
         &self,
         scope: impl AsyncFnOnce(&Client) -> Result<T, E>,
@@ -185,7 +229,7 @@ impl Client {
         outcome
     }
 
-    /// Where the connection stands.
+    /// The state of the client.
     pub fn state(&self) -> State {
         self.inner.shared.status.borrow().state
     }
@@ -205,36 +249,57 @@ impl Client {
         self.inner.shared.status.borrow().closed.clone()
     }
 
-    /// How long ago the server was last heard of, be it only the answer to a ping; `None` before that.
+    /// The time since the last byte from the server, answers to pings included; `None` before the first.
     pub fn last_activity(&self) -> Option<Duration> {
-        self.inner.shared.status.borrow().heard.map(|at| at.elapsed())
+        self.inner.shared.status.borrow().last_received.map(|at| at.elapsed())
     }
 
-    /// Drops the connection and makes it anew at once, or tries again at once while it is lost: for programs that know
-    /// better than a deadline that the network has changed. The session and its subscriptions are kept if the server
-    /// keeps them. Without the acknowledge extension a message that is on its way in that moment may be missed, which
-    /// [`Event::GapPossible`](crate::Event::GapPossible) tells. A closed client stays closed.
+    /// Closes the connection and makes a new one at once; if the connection is lost already, tries again without waiting for the
+    /// delay. For programs that learn of a network change before any timeout passes.
+    ///
+    /// The session and its subscriptions are kept if the server still has them. Without the acknowledge extension, messages that are
+    /// on their way may be missed, and [`Event::GapPossible`](crate::Event::GapPossible) is emitted. A closed client stays closed.
     ///
     /// # Cancel safety
-    /// Dropping the future before it is polled does nothing; after that the wish is carried out.
+    /// Dropping the future before it is polled does nothing. After that the client reconnects.
     pub async fn reconnect_now(&self) {
         if let Some(driver) = self.driver() {
-            // A driver that is gone has nothing to reconnect.
+            // A driver that has ended has nothing to reconnect.
             let _ = driver.send(Command::Reconnect).await;
         }
     }
 
-    /// Every change of the connection's life from now on.
+    /// A stream of all changes of the connection and the session from now on.
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let running = Server::builder().build().bind("127.0.0.1:0").await?;
+    /// use bayeux::{Client, Event};
+    ///
+    /// let client = Client::builder(running.url()).build()?;
+    /// let mut events = client.events();
+    /// client.open().await?;
+    /// while let Some(event) = events.next().await {
+    ///     if let Event::Connected { transport } = event {
+    ///         println!("connected over {transport}");
+    ///         break;
+    ///     }
+    /// }
+    /// # client.close().await?;
+    /// # Ok(()) }
+    /// ```
     pub fn events(&self) -> Events {
         self.inner.shared.listen()
     }
 
-    /// The server's reply to the handshake: what it supports, its advice, its extensions.
+    /// The server's last handshake reply: the transports it supports, its advice, its extensions; `None` before the first.
     pub fn handshake_reply(&self) -> Option<Arc<Message>> {
         self.inner.shared.handshake_reply()
     }
 
-    /// The URL that was given; of several, that of the server in use.
+    /// The URL of the server in use.
     pub fn url(&self) -> &Url {
         &self.inner.urls[self.inner.shared.status.borrow().server]
     }
@@ -247,7 +312,7 @@ impl Client {
         self.inner.driver.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The way to the driver, which is started if there is none.
+    /// Returns the channel to the driver, which is started if it does not run.
     fn start(&self) -> mpsc::Sender<Command> {
         let mut slot = self.inner.driver.lock().unwrap_or_else(PoisonError::into_inner);
         match &*slot {
@@ -276,7 +341,7 @@ impl Client {
     }
 }
 
-/// Tells the driver of a caller that waits no more, unless there was an answer.
+/// Notifies the driver that a caller no longer waits, unless the call was answered.
 pub(crate) struct Forget<'a> {
     pub(crate) driver: &'a mpsc::Sender<Command>,
     pub(crate) call: Option<CallId>,
@@ -291,15 +356,15 @@ impl Forget<'_> {
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         if let Some(call) = self.call {
-            // With a full channel the call runs to its end, which nobody waits for.
+            // If the channel is full, the call continues, and its result is dropped.
             let _ = self.driver.try_send(Command::Forget(call));
         }
     }
 }
 
 pub(crate) async fn send(driver: &mpsc::Sender<Command>, command: Command) -> Result<(), Cause> {
-    // With room there is nothing to wait for: what is asked for first is then first in the queue, whatever the runtime
-    // thinks of the task's share of time.
+    // Without waiting, if there is capacity: the order of calls is then the order in the queue, even if the task has used up
+    // its cooperative budget.
     match driver.try_send(command) {
         Ok(()) => Ok(()),
         Err(mpsc::error::TrySendError::Closed(_)) => Err(not_open()),

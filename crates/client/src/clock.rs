@@ -9,7 +9,7 @@ pub(crate) fn unix_ms(time: SystemTime) -> i64 {
     }
 }
 
-/// Times that the clock cannot show are the epoch: they come from a server that talks nonsense.
+/// Times that the clock cannot represent are the epoch: a server sent an invalid value.
 pub(crate) fn from_unix_ms(ms: i64) -> SystemTime {
     let span = Duration::from_millis(ms.unsigned_abs());
     let time = if ms < 0 { UNIX_EPOCH.checked_sub(span) } else { UNIX_EPOCH.checked_add(span) };

@@ -1,5 +1,5 @@
-//! The driver: the one task of a client. It owns the session and the transports, hands inputs to the session and
-//! does what the session says. It decides nothing about the protocol.
+//! The driver: the one task of a client. It owns the session and the transports, passes inputs to the session and carries
+//! out its outputs. It decides nothing about the protocol.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -33,39 +33,39 @@ use crate::transport::{HttpStack, LongPolling, LongPollingEvent, WebSocket, WebS
 use crate::waiting::Waiting;
 use crate::wire_log;
 
-/// How much of one kind is taken in before the session's wishes are carried out.
+/// How many inputs of one kind are handled before the outputs of the session.
 const BURST: usize = 256;
-/// How many rounds are made before other tasks get their turn.
+/// How many rounds of inputs and outputs precede a yield to other tasks.
 const ROUNDS: usize = 16;
-/// How many messages are taken in before those that wait for them get their turn: few enough to be in the processor's
-/// cache still when they are read, and far fewer than a queue holds.
-const PORTION: usize = 256;
+/// How many messages are handled before a yield to their receivers: few enough to be in the processor's cache when they are
+/// read, and far fewer than the limit of a queue.
+const MAX_TURN: usize = 256;
 /// The same in bytes, for messages that are large.
-const PORTION_BYTES: usize = 256 * 1024;
+const MAX_TURN_BYTES: usize = 256 * 1024;
 
-/// How long a WebSocket is quiet before it gives its buffer back.
+/// How long a WebSocket is idle before it releases its buffer.
 const QUIET: Duration = Duration::from_secs(1);
-/// As good as never, for waits that no clock can tell.
+/// In place of times that the clock cannot represent.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-/// A call whose outcome nobody waits for.
+/// A call without a caller.
 const NOBODY: CallId = CallId(u64::MAX);
 
-/// What a driver is made of.
+/// The configuration of a driver.
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) session: bayeux_proto::client::Config,
     pub(crate) http: Arc<HttpStack>,
     /// The servers of the cluster, the preferred one first.
     pub(crate) servers: Vec<Urls>,
-    /// Whether a single meta message adds its name to the URL.
+    /// Whether a request with a single meta message adds its type to the URL.
     pub(crate) suffix: bool,
     pub(crate) extensions: Extensions,
     pub(crate) auth: Option<Arc<dyn Auth>>,
     pub(crate) auth_timeout: Duration,
-    pub(crate) patience: Option<Duration>,
+    pub(crate) outage_timeout: Option<Duration>,
 }
 
-/// Where a server is.
+/// The URLs of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Urls {
     pub(crate) polling: Url,
@@ -82,32 +82,32 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     waiting: Waiting,
     sinks: HashMap<SinkId, Sink, foldhash::fast::RandomState>,
-    /// The receivers that messages of this round are for.
+    /// The receivers with messages in this round.
     served: Vec<SinkId>,
-    /// Those that got messages since the session was told how much fits into their queues.
+    /// The receivers that got messages since their credit was last granted.
     filled: Vec<SinkId>,
-    /// How many messages went to receivers since other tasks had their turn.
+    /// How many messages went to receivers since the last yield.
     delivered: usize,
-    /// How many bytes came since then.
+    /// How many bytes arrived since then.
     received_bytes: usize,
-    /// How many messages the last frames had in them that came together: those that follow are often as many.
+    /// How many messages the last frames had that arrived together: the next ones often have as many.
     expected: usize,
-    /// Since when the connection is lost, as the receivers were told.
+    /// Since when the connection is lost, as the queues know it.
     lost: Option<Time>,
     long_polling: LongPolling,
     websocket: WebSocket,
     credentials: HeaderMap,
     asking: Option<Asking>,
-    /// Rings when a receiver has room again that had none.
+    /// Notified when a receiver that was low on credit has it again.
     credit_freed: Pin<Box<OwnedNotified>>,
     timer: Pin<Box<Sleep>>,
-    /// When it rings: at what is due first, or before.
+    /// When the timer fires: when the first thing is due, or earlier.
     timer_at: Option<Time>,
-    /// When it is looked whether the WebSocket is quiet.
+    /// When to check whether the WebSocket is idle.
     look_at: Option<Time>,
-    /// The call that opened the session, whose caller may not have heard of it yet.
+    /// The call that opened the session, whose caller may not have got the result yet.
     opened: Option<CallId>,
-    /// Messages that were dropped, and are still to be told of.
+    /// Dropped messages that were not reported yet.
     drops: Drops,
     telemetry: Telemetry,
 }
@@ -119,7 +119,7 @@ struct Sink {
     queue: Arc<Queue>,
     /// The channel of a stream; `None` for the inbox.
     channel: Option<Channel>,
-    /// Messages of this round, handed over together.
+    /// The messages of this round, added to the queue together.
     batch: Vec<Message>,
 }
 
@@ -157,18 +157,15 @@ impl Driver {
         }
     }
 
-    /// Runs until all handles are gone. What is open then is cut, not closed: that is what `close()` is for.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "the future of an async fn would have room for the driver twice"
-    )]
+    /// Runs until all handles are dropped. An open session is then left without a disconnect: `close()` sends one.
+    #[expect(clippy::manual_async_fn, reason = "the future of an async fn would hold the driver twice")]
     pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
             self.grant_credit();
             std::future::poll_fn(|cx| self.poll(cx)).await;
             self.end(&CloseReason::Requested);
-            // A goodbye that was begun is said to its end.
-            std::future::poll_fn(|cx| self.websocket.poll_goodbye(cx)).await;
+            // A closing handshake that has begun is completed.
+            std::future::poll_fn(|cx| self.websocket.poll_closing(cx)).await;
         }
     }
 
@@ -180,7 +177,7 @@ impl Driver {
                 return Poll::Ready(());
             }
             self.carry_out();
-            if self.delivered >= PORTION || self.received_bytes >= PORTION_BYTES {
+            if self.delivered >= MAX_TURN || self.received_bytes >= MAX_TURN_BYTES {
                 break;
             }
         }
@@ -188,23 +185,23 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Takes in all that is ready. Pending when nothing was; false when all handles are gone. What can only have become
-    /// ready while the task slept is asked for when it is `woken`.
+    /// Handles all inputs that are ready. Pending if there were none; false if all handles are dropped. What can only become
+    /// ready while the task sleeps is polled only if it was `woken`.
     fn poll_inputs(&mut self, woken: bool, cx: &mut Context<'_>) -> Poll<bool> {
         let mut any = false;
         let mut burst = std::mem::take(&mut self.burst);
         let commands = self.commands.poll_recv_many(cx, &mut burst, BURST);
-        let gone = matches!(commands, Poll::Ready(0));
+        let is_abandoned = matches!(commands, Poll::Ready(0));
         for command in burst.drain(..) {
             any = true;
             self.command(command);
             if self.session.state() == State::Disconnected {
-                // The end of a session is carried out before the next one begins, or it would end that one's receivers.
+                // The outputs of a session's end precede the next session, whose receivers they would end otherwise.
                 self.carry_out();
             }
         }
         self.burst = burst;
-        if gone {
+        if is_abandoned {
             return Poll::Ready(false);
         }
         any |= self.poll_websocket(cx);
@@ -233,7 +230,7 @@ impl Driver {
         if any { Poll::Ready(true) } else { Poll::Pending }
     }
 
-    /// Takes in the frames that are ready, as one batch: they come one behind the other anyway.
+    /// Handles the frames that are ready as one batch, because they arrived in sequence.
     fn poll_websocket(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         let mut frames = None;
@@ -243,11 +240,11 @@ impl Driver {
             if let WebSocketEvent::Received(body) = &event {
                 wire_log::log("<", "websocket", body);
                 self.received_bytes += body.len();
-                let room = self.expected;
-                let batch =
-                    frames.get_or_insert_with(|| Batch { messages: Vec::with_capacity(room), skipped: 0 });
+                let expected = self.expected;
+                let batch = frames
+                    .get_or_insert_with(|| Batch { messages: Vec::with_capacity(expected), skipped: 0 });
                 let Err(error) = self.decoder.decode_into(body, batch) else {
-                    if batch.messages.len() >= PORTION || self.received_bytes >= PORTION_BYTES {
+                    if batch.messages.len() >= MAX_TURN || self.received_bytes >= MAX_TURN_BYTES {
                         break;
                     }
                     continue;
@@ -283,19 +280,18 @@ impl Driver {
         if self.look_at.is_none() && self.websocket.is_awake() {
             self.look_at = Some(self.now() + QUIET);
         }
-        let wanted =
-            [self.session.poll_timeout(), self.look_at, self.drops.next()].into_iter().flatten().min();
-        // It may ring too early: that is cheaper than to set it anew for each call and each reply.
-        let mut may_ring = woken && self.timer_at.is_some();
-        if let Some(at) = wanted
+        let due = [self.session.poll_timeout(), self.look_at, self.drops.next()].into_iter().flatten().min();
+        // It may fire too early, which is cheaper than setting it for each call and each reply.
+        let mut may_fire = woken && self.timer_at.is_some();
+        if let Some(at) = due
             && self.timer_at.is_none_or(|armed| at < armed)
         {
-            may_ring = true;
-            self.timer_at = wanted;
+            may_fire = true;
+            self.timer_at = due;
             let at = self.origin.checked_add(at.since_origin());
             self.timer.as_mut().reset(at.unwrap_or_else(|| Instant::now() + NEVER));
         }
-        if !may_ring || self.timer.as_mut().poll(cx).is_pending() {
+        if !may_fire || self.timer.as_mut().poll(cx).is_pending() {
             return false;
         }
         self.timer_at = None;
@@ -351,8 +347,8 @@ impl Driver {
             }
             Command::Attach(attached) => {
                 let (sink, channel, queue) = *attached;
-                self.handle(Input::Credit(sink, queue.room()));
-                self.tell_lost(&queue);
+                self.handle(Input::Credit(sink, queue.credit()));
+                self.set_lost(&queue);
                 let added = Sink { queue, channel: Some(channel), batch: Vec::new() };
                 self.sinks.insert(sink, added);
             }
@@ -363,7 +359,7 @@ impl Driver {
             }
             Command::Snapshot { leave, reply } => {
                 let snapshot = self.session.snapshot(!leave);
-                // A caller that went away meanwhile must not lose the session.
+                // If the caller has dropped its future, the session continues.
                 let taken = reply.send(snapshot.map(|session| (session, self.parts.http.save_cookies())));
                 if leave && taken.is_ok() {
                     self.handle(Input::Call(NOBODY, Operation::Suspend));
@@ -373,14 +369,14 @@ impl Driver {
                 if self.session.state() == State::Disconnected
                     && let Err(error) = self.parts.http.restore_cookies(&saved)
                 {
-                    tracing::warn!(%error, "the cookies of the snapshot cannot be read");
+                    tracing::warn!(%error, "the cookies of the snapshot are invalid");
                 }
             }
             Command::Forget(call) => {
                 let answered = self.waiting.take(call).is_none();
                 self.handle(Input::Forget(call));
                 if answered && self.opened == Some(call) {
-                    // It was given up in the moment in which it succeeded.
+                    // The caller gave up while the result was on its way.
                     self.handle(Input::Call(NOBODY, Operation::Close));
                 }
             }
@@ -425,14 +421,14 @@ impl Driver {
 
     fn received(&mut self, exchange: Option<bayeux_proto::client::ExchangeId>, batch: Batch) {
         if batch.skipped > 0 {
-            tracing::warn!(skipped = batch.skipped, "the server sent elements that are no messages");
+            tracing::warn!(skipped = batch.skipped, "the server sent elements that are not messages");
         }
         let mut messages = batch.messages;
         self.parts.extensions.incoming(&mut messages);
         self.handle(Input::Received { exchange, messages });
     }
 
-    /// Does all that the session wants done, then tells what changed.
+    /// Carries out the outputs of the session, then publishes its status.
     fn carry_out(&mut self) {
         if let Some(names) = self.parts.http.newly_withheld_cookies() {
             self.event(Event::CookiesWithheld { names });
@@ -440,7 +436,7 @@ impl Driver {
         self.do_outputs();
         self.hand_over();
         if !self.filled.is_empty() {
-            self.tell_filled();
+            self.update_credit();
             self.do_outputs();
             self.hand_over();
         }
@@ -452,7 +448,7 @@ impl Driver {
             match output {
                 Output::Send(transmit) => self.send(transmit),
                 Output::Cancel(exchange) => {
-                    // A server that did not answer here may not be reached over what else is open to it.
+                    // The other connections to a server that did not answer may be broken too.
                     self.parts.http.leave_connections();
                     self.long_polling.cancel(exchange);
                 }
@@ -460,36 +456,37 @@ impl Driver {
                 Output::CloseWebSocket { graceful: false } => self.websocket.abort(),
                 Output::Deliver { sinks, messages } => self.deliver(&sinks, messages),
                 Output::Resolve(call, result) => self.resolve(call, result),
-                Output::SubscriptionLost { sinks, channel: _, error } => {
+                Output::SubscriptionLost { sinks, channel, error } => {
                     self.hand_over();
                     for sink in sinks.iter().filter_map(|sink| self.sinks.get(sink)) {
-                        sink.queue.push_trouble(Cause::Call(error.clone()));
+                        let cause = Cause::NotRestored { channel: channel.clone(), error: error.clone() };
+                        sink.queue.push_error(cause);
                     }
                 }
                 Output::Event(event) => self.event(event),
                 Output::Authenticate(reason) => self.ask(reason),
                 Output::Ping => self.websocket.ping(),
                 Output::ResetCookies => self.parts.http.reset_cookies(),
-                other => tracing::warn!(?other, "an output that this client does not know"),
+                other => tracing::warn!(?other, "unknown output of the session"),
             }
         }
         self.waiting.taken();
     }
 
-    /// Tells the session how much fits into the queues that must not lose anything.
+    /// Grants credit for all queues that must not drop messages.
     fn grant_credit(&mut self) {
         self.filled.clear();
         self.filled.extend(self.sinks.keys());
-        // The order of the map differs from run to run.
+        // The order of the map is random.
         self.filled.sort_unstable();
-        self.tell_filled();
+        self.update_credit();
     }
 
-    /// The same for those that got messages.
-    fn tell_filled(&mut self) {
+    /// Grants credit for the queues that got messages.
+    fn update_credit(&mut self) {
         while let Some(id) = self.filled.pop() {
-            if let Some(room) = self.sinks.get(&id).and_then(|sink| sink.queue.room()) {
-                self.handle(Input::Credit(id, Some(room)));
+            if let Some(credit) = self.sinks.get(&id).and_then(|sink| sink.queue.credit()) {
+                self.handle(Input::Credit(id, Some(credit)));
             }
         }
     }
@@ -523,13 +520,13 @@ impl Driver {
         }
     }
 
-    /// Where the server in use is.
+    /// The URLs of the server in use.
     fn urls(&self) -> &Urls {
         &self.parts.servers[self.session.server()]
     }
 
-    /// As CometD's clients do, a lone meta message adds its name to a URL that has no query: proxies and logs can
-    /// then tell the long poll from the rest.
+    /// The URL for a request. As in CometD's clients, a single meta message adds its type to a URL without a query, so that
+    /// proxies and logs can distinguish the held connect.
     fn request_url(&self, server: usize, messages: &[Message]) -> Url {
         let mut url = self.parts.servers[server].polling.clone();
         let name = match messages {
@@ -566,7 +563,7 @@ impl Driver {
         }
     }
 
-    /// Puts what was delivered in this round into the receivers' queues.
+    /// Adds the messages of this round to the queues of their receivers.
     fn hand_over(&mut self) {
         while let Some(id) = self.served.pop() {
             let Some(sink) = self.sinks.get_mut(&id) else { continue };
@@ -582,7 +579,7 @@ impl Driver {
     }
 
     fn resolve(&mut self, call: CallId, result: CallResult) {
-        // What came before a reply is there when the caller hears of the reply.
+        // Messages that arrived before a reply are in their queues when the caller gets it.
         self.hand_over();
         if result.is_err() {
             self.telemetry.failed_calls.increment(1);
@@ -601,7 +598,7 @@ impl Driver {
                 status.closed.get_or_insert_with(|| reason.clone());
             });
         }
-        if let Some(event) = waiter.tell(result) {
+        if let Some(event) = waiter.resolve(result) {
             self.event(event);
         }
     }
@@ -615,12 +612,12 @@ impl Driver {
                 self.event(event);
             }
         }
-        // Who hears of an event sees the state that goes with it.
+        // A listener that gets the event sees the matching state.
         self.publish_status();
-        self.shared.tell(event);
+        self.shared.emit(event);
     }
 
-    /// The session is over: receivers end after what they have, and the next session begins with an empty jar.
+    /// Ends the session: receivers end after their messages, and the next session starts without cookies.
     fn end(&mut self, reason: &CloseReason) {
         self.hand_over();
         self.asking = None;
@@ -642,12 +639,12 @@ impl Driver {
         let transport = self.session.transport();
         let server = self.session.server();
         let pending = self.session.pending();
-        let heard = self.session.last_received().map(|at| self.origin + at.since_origin());
+        let last_received = self.session.last_received().map(|at| self.origin + at.since_origin());
         self.shared.status.send_if_modified(|status| {
             let changed =
                 status.state != state || status.transport != Some(transport) || status.server != server;
             status.pending_calls = pending;
-            status.heard = heard;
+            status.last_received = last_received;
             if changed {
                 status.state = state;
                 status.transport = Some(transport);
@@ -662,33 +659,34 @@ impl Driver {
         if lost != self.lost {
             self.lost = lost;
             for sink in self.sinks.values() {
-                self.tell_lost(&sink.queue);
+                self.set_lost(&sink.queue);
             }
         }
     }
 
-    fn tell_lost(&self, queue: &Queue) {
+    fn set_lost(&self, queue: &Queue) {
         let lost = self.lost.map(|at| self.origin + at.since_origin());
-        queue.set_lost(lost, self.parts.patience);
+        queue.set_lost(lost, self.parts.outage_timeout);
     }
 
     fn ask(&mut self, reason: AuthReason) {
         let Some(auth) = self.parts.auth.clone() else {
-            return self.handle(Input::Credentials(Err("nobody to ask".to_owned())));
+            return self
+                .handle(Input::Credentials(Err("the client has no source of credentials".to_owned())));
         };
         let wait = self.parts.auth_timeout;
         self.asking = Some(Box::pin(async move {
             let asking = AssertUnwindSafe(async { auth.credentials(reason).await }).catch_unwind();
             match tokio::time::timeout(wait, asking).await {
                 Ok(Ok(outcome)) => outcome.map_err(|error| printable(&error.to_string()).into_owned()),
-                Ok(Err(_)) => Err("whoever was asked panicked".to_owned()),
-                Err(_) => Err(format!("none within {wait:?}")),
+                Ok(Err(_)) => Err("the source of credentials panicked".to_owned()),
+                Err(_) => Err(format!("no answer from the source of credentials within {wait:?}")),
             }
         }));
     }
 }
 
-/// Whether a failure says something about the connection, and not about the request or the server.
+/// Whether a failure concerns the connection, not the request or the server.
 fn is_of_connection(kind: FailureKind) -> bool {
     !matches!(
         kind,
@@ -701,7 +699,7 @@ fn is_of_connection(kind: FailureKind) -> bool {
 }
 
 impl Drop for Driver {
-    /// However the task ends, with the runtime or by a fault, no receiver is left waiting.
+    /// However the task ends, with the runtime or by a panic, no receiver waits forever.
     fn drop(&mut self) {
         if self.shared.status.borrow().closed.is_none() {
             let failure = Failure::new(FailureKind::Lost, "the task of the client has ended");

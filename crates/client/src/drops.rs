@@ -1,5 +1,4 @@
-//! Messages that were dropped, told at a bounded rate: a receiver that does not keep up must not cost more than one that
-//! does.
+//! Dropped messages, reported at a limited rate: a slow receiver must not cost more than a fast one.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,14 +6,14 @@ use std::time::Duration;
 use bayeux_proto::client::{Event, SinkId};
 use bayeux_proto::{Channel, Time};
 
-/// How often a receiver's drops are told at most.
+/// The least time between two reports for one receiver.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The receivers whose messages were dropped of late.
+/// The receivers whose messages were dropped recently.
 #[derive(Debug, Default)]
 pub(crate) struct Drops {
     late: HashMap<SinkId, Late, foldhash::fast::RandomState>,
-    /// When something is to be told next.
+    /// When the next report is due.
     next: Option<Time>,
 }
 
@@ -22,20 +21,20 @@ pub(crate) struct Drops {
 struct Late {
     /// The channel of a stream; `None` for the inbox.
     channel: Option<Channel>,
-    /// How many were dropped since this was told.
+    /// How many were dropped since the last report.
     dropped: u64,
-    told: Time,
+    reported: Time,
 }
 
 impl Late {
-    fn tell(&mut self, now: Time) -> Event {
-        self.told = now;
+    fn report(&mut self, now: Time) -> Event {
+        self.reported = now;
         Event::SlowConsumer { channel: self.channel.clone(), dropped: std::mem::take(&mut self.dropped) }
     }
 }
 
 impl Drops {
-    /// Messages of a receiver were dropped. What is to be told of it now: the first is told at once.
+    /// Counts dropped messages of a receiver. Returns an event if one is due; the first one is.
     pub(crate) fn add(
         &mut self,
         sink: SinkId,
@@ -45,25 +44,25 @@ impl Drops {
     ) -> Option<Event> {
         if let Some(late) = self.late.get_mut(&sink) {
             late.dropped += dropped;
-            let at = late.told + PAUSE;
+            let at = late.reported + PAUSE;
             if at > now {
                 self.next = Some(self.next.map_or(at, |next| next.min(at)));
                 return None;
             }
-            return Some(late.tell(now));
+            return Some(late.report(now));
         }
-        let mut late = Late { channel: channel.cloned(), dropped, told: now };
-        let event = late.tell(now);
+        let mut late = Late { channel: channel.cloned(), dropped, reported: now };
+        let event = late.report(now);
         self.late.insert(sink, late);
         Some(event)
     }
 
-    /// When [`Drops::due`] has something to tell.
+    /// When [`Drops::due`] has events.
     pub(crate) fn next(&self) -> Option<Time> {
         self.next
     }
 
-    /// What is to be told now.
+    /// The events that are due.
     pub(crate) fn due(&mut self, now: Time) -> Vec<Event> {
         if self.next.is_none_or(|at| at > now) {
             return Vec::new();
@@ -71,33 +70,33 @@ impl Drops {
         self.next = None;
         let mut events = Vec::new();
         self.late.retain(|_, late| {
-            let at = late.told + PAUSE;
+            let at = late.reported + PAUSE;
             if at > now {
                 if late.dropped > 0 {
                     self.next = Some(self.next.map_or(at, |next| next.min(at)));
                 }
                 return true;
             }
-            // One that has kept up for so long is forgotten.
+            // A receiver without drops since then is removed.
             let any = late.dropped > 0;
             if any {
-                events.push(late.tell(now));
+                events.push(late.report(now));
             }
             any
         });
         events
     }
 
-    /// What is still to be told of a receiver that is gone.
+    /// Removes a receiver. Returns the event that was not due yet.
     pub(crate) fn forget(&mut self, sink: SinkId, now: Time) -> Option<Event> {
-        self.late.remove(&sink).filter(|late| late.dropped > 0).map(|mut late| late.tell(now))
+        self.late.remove(&sink).filter(|late| late.dropped > 0).map(|mut late| late.report(now))
     }
 
-    /// What is still to be told at the end.
+    /// The events that were not due yet, at the end of the session.
     pub(crate) fn end(&mut self, now: Time) -> Vec<Event> {
         self.next = None;
         let late = std::mem::take(&mut self.late).into_values();
-        late.filter(|late| late.dropped > 0).map(|mut late| late.tell(now)).collect()
+        late.filter(|late| late.dropped > 0).map(|mut late| late.report(now)).collect()
     }
 }
 
@@ -118,28 +117,28 @@ mod tests {
     }
 
     #[test]
-    fn every_drop_is_told_once_and_seldom() {
+    fn every_drop_is_reported_once_at_a_limited_rate() {
         let mut drops = Drops::default();
-        let (mut told, mut events) = (0, 0);
+        let (mut sum_of_all, mut events) = (0, 0);
         for millis in 0..10_000 {
             for sink in 0..3 {
                 let event = drops.add(SinkId(sink), None, 2, at(millis));
                 events += event.iter().count();
-                told += sum(event);
+                sum_of_all += sum(event);
             }
             let due = drops.due(at(millis));
             events += due.len();
-            told += sum(due);
+            sum_of_all += sum(due);
         }
         assert!(events <= 3 * 10, "{events}");
-        told += sum(drops.forget(SinkId(0), at(10_000)));
-        told += sum(drops.end(at(10_000)));
-        assert_eq!(told, 3 * 2 * 10_000);
+        sum_of_all += sum(drops.forget(SinkId(0), at(10_000)));
+        sum_of_all += sum(drops.end(at(10_000)));
+        assert_eq!(sum_of_all, 3 * 2 * 10_000);
         assert!(drops.late.is_empty() && drops.next().is_none());
     }
 
     #[test]
-    fn the_first_is_told_at_once_and_the_last_within_the_pause() {
+    fn the_first_drop_is_reported_at_once_and_the_last_within_the_pause() {
         let mut drops = Drops::default();
         assert_eq!(sum(drops.add(SinkId(1), None, 1, at(0))), 1);
         assert_eq!(drops.next(), None);

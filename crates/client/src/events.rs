@@ -1,4 +1,4 @@
-//! The client's life as a stream.
+//! The events of a client as a stream.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -8,18 +8,19 @@ use std::task::{Context, Poll, Waker};
 use bayeux_proto::client::Event;
 use futures_core::Stream;
 
-/// How many events wait for a listener that is busy.
-const MOST: usize = 256;
+/// How many events wait for a busy listener at most.
+const MAX_EVENTS: usize = 256;
 
-/// Every change of a connection's life, from [`Client::events`](crate::Client::events) on: a `Stream` that ends when
-/// the client is gone. A listener that falls more than 256 events behind gets an [`Event::EventsMissed`].
+/// The events of a client, from the call of [`Client::events`](crate::Client::events) on: a [`Stream`] that ends when the client and
+/// all its handles are dropped.
 ///
-/// It takes memory only for the events that wait.
+/// At most 256 events wait. If a listener falls further behind, the oldest are dropped, and [`Event::EventsMissed`] with their
+/// number precedes the next one. Only waiting events take memory.
 pub struct Events {
     listener: Arc<Listener>,
 }
 
-/// Whoever listens.
+/// The listeners of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners(Mutex<Vec<Weak<Listener>>>);
 
@@ -42,15 +43,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Listeners {
-    /// Every event from now on.
+    /// Adds a listener.
     pub(crate) fn listen(&self) -> Events {
         let listener = Arc::new(Listener::default());
         lock(&self.0).push(Arc::downgrade(&listener));
         Events { listener }
     }
 
-    /// Tells all that listen.
-    pub(crate) fn tell(&self, event: Event) {
+    /// Emits an event to all listeners.
+    pub(crate) fn emit(&self, event: Event) {
         let mut listeners = lock(&self.0);
         if listeners.is_empty() {
             return;
@@ -64,7 +65,7 @@ impl Listeners {
             }
             listener.is_some()
         });
-        // Whatever is woken may listen at once.
+        // A woken task may add a listener at once.
         drop(listeners);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -85,10 +86,10 @@ impl Drop for Listeners {
 }
 
 impl Listener {
-    /// Adds an event. Who is to be woken for it.
+    /// Adds an event. Returns the waker to wake.
     fn push(&self, event: Arc<Event>) -> Option<Waker> {
         let mut waiting = lock(&self.0);
-        if waiting.events.len() >= MOST {
+        if waiting.events.len() >= MAX_EVENTS {
             waiting.events.pop_front();
             waiting.missed += 1;
         }
@@ -98,10 +99,10 @@ impl Listener {
 }
 
 impl Events {
-    /// The next event; `None` when the client is gone.
+    /// Returns the next event, and waits for it. Returns `None` if the client is dropped.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// No event is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -111,7 +112,7 @@ impl Stream for Events {
     type Item = Event;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        /// Room for more than that is given back when nothing waits.
+        /// A larger capacity is released when no event waits.
         const FEW: usize = 8;
         let mut waiting = lock(&self.listener.0);
         if waiting.missed > 0 {
@@ -154,17 +155,17 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_listener_takes_no_room_and_a_busy_one_a_bounded_one() {
+    fn an_idle_listener_takes_no_memory_and_a_busy_one_a_bounded_amount() {
         let listeners = Listeners::default();
         let mut events = listeners.listen();
         let capacity = |events: &Events| lock(&events.listener.0).events.capacity();
         assert_eq!(capacity(&events), 0);
         for _ in 0..1000 {
-            listeners.tell(Event::Rehandshaken);
+            listeners.emit(Event::Rehandshaken);
         }
-        assert!(capacity(&events) <= MOST);
-        assert_eq!(number(poll(&mut events)), 1000 - MOST as u64);
-        for _ in 0..MOST {
+        assert!(capacity(&events) <= MAX_EVENTS);
+        assert_eq!(number(poll(&mut events)), 1000 - MAX_EVENTS as u64);
+        for _ in 0..MAX_EVENTS {
             assert!(matches!(poll(&mut events), Poll::Ready(Some(Event::Rehandshaken))));
         }
         assert!(poll(&mut events).is_pending());
@@ -174,13 +175,13 @@ mod tests {
     #[test]
     fn each_listener_gets_all_in_order_until_the_end() {
         let listeners = Listeners::default();
-        listeners.tell(Event::Rehandshaken);
+        listeners.emit(Event::Rehandshaken);
         let (mut one, mut other) = (listeners.listen(), listeners.listen());
         drop(listeners.listen());
         for n in 0..3 {
-            listeners.tell(Event::EventsMissed(n));
+            listeners.emit(Event::EventsMissed(n));
         }
-        assert_eq!(lock(&listeners.0).len(), 2, "who listens no more is forgotten");
+        assert_eq!(lock(&listeners.0).len(), 2, "a dropped listener is removed");
         drop(listeners);
         for events in [&mut one, &mut other] {
             assert_eq!([(); 3].map(|()| number(poll(events))), [0, 1, 2]);

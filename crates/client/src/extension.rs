@@ -1,4 +1,4 @@
-//! Extensions: code of the user's that sees every message.
+//! Extensions: code of the user that sees every message.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use bayeux_proto::Message;
 use http::HeaderMap;
 
-/// Sees each outgoing and incoming message, meta messages too, and may change it or refuse it.
+/// Code that sees all outgoing and incoming messages, meta messages included, and can change or veto them.
 ///
-/// Outgoing messages pass the extensions in the reverse order of their registration, incoming ones in that order
-/// (as CometD's `AbstractClientSession`). The id of a message is put back when an extension changes it. The methods
-/// are called on the client's own task and should not block.
+/// Outgoing messages pass the extensions in the reverse order of their registration, incoming ones in that order, as in CometD. An
+/// extension cannot change the id of an outgoing message. The methods are called by the driver task of the client and must not
+/// block. If one panics, the panic is logged and the extension is skipped.
 ///
 /// ```
 /// use bayeux::{Extension, Message, Veto};
 ///
-/// /// Puts a token into the `ext` of each message.
+/// /// Adds a token to the `ext` field of each message.
 /// struct Token(String);
 ///
 /// impl Extension for Token {
@@ -26,44 +26,43 @@ use http::HeaderMap;
 /// }
 /// ```
 pub trait Extension: Send + Sync + 'static {
-    /// Sees a message before it is sent.
+    /// Called for each message before it is sent.
     ///
     /// # Errors
-    /// A [`Veto`] keeps the message back; its call fails with [`ErrorKind::Refused`](crate::ErrorKind::Refused).
+    /// A [`Veto`] prevents sending. The call fails with [`ErrorKind::Vetoed`](crate::ErrorKind::Vetoed).
     fn outgoing(&self, message: &mut Message) -> Result<(), Veto> {
         let _ = message;
         Ok(())
     }
 
-    /// Sees a message before the client does.
+    /// Called for each received message before the client handles it.
     ///
     /// # Errors
-    /// A [`Veto`] makes the client act as if the message had not come. A call whose reply is refused so runs into
-    /// its timeout.
+    /// A [`Veto`] drops the message. A call whose reply is vetoed ends with its timeout.
     fn incoming(&self, message: &mut Message) -> Result<(), Veto> {
         let _ = message;
         Ok(())
     }
 
-    /// Sees the headers of each HTTP request, the WebSocket upgrade among them, before it is sent.
+    /// Called with the headers of each HTTP request, the WebSocket upgrade included, before it is sent.
     fn headers(&self, headers: &mut HeaderMap) {
         let _ = headers;
     }
 }
 
-/// An extension's refusal of a message, with the reason.
+/// The veto of a message by an extension, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Veto(String);
 
 impl Veto {
-    /// A refusal with that reason.
+    /// Creates a veto with this reason.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
 }
 
-/// The user's extensions, in the order of their registration.
+/// The extensions of a client, in the order of their registration.
 #[derive(Clone, Default)]
 pub(crate) struct Extensions(Vec<Arc<dyn Extension>>);
 
@@ -82,7 +81,7 @@ impl Extensions {
         }
     }
 
-    /// Those that are refused are taken out and returned, with the reason.
+    /// Removes and returns the messages that an extension vetoed, with the reason.
     pub(crate) fn outgoing(&self, messages: &mut Vec<Message>) -> Vec<(Message, String)> {
         let mut vetoed = Vec::new();
         if !self.0.is_empty() {
@@ -102,7 +101,7 @@ impl Extensions {
         vetoed
     }
 
-    /// Those that are refused are taken out.
+    /// Removes the messages that an extension vetoed.
     pub(crate) fn incoming(&self, messages: &mut Vec<Message>) {
         if !self.0.is_empty() {
             messages.retain_mut(|message| pass(self.0.iter(), message, Extension::incoming).is_ok());
@@ -110,7 +109,7 @@ impl Extensions {
     }
 }
 
-/// Shows a message to extensions in turn, until one refuses it.
+/// Calls the extensions in turn, until one vetoes the message.
 fn pass<'a>(
     mut extensions: impl Iterator<Item = &'a Arc<dyn Extension>>,
     message: &mut Message,
@@ -122,12 +121,12 @@ fn pass<'a>(
     })
 }
 
-/// Runs code of the user's; its panic must not end the client.
+/// Runs code of the user, whose panic must not end the client.
 fn unless_it_panics<T>(code: impl FnOnce() -> T) -> Option<T> {
-    // What a panic leaves half done is the message or the headers, and those are whole values at any time.
+    // A panic can leave the message or the headers changed in part, but they are valid values at any time.
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(code));
     if outcome.is_err() {
-        tracing::error!("an extension panicked; it is passed over");
+        tracing::error!("an extension panicked and was skipped");
     }
     outcome.ok()
 }

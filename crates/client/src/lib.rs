@@ -5,48 +5,48 @@
 //! let client = bayeux::Client::connect("https://example.com/cometd").await?;
 //! client.subscribe("/chat/demo").await?;
 //! client.publish("/chat/demo", &serde_json::json!({"user": "ann", "chat": "hi"})).await?;
-//! while let Some(message) = client.next().await.transpose()? {
+//! while let Some(message) = client.try_next().await? {
 //!     println!("{} {}", message.channel(), message.data());
 //! }
 //! client.close().await?;
 //! # Ok(()) }
 //! ```
 //!
-//! # The verbs
+//! # Methods
 //!
-//! | verb | what it does |
+//! | method | effect |
 //! |---|---|
-//! | [`connect`](Client::connect), [`builder`](Client::builder), [`open`](Client::open) | opens a session, with defaults or with options |
-//! | [`subscribe`](Client::subscribe), [`unsubscribe`](Client::unsubscribe), [`subscriptions`](Client::subscriptions) | chooses what reaches the inbox |
-//! | [`receive`](Client::receive), [`next`](Client::next), `Stream` | takes messages from the inbox |
-//! | [`stream`](Client::stream), [`messages`](Client::messages) | gives a channel a queue of its own, typed or raw |
-//! | [`publish`](Client::publish), [`batch`](Client::batch), [`request`](Client::request) | sends, and returns the server's reply or the service's answer |
-//! | [`events`](Client::events), [`state`](Client::state) | tells how the connection fares |
-//! | [`suspend`](Client::suspend), [`resume`](Client::resume) | leaves a session to another process, and goes on with it |
-//! | [`close`](Client::close), [`run`](Client::run) | ends the session in good order, or a scope with it |
+//! | [`connect`](Client::connect), [`builder`](Client::builder), [`open`](Client::open) | open a session, with default options or with others |
+//! | [`subscribe`](Client::subscribe), [`unsubscribe`](Client::unsubscribe), [`subscriptions`](Client::subscriptions) | choose the channels of the inbox |
+//! | [`receive`](Client::receive), [`next`](Client::next), [`try_next`](Client::try_next), `Stream` | take messages from the inbox |
+//! | [`stream`](Client::stream), [`messages`](Client::messages) | subscribe with a queue of its own, with decoded payloads or whole messages |
+//! | [`publish`](Client::publish), [`batch`](Client::batch), [`request`](Client::request) | send, and return the server's reply or the service's answer |
+//! | [`events`](Client::events), [`state`](Client::state) | observe the connection and the session |
+//! | [`suspend`](Client::suspend), [`resume`](Client::resume) | continue a session in another process |
+//! | [`close`](Client::close), [`run`](Client::run) | end the session, or run code in a session |
 //!
-//! # What it takes care of
+//! # Behaviour
 //!
-//! It stays connected: a lost connection is restored after a growing, jittered delay, a session that the server
-//! forgot is replaced, and all subscriptions are restored before [`Event::Connected`] is told. Messages that may have
-//! been missed meanwhile are told as [`Event::GapPossible`]. Meta messages are handled inside and never shown as
-//! messages. Every call ends, in a reply or an [`Error`] that says whether trying again can help.
+//! The client restores lost connections after delays that grow, with jitter. If the server has removed the session, the client
+//! gets a new one. It restores all subscriptions before it emits [`Event::Connected`]. If messages may have been missed,
+//! [`Event::GapPossible`] is emitted. Meta messages are handled by the client and not delivered. Every call ends, with a reply
+//! or with an [`Error`] that says whether a retry can succeed.
 //!
-//! The client logs with [`tracing`]: its events at `debug`, and each body and frame at `trace` of the target
+//! The client logs with [`tracing`]: events at level `debug`, and each body and frame at level `trace` of the target
 //! `bayeux::wire`, without secrets.
 //!
 //! # Features
 //!
 //! - `rustls-ring` (on by default): TLS by [rustls](https://docs.rs/rustls) with the cryptography of `ring`.
-//! - `rustls-aws-lc-rs`: with that of `aws-lc-rs`. If both are on, `ring` is taken. A provider that the program has installed
-//!   for rustls is taken before either.
-//! - `native-roots` (on by default): the certificates that the operating system trusts are trusted.
-//! - `webpki-roots`: those that Mozilla trusts come with the program. They are taken if `native-roots` is off, or with
+//! - `rustls-aws-lc-rs`: TLS with the cryptography of `aws-lc-rs`. If both features are on, `ring` is used. A provider that the
+//!   program has installed for rustls has precedence over both.
+//! - `native-roots` (on by default): trusts the certificates that the operating system trusts.
+//! - `webpki-roots`: includes the certificates that Mozilla trusts. They are used if `native-roots` is off, or with
 //!   `TlsOptions::bundled_roots`.
-//! - `tls`: what the four share. With none of them (`default-features = false`) there are `http://` and `ws://` only, and no
-//!   crate of TLS; an `https://` or `wss://` URL is an error of [`Builder::build`] then, and a SOCKS proxy one of
-//!   [`Proxy::url`].
-//! - `metrics` (off by default): counts through the facade [`metrics`](https://docs.rs/metrics), each with the label
+//! - `tls`: enabled by the features above. Without it (`default-features = false`), the client supports `http://` and `ws://`
+//!   only, and depends on no TLS crate. An `https://` or `wss://` URL is then an error of [`Builder::build`], and a SOCKS proxy
+//!   an error of [`Proxy::url`].
+//! - `metrics` (off by default): metrics through the facade [`metrics`](https://docs.rs/metrics), each with the label
 //!   `endpoint`: the gauge `bayeux_connected`; and the counters `bayeux_messages_received_total`,
 //!   `bayeux_messages_sent_total`, `bayeux_messages_dropped_total`, `bayeux_calls_failed_total`,
 //!   `bayeux_connections_lost_total`, `bayeux_retries_total`, `bayeux_rehandshakes_total`,
@@ -98,13 +98,25 @@ pub use transport::TlsOptions;
 #[cfg(feature = "tls")]
 pub use rustls;
 
+/// The library of headers, for [`Extension::headers`].
+pub use http;
+
+pub use bytes::Bytes;
+pub use futures_core::Stream;
+pub use http::{HeaderMap, HeaderName, HeaderValue};
+pub use serde_json::{self, Map, Value};
+pub use url::Url;
+
+/// The channels in the field `subscription` of a message, see [`Fields`].
+pub use bayeux_proto::Subscription as SubscriptionNames;
 pub use bayeux_proto::client::{
     Backoff, CallError, CloseReason, Delivery, Event, FailedAttempt, Failure, FailureKind, LostCause,
     Offline, Retry, State, Verdict,
 };
 pub use bayeux_proto::ext::binary::{Binary, BinaryError};
 pub use bayeux_proto::{
-    Advice, BayeuxError, Channel, Data, Interval, InvalidChannel, Message, MessageId, Reconnect, Transport,
+    Advice, BayeuxError, Channel, ChannelKind, ClientId, Data, Fields, Interval, InvalidChannel,
+    InvalidReason, Message, MessageId, Reconnect, Transport,
 };
 
 /// The programs of the README are tests.

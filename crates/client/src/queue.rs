@@ -1,4 +1,4 @@
-//! The queue between the driver and a receiver: bounded, and never in the driver's way.
+//! The bounded queue between the driver and a receiver. It never blocks the driver.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,35 +11,36 @@ use tokio::time::{Duration, Instant};
 
 use crate::error::Cause;
 
-/// What happens to a message that finds its queue full.
+/// What happens if a message does not fit the queue of a receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The oldest message in the queue makes room: for feeds, where the newest counts most. The default.
+    /// The oldest messages in the queue are dropped. For feeds, whose newest messages matter most. The default.
     #[default]
     DropOldest,
     /// The new message is dropped.
     DropNewest,
-    /// The receiver ends, after what is in the queue, with an error that names the channel. The message that did not fit
-    /// and all that come until the receiver is dropped are dropped, counted, and reported.
+    /// The receiver ends, after the messages in the queue, with an error of the kind
+    /// [`ErrorKind::Overflow`](crate::ErrorKind::Overflow) that names the channel. The message that did not fit, and all that
+    /// arrive until the receiver is dropped, are dropped and counted.
     Close,
-    /// Nothing is dropped: the server keeps what does not fit, and sends it again when there is room. That needs the
-    /// acknowledge extension; with a server that lacks it, the new message is dropped. Replies, connects and other
-    /// receivers go on; their messages may come up to 5 s late while one receiver is full, because the server is
-    /// asked less often.
+    /// Nothing is dropped: the server keeps the messages that do not fit, and sends them again once the queue has credit. This
+    /// needs the acknowledge extension; without it, the new message is dropped. Replies, connects and other receivers
+    /// continue, but their messages may arrive up to 5 s late while one queue is full, because the client sends fewer
+    /// connects.
     ///
-    /// Those who publish are not held back, so this lasts for as long as the server's queue for this session has room.
-    /// While one receiver is full, nothing of the session is acknowledged from the first message on that did not fit, and
-    /// the server keeps that and all that comes after it, for all receivers: `bayeux-server` up to 10,000 messages or
-    /// 16 MiB (its `max_queue` and `max_queue_bytes`), CometD's server up to its `maxQueue`, which is unlimited by default.
-    /// A queue that is full there ends the session: the client handshakes anew, with
-    /// [`Event::Rehandshaken`](crate::Event::Rehandshaken) and [`Event::GapPossible`](crate::Event::GapPossible), and so
-    /// again each time it fills: after 10,000 messages, that is every 20 s at 500 messages a second. For a reader that is
-    /// slower than the publishers for good, choose another policy.
+    /// Publishers are not slowed down, so this works until the server's queue for the session is full. While one receiver is
+    /// full, the client acknowledges no message from the first one on that did not fit, and the server keeps them for all
+    /// receivers: `bayeux-server` up to 10,000 messages or 16 MiB (its options `max_queue` and `max_queue_bytes`), CometD's
+    /// server up to its `maxQueue`, which is unlimited by default. A full queue there ends the session: the client gets a
+    /// new one, and [`Event::Rehandshaken`](crate::Event::Rehandshaken) and
+    /// [`Event::GapPossible`](crate::Event::GapPossible) are emitted. That repeats each time the queue is full: after 10,000
+    /// messages, that is every 20 s at 500 messages a second. For a reader that is always slower than the publishers, choose
+    /// another policy.
     Pause,
 }
 
-/// How much a queue holds.
+/// The limits of a queue, and its policy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Capacity {
     pub(crate) messages: usize,
@@ -54,7 +55,7 @@ pub(crate) struct Queue {
     /// The channel of a stream; `None` for the inbox.
     channel: Option<Channel>,
     state: Mutex<State>,
-    /// Rung when a queue that was short of room has it again.
+    /// Notified when a queue that was low on credit has it again.
     credit_freed: Arc<Notify>,
 }
 
@@ -66,41 +67,41 @@ struct State {
     bytes: usize,
     end: Option<End>,
     lost: Option<Lost>,
-    /// Who waits, by the number of the reader.
+    /// The waiting readers, by their numbers.
     wakers: Vec<(u64, Waker)>,
     last_reader: u64,
-    /// The driver is to be told when half of the queue is free.
-    short: bool,
+    /// The driver waits until half of the queue is free.
+    is_low: bool,
 }
 
 #[derive(Debug)]
 enum Item {
-    /// Messages, one at least, in the room in which they came.
-    Portion(VecDeque<Message>),
-    /// Something that the receiver must be told between messages.
-    Trouble(Box<Cause>),
+    /// Messages, at least one, in the allocation in which they arrived.
+    Messages(VecDeque<Message>),
+    /// An error that the receiver gets between messages.
+    Error(Box<Cause>),
 }
 
 impl State {
-    /// Adds messages, whose room is taken over when there are many.
+    /// Adds messages, and keeps their allocation if there are many.
     fn add(&mut self, messages: Vec<Message>, bytes: usize) {
-        /// Fewer are moved to the others: their room is small.
+        /// Fewer are moved to the last allocation.
         const MANY: usize = 16;
         self.messages += messages.len();
         self.bytes += bytes;
         match self.items.back_mut() {
-            Some(Item::Portion(last)) if messages.len() < MANY => last.extend(messages),
+            Some(Item::Messages(last)) if messages.len() < MANY => last.extend(messages),
             _ if messages.is_empty() => {}
-            _ => self.items.push_back(Item::Portion(messages.into())),
+            _ => self.items.push_back(Item::Messages(messages.into())),
         }
     }
 
-    /// Takes the first message out of the item at that place, if it has messages.
+    /// Removes the first message of the item at that index, if it has messages.
     #[inline]
     fn take(&mut self, at: usize) -> Option<Message> {
-        let Some(Item::Portion(portion)) = self.items.get_mut(at) else { return None };
-        let message = portion.pop_front()?;
-        if portion.is_empty() {
+        let Some(Item::Messages(messages)) = self.items.get_mut(at) else { return None };
+        let message = messages.pop_front()?;
+        if messages.is_empty() {
             self.items.remove(at);
         }
         self.messages -= 1;
@@ -109,29 +110,29 @@ impl State {
     }
 }
 
-/// Why there will be no more.
+/// Why no more messages follow.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) cause: Cause,
-    /// Whether a stream has told it.
-    told: bool,
+    /// Whether a stream has returned it.
+    is_reported: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Lost {
     since: Instant,
-    /// When a receiver is to be told next.
+    /// When a receiver gets the next error.
     report: Option<Instant>,
 }
 
-/// What a receiver gets.
+/// The next item for a receiver.
 #[derive(Debug)]
 pub(crate) enum Next {
     Message(Message),
-    Trouble(Cause),
+    Error(Cause),
     /// Nothing more will come.
     End(Cause),
-    /// Nothing yet; and the connection is lost, which is to be told at that time if it still is.
+    /// Nothing yet. The connection is lost, which is reported at that time if it still is.
     LostUntil(Instant),
 }
 
@@ -145,7 +146,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds messages in their order. How many were dropped for want of room.
+    /// Adds messages in order. Returns how many were dropped because the queue was full.
     pub(crate) fn push(&self, messages: Vec<Message>) -> u64 {
         let bytes: usize = messages.iter().map(size).sum();
         let mut state = self.lock();
@@ -166,7 +167,7 @@ impl Queue {
 
     fn push_one(&self, state: &mut State, message: Message) -> u64 {
         if let Some(end) = &mut state.end {
-            // What comes after a client was closed is nobody's; what comes after an overflow is dropped by it.
+            // After a close, messages have no receiver. After an overflow, they count as dropped.
             return match &mut end.cause {
                 Cause::Overflow { dropped, .. } => {
                     *dropped += 1;
@@ -187,13 +188,13 @@ impl Queue {
                 Overflow::DropNewest | Overflow::Pause => return 1,
                 Overflow::Close => {
                     let cause = Cause::Overflow { channel: self.channel.clone(), dropped: 1 };
-                    state.end = Some(End { cause, told: false });
+                    state.end = Some(End { cause, is_reported: false });
                     return 1;
                 }
                 Overflow::DropOldest => {
                     while !fits(state) {
-                        // What is not a message is small, rare, and must be told.
-                        let Some(at) = state.items.iter().position(|item| matches!(item, Item::Portion(_)))
+                        // Errors are small and rare, and must be reported.
+                        let Some(at) = state.items.iter().position(|item| matches!(item, Item::Messages(_)))
                         else {
                             break;
                         };
@@ -206,69 +207,69 @@ impl Queue {
         dropped
     }
 
-    /// How much fits, for a queue that must not lose anything. From then on [`Queue::poll_next`] tells when it gets
-    /// roomy again after it was short.
-    pub(crate) fn room(&self) -> Option<(usize, usize)> {
+    /// The free capacity in messages and bytes, for a queue that must not drop messages. After that, taking messages notifies
+    /// `credit_freed` once half of the queue is free.
+    pub(crate) fn credit(&self) -> Option<(usize, usize)> {
         if self.capacity.overflow != Overflow::Pause {
             return None;
         }
         let mut state = self.lock();
         let messages = self.capacity.messages.saturating_sub(state.messages);
         let bytes = self.capacity.bytes.saturating_sub(state.bytes);
-        state.short = !self.is_roomy(messages, bytes);
+        state.is_low = !self.has_credit(messages, bytes);
         Some((messages, bytes))
     }
 
-    fn is_roomy(&self, messages: usize, bytes: usize) -> bool {
+    fn has_credit(&self, messages: usize, bytes: usize) -> bool {
         messages.saturating_mul(2) >= self.capacity.messages && bytes.saturating_mul(2) >= self.capacity.bytes
     }
 
-    /// Adds something that the receiver must be told.
-    pub(crate) fn push_trouble(&self, cause: Cause) {
+    /// Adds an error that the receiver gets between messages.
+    pub(crate) fn push_error(&self, cause: Cause) {
         const ENOUGH: usize = 64;
         let mut state = self.lock();
-        let troubles = state.items.iter().filter(|item| matches!(item, Item::Trouble(_))).count();
-        if state.end.is_none() && troubles < ENOUGH {
-            state.items.push_back(Item::Trouble(Box::new(cause)));
+        let errors = state.items.iter().filter(|item| matches!(item, Item::Error(_))).count();
+        if state.end.is_none() && errors < ENOUGH {
+            state.items.push_back(Item::Error(Box::new(cause)));
         }
         wake(state);
     }
 
-    /// Nothing more will come; what is there stays.
+    /// Ends the queue. Messages in it can still be taken.
     pub(crate) fn close(&self, reason: CloseReason) {
         let mut state = self.lock();
         state.lost = None;
         if state.end.is_none() {
-            state.end = Some(End { cause: Cause::Close(reason), told: false });
+            state.end = Some(End { cause: Cause::Close(reason), is_reported: false });
         }
         wake(state);
     }
 
-    /// More may come again.
+    /// Lets messages be added again.
     pub(crate) fn reopen(&self) {
         self.lock().end = None;
     }
 
-    /// The connection is lost since then, or it is not.
-    pub(crate) fn set_lost(&self, since: Option<Instant>, patience: Option<Duration>) {
+    /// Sets since when the connection is lost, or that it is not.
+    pub(crate) fn set_lost(&self, since: Option<Instant>, outage_timeout: Option<Duration>) {
         let mut state = self.lock();
         if state.lost.map(|lost| lost.since) != since {
             state.lost = since.map(|since| Lost {
                 since,
-                report: patience.and_then(|patience| since.checked_add(patience)),
+                report: outage_timeout.and_then(|outage_timeout| since.checked_add(outage_timeout)),
             });
             wake(state);
         }
     }
 
-    /// Puts off the next report of the loss by `patience`. Since when it is lost, if it is.
-    pub(crate) fn report_lost(&self, now: Instant, patience: Duration) -> Option<Duration> {
+    /// Delays the next report of the outage by `outage_timeout`. Returns how long the connection has been lost, if it is.
+    pub(crate) fn report_lost(&self, now: Instant, outage_timeout: Duration) -> Option<Duration> {
         let mut state = self.lock();
         let lost = state.lost.as_mut()?;
         if lost.report.is_none_or(|report| report > now) {
             return None;
         }
-        lost.report = now.checked_add(patience);
+        lost.report = now.checked_add(outage_timeout);
         Some(now - lost.since)
     }
 
@@ -279,29 +280,29 @@ impl Queue {
         state.last_reader
     }
 
-    /// A reader waits no more.
+    /// Removes a reader that no longer waits.
     pub(crate) fn forget_reader(&self, reader: u64) {
         self.lock().wakers.retain(|(waiting, _)| *waiting != reader);
     }
 
-    /// The next message, if it is there and nothing is to be told before it.
+    /// The next message, if there is one and no error precedes it.
     #[inline]
     pub(crate) fn take_ready(&self) -> Option<Message> {
         let mut state = self.lock();
         let message = state.take(0)?;
-        if state.short {
+        if state.is_low {
             self.took(state);
         }
         Some(message)
     }
 
-    /// A message was taken out of a queue that was short of room.
+    /// A message was taken from a queue that was low on credit.
     #[cold]
     fn took(&self, mut state: MutexGuard<'_, State>) {
         let messages = self.capacity.messages.saturating_sub(state.messages);
         let bytes = self.capacity.bytes.saturating_sub(state.bytes);
-        if self.is_roomy(messages, bytes) {
-            state.short = false;
+        if self.has_credit(messages, bytes) {
+            state.is_low = false;
             drop(state);
             self.credit_freed.notify_one();
         }
@@ -310,13 +311,13 @@ impl Queue {
     pub(crate) fn poll_next(&self, reader: u64, cx: &mut Context<'_>) -> Poll<Next> {
         let mut state = self.lock();
         if let Some(message) = state.take(0) {
-            if state.short {
+            if state.is_low {
                 self.took(state);
             }
             return Poll::Ready(Next::Message(message));
         }
-        if let Some(Item::Trouble(cause)) = state.items.pop_front() {
-            return Poll::Ready(Next::Trouble(*cause));
+        if let Some(Item::Error(cause)) = state.items.pop_front() {
+            return Poll::Ready(Next::Error(*cause));
         }
         if let Some(end) = &state.end {
             return Poll::Ready(Next::End(end.cause.clone()));
@@ -331,9 +332,9 @@ impl Queue {
         }
     }
 
-    /// Whether the end is told here for the first time.
-    pub(crate) fn tell_end(&self) -> bool {
-        self.lock().end.as_mut().is_some_and(|end| !std::mem::replace(&mut end.told, true))
+    /// Whether this is the first report of the end.
+    pub(crate) fn report_end(&self) -> bool {
+        self.lock().end.as_mut().is_some_and(|end| !std::mem::replace(&mut end.is_reported, true))
     }
 
     /// How many messages wait.
@@ -380,11 +381,11 @@ mod tests {
             assert!(matches!(queue.poll_next(1, &mut cx), Poll::Ready(Next::Message(_))));
         }
         assert_eq!(queue.push(some(1)), 1);
-        let Poll::Ready(Next::End(Cause::Overflow { channel: told, dropped })) = queue.poll_next(1, &mut cx)
+        let Poll::Ready(Next::End(Cause::Overflow { channel: named, dropped })) = queue.poll_next(1, &mut cx)
         else {
-            panic!("it goes on");
+            panic!("the queue has not ended");
         };
-        assert_eq!((told, dropped), (Some(channel), 23));
+        assert_eq!((named, dropped), (Some(channel), 23));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The reading end of a queue: waits, and says when waiting has no end.
+//! The reading end of a queue, which waits for messages and reports outages.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,33 +12,33 @@ use tokio::time::{Instant, Sleep};
 use crate::error::{Cause, End, Error};
 use crate::queue::{Next, Queue};
 
-/// One reader of a queue; several may read the same, each message goes to one of them.
+/// One reader of a queue. Several readers may share a queue; each message goes to one of them.
 pub(crate) struct Receiver {
     queue: Arc<Queue>,
     reader: u64,
-    patience: Option<Duration>,
+    outage_timeout: Option<Duration>,
     endpoint: Arc<str>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Receiver {
-    pub(crate) fn new(queue: Arc<Queue>, patience: Option<Duration>, endpoint: Arc<str>) -> Self {
+    pub(crate) fn new(queue: Arc<Queue>, outage_timeout: Option<Duration>, endpoint: Arc<str>) -> Self {
         let reader = queue.new_reader();
-        Self { queue, reader, patience, endpoint, timer: None }
+        Self { queue, reader, outage_timeout, endpoint, timer: None }
     }
 
     /// Another reader of the same queue.
     pub(crate) fn fresh(&self) -> Self {
-        Self::new(Arc::clone(&self.queue), self.patience, Arc::clone(&self.endpoint))
+        Self::new(Arc::clone(&self.queue), self.outage_timeout, Arc::clone(&self.endpoint))
     }
 
-    /// The next message, if it is there already: that needs no reader that could wait.
+    /// The next message, if it is there already.
     #[inline]
     pub(crate) fn take_ready(&self) -> Option<Message> {
         self.queue.take_ready()
     }
 
-    /// The next message, or why there is none.
+    /// The next message, or the error that takes its place.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
         loop {
             let Poll::Ready(next) = self.queue.poll_next(self.reader, cx) else {
@@ -47,7 +47,7 @@ impl Receiver {
             };
             return Poll::Ready(match next {
                 Next::Message(message) => Ok(message),
-                Next::Trouble(cause) | Next::End(cause) => Err(Error::new("receive", cause)),
+                Next::Error(cause) | Next::End(cause) => Err(Error::new("receive", cause)),
                 Next::LostUntil(at) => {
                     let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
                     if timer.deadline() != at {
@@ -55,13 +55,15 @@ impl Receiver {
                     }
                     std::task::ready!(timer.as_mut().poll(cx));
                     self.timer = None;
-                    match self.patience.and_then(|patience| self.queue.report_lost(Instant::now(), patience))
+                    match self
+                        .outage_timeout
+                        .and_then(|outage_timeout| self.queue.report_lost(Instant::now(), outage_timeout))
                     {
                         Some(after) => Err(Error::new(
                             "receive",
                             Cause::Lost { after, endpoint: self.endpoint.to_string() },
                         )),
-                        // Another reader has told it, or it is over.
+                        // Another reader has reported it, or the outage is over.
                         None => continue,
                     }
                 }
@@ -69,14 +71,14 @@ impl Receiver {
         }
     }
 
-    /// As an item of a stream: the end of a session that its user asked for is the end of the stream.
+    /// The next item of a stream, which ends if the user closes the client.
     pub(crate) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         let item = std::task::ready!(self.poll_receive(cx));
         let Err(error) = item else { return Poll::Ready(Some(item)) };
         Poll::Ready(match error.end() {
             None => Some(Err(error)),
             Some(End::Wanted) => None,
-            Some(End::Unwanted) => self.queue.tell_end().then_some(Err(error)),
+            Some(End::Unwanted) => self.queue.report_end().then_some(Err(error)),
         })
     }
 }

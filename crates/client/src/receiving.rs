@@ -1,4 +1,4 @@
-//! The verbs that receive: subscriptions, the inbox, and streams.
+//! The methods that receive: subscriptions, the inbox, and streams.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,20 +20,35 @@ use crate::shared::Command;
 use crate::stream::Subscription;
 
 impl Client {
-    /// Receives the messages of a channel, or of all that a pattern (`/chat/*`, `/chat/**`) matches, in the inbox.
-    /// Subscribing twice is the same as once. A service channel needs no word of the server's.
+    /// Subscribes to a channel, or to all channels that a pattern (`/chat/*`, `/chat/**`) matches. Their messages go to the inbox.
+    /// Subscribing again has no effect. A subscription to a service channel is not sent to the server.
     ///
-    /// A name that the Bayeux grammar does not have is sent as it is given, because some servers accept more. A name with
-    /// a filter, such as Salesforce's `/topic/Accounts?Industry='Energy'`, receives what arrives on the channel before the
-    /// `?`. A message does not say which filter let it through: with several subscriptions to one channel, each receiver
-    /// gets what the server sends for any of them, once.
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// client.subscribe("/chat/*").await?;
+    /// # server.publish("/chat/demo", "hi")?;
+    /// let message = client.receive().await?;
+    /// assert_eq!(message.channel(), "/chat/demo");
+    /// # client.close().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A name outside the Bayeux grammar is sent as it is given, because some servers accept more. A name with a filter, such as
+    /// Salesforce's `/topic/Accounts?Industry='Energy'`, receives the messages of the channel before the `?`. A message does not say
+    /// which filter it passed: with several subscriptions to one channel, each receiver gets each message that the server sends for
+    /// any of them, once.
     ///
     /// # Errors
-    /// If the name is invalid, if the server refuses, or if it does not answer in time:
-    /// [`Error::failure`](crate::Error::failure) is then what the last attempt failed with.
+    /// Returns an error if the name is invalid, if the server refuses, or if no reply arrives in time; then
+    /// [`Error::failure`](crate::Error::failure) is the failure of the last attempt.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the subscription as it comes; [`unsubscribe`](Client::unsubscribe) takes it back.
+    /// If the future is dropped, the subscription may exist or not. [`unsubscribe`](Client::unsubscribe) removes it.
     pub async fn subscribe<C>(&self, channel: C) -> Result<(), Error>
     where
         C: TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -46,10 +61,11 @@ impl Client {
             .map_err(|cause| Error::new(format!("subscribe to {channel}"), cause))
     }
 
-    /// Receives the messages of a channel no more.
+    /// Removes a subscription of the inbox.
     ///
     /// # Errors
-    /// When there is no such subscription, or the server does not confirm; it is gone in any case.
+    /// Returns an error if there is no such subscription, or if the server does not confirm. The client drops the subscription in any
+    /// case.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop the unsubscription.
@@ -65,20 +81,40 @@ impl Client {
             .map_err(|cause| Error::new(format!("unsubscribe from {channel}"), cause))
     }
 
-    /// The current subscriptions, of the inbox and of streams, in the order of their names.
+    /// The granted subscriptions of the inbox and of streams, ordered by name.
     pub fn subscriptions(&self) -> Vec<Channel> {
         self.inner.shared.subscriptions()
     }
 
-    /// Receives the messages of a channel or pattern as a stream with a bounded queue of its own, each payload
-    /// decoded to `T` in the task that reads the stream. They do not go to the inbox. Dropping the stream
-    /// unsubscribes.
+    /// Subscribes to a channel or pattern with a stream that has a queue of its own. Each payload is decoded to `T` by the task that
+    /// reads the stream. The messages do not go to the inbox. Dropping the stream unsubscribes.
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// #[derive(serde::Deserialize)]
+    /// struct Price {
+    ///     symbol: String,
+    ///     price: f64,
+    /// }
+    ///
+    /// let mut prices = client.stream::<Price>("/prices").await?;
+    /// # server.publish("/prices", &serde_json::json!({"symbol": "ABC", "price": 1.5}))?;
+    /// let first = prices.try_next().await?.expect("the client is open");
+    /// assert_eq!((&*first.symbol, first.price), ("ABC", 1.5));
+    /// # client.close().await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// As [`subscribe`](Client::subscribe).
+    /// Returns the errors of [`subscribe`](Client::subscribe).
     ///
     /// # Cancel safety
-    /// Dropping the future takes the subscription back.
+    /// If the future is dropped, the client unsubscribes.
     pub async fn stream<T: DeserializeOwned>(
         &self,
         channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -87,19 +123,37 @@ impl Client {
             let decoded = message.data().decode();
             decoded.map_err(|error| {
                 let what = format!("message on {}", message.channel());
-                Error::new(what, Cause::Decode(format!("the payload does not fit: {error}")))
+                Error::new(
+                    what,
+                    Cause::Decode(format!("the payload does not have the expected type: {error}")),
+                )
             })
         })
         .await
     }
 
-    /// As [`stream`](Client::stream), but with whole messages, which name their channel and keep their payload raw.
+    /// As [`stream`](Client::stream), with whole messages, which name their channel and keep their payload as it was received.
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// let mut chat = client.messages("/chat/**").await?;
+    /// # server.publish("/chat/a/b", "hi")?;
+    /// let message = chat.try_next().await?.expect("the client is open");
+    /// assert_eq!(message.channel(), "/chat/a/b");
+    /// # client.close().await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// As [`subscribe`](Client::subscribe).
+    /// Returns the errors of [`subscribe`](Client::subscribe).
     ///
     /// # Cancel safety
-    /// Dropping the future takes the subscription back.
+    /// If the future is dropped, the client unsubscribes.
     pub async fn messages(
         &self,
         channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -107,14 +161,14 @@ impl Client {
         self.attach(parse(channel, "stream")?, Ok).await
     }
 
-    /// As [`stream`](Client::stream), of bytes that others send with [`publish_binary`](Client::publish_binary) or
-    /// CometD's binary extension. A message that is not such is one `Err` item.
+    /// As [`stream`](Client::stream), with the bytes that others send with [`publish_binary`](Client::publish_binary) or CometD's
+    /// binary extension. Another message is an `Err` item, which does not end the stream.
     ///
     /// # Errors
-    /// As [`subscribe`](Client::subscribe).
+    /// Returns the errors of [`subscribe`](Client::subscribe).
     ///
     /// # Cancel safety
-    /// Dropping the future takes the subscription back.
+    /// If the future is dropped, the client unsubscribes.
     pub async fn binaries(
         &self,
         channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -129,19 +183,48 @@ impl Client {
         .await
     }
 
-    /// A handle of the same client whose streams have queues for that many messages, with that policy when they are
-    /// full, in place of those of [`Builder::stream_queue`](crate::Builder::stream_queue).
+    /// Returns a handle of the same client whose new streams have queues of at most `messages` messages, with this policy, instead
+    /// of those of [`Builder::stream_queue`](crate::Builder::stream_queue). 0 counts as 1.
     ///
-    /// ```no_run
-    /// # async fn example(client: bayeux::Client) -> Result<(), bayeux::Error> {
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// use bayeux::Overflow;
     ///
     /// let orders = client.with_stream_queue(100, Overflow::Pause).stream::<u64>("/orders").await?;
+    /// # client.close().await?;
     /// # Ok(()) }
     /// ```
     #[must_use]
     pub fn with_stream_queue(&self, messages: usize, overflow: Overflow) -> Self {
         let stream = Capacity { messages: messages.max(1), overflow, ..self.stream };
+        Self { stream, ..self.clone() }
+    }
+
+    /// Returns a handle of the same client whose new streams have queues of at most `bytes` bytes of payloads, instead of those of
+    /// [`Builder::stream_queue_bytes`](crate::Builder::stream_queue_bytes).
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// use bayeux::Overflow;
+    ///
+    /// let small = client.with_stream_queue(100, Overflow::DropOldest).with_stream_queue_bytes(1024 * 1024);
+    /// let photos = small.messages("/photos").await?;
+    /// # client.close().await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_stream_queue_bytes(&self, bytes: usize) -> Self {
+        let stream = Capacity { bytes, ..self.stream };
         Self { stream, ..self.clone() }
     }
 
@@ -162,24 +245,42 @@ impl Client {
         send(&driver, Command::Attach(attached)).await.map_err(failed)?;
         let receiver = Receiver::new(
             queue,
-            self.inner.parts.patience,
+            self.inner.parts.outage_timeout,
             self.inner.parts.session.endpoint.as_str().into(),
         );
-        // From here on a drop detaches.
+        // From here on, a drop detaches the receiver.
         let subscription = Subscription::new(channel.clone(), sink, receiver, driver, decode);
         self.call(Operation::Subscribe { channel: channel.clone(), sink }).await.map_err(failed)?;
         Ok(subscription)
     }
 
-    /// The next message of the inbox; waits until there is one.
+    /// Returns the next message of the inbox, and waits for it if the inbox is empty.
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// client.subscribe("/chat/demo").await?;
+    /// client.publish("/chat/demo", "hi").await?;
+    /// let message = client.receive().await?;
+    /// assert_eq!(message.data().decode::<String>()?, "hi");
+    /// # client.close().await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// When the connection stays lost for [`Builder::outage_timeout`](crate::Builder::outage_timeout) (a timeout: the client goes on trying, and
-    /// so may the caller), when a subscription could not be restored (it is tried again), when the server closed the
-    /// session, or when the client is closed and the inbox is empty.
+    /// Returns an error
+    /// - if an outage lasts for [`Builder::outage_timeout`](crate::Builder::outage_timeout) (a timeout; the client goes on restoring
+    ///   the connection, and this can be called again),
+    /// - if a subscription could not be restored ([`Error::channel`](crate::Error::channel) names it; the client tries again),
+    /// - if the inbox is empty and its queue overflowed with [`Overflow::Close`], the server closed the session, or the client is
+    ///   closed.
     ///
     /// # Cancel safety
-    /// No message is lost when the future is dropped.
+    /// No message is lost if the future is dropped.
     pub async fn receive(&self) -> Result<Message, Error> {
         if let Some(message) = self.receiver.take_ready() {
             return Ok(message);
@@ -188,11 +289,11 @@ impl Client {
         std::future::poll_fn(|cx| receiver.poll_receive(cx)).await
     }
 
-    /// As [`receive`](Client::receive), but `None` once the client is closed and the inbox is empty. When the server
-    /// closed the session, that is told once as an error before.
+    /// As [`receive`](Client::receive), but returns `None` if the client is closed and the inbox is empty. If the server closed the
+    /// session, one error precedes the `None`.
     ///
     /// # Cancel safety
-    /// No message is lost when the future is dropped.
+    /// No message is lost if the future is dropped.
     pub async fn next(&self) -> Option<Result<Message, Error>> {
         if let Some(message) = self.receiver.take_ready() {
             return Some(Ok(message));
@@ -201,7 +302,34 @@ impl Client {
         std::future::poll_fn(|cx| receiver.poll_item(cx)).await
     }
 
-    /// How many messages wait in the inbox.
+    /// As [`next`](Client::next), as a `Result` of an `Option`, for loops with `?`.
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// client.subscribe("/chat/demo").await?;
+    /// # server.publish("/chat/demo", "hi")?;
+    /// while let Some(message) = client.try_next().await? {
+    ///     println!("{} {}", message.channel(), message.data());
+    ///     client.close().await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the errors of [`receive`](Client::receive), except that a client that its user closed is no error.
+    ///
+    /// # Cancel safety
+    /// No message is lost if the future is dropped.
+    pub async fn try_next(&self) -> Result<Option<Message>, Error> {
+        self.next().await.transpose()
+    }
+
+    /// The number of messages in the inbox.
     pub fn pending_count(&self) -> usize {
         self.inner.shared.inbox.len()
     }

@@ -1,4 +1,4 @@
-//! The verbs that send: publishes, requests and batches.
+//! The methods that send: publishes, requests and batches.
 
 use bayeux_proto::client::{CallError, CloseReason, Operation};
 use bayeux_proto::ext::binary::Binary;
@@ -14,18 +14,30 @@ use crate::operation::{encode, parse};
 use crate::shared::{Call, Command, ForgottenPublish};
 
 impl Client {
-    /// Sends `data` to a broadcast or service channel and returns the server's reply.
+    /// Publishes `data` to a broadcast or service channel, and returns the server's reply.
     ///
-    /// Calls keep their order: what is published first arrives first. While the connection is being restored they
-    /// wait, up to [`Builder::call_timeout`](crate::Builder::call_timeout).
+    /// Calls keep their order: the server gets the message of an earlier call first. While the connection is being restored, calls
+    /// wait for up to [`Builder::call_timeout`](crate::Builder::call_timeout).
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// client.publish("/chat/demo", &serde_json::json!({"user": "ann", "chat": "hi"})).await?;
+    /// # client.close().await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// When the channel cannot be published to, when `data` is no JSON or too large, when the server refuses
-    /// ([`Error::code`] tells why), or when the connection breaks or no reply comes in time; then
-    /// [`Error::is_fate_unknown`] tells whether the server may have it all the same.
+    /// Returns an error if messages cannot be published to the channel, if `data` cannot be encoded as JSON or is too large, if an
+    /// extension vetoes the message, if the server refuses it ([`Error::code`] is the reason), if the connection is lost, or if no
+    /// reply arrives in time. In the last two cases [`Error::is_fate_unknown`] says whether the server may have received it.
     ///
     /// # Cancel safety
-    /// Dropping the future takes a message back that was not sent yet.
+    /// If the future is dropped before the message is sent, the message is not sent.
     pub async fn publish<C, T>(&self, channel: C, data: &T) -> Result<Message, Error>
     where
         C: TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -37,28 +49,34 @@ impl Client {
         self.call(operation).await.map_err(|cause| Error::new(format!("publish to {channel}"), cause))
     }
 
-    /// Publishes without waiting for the server's reply: returns when the client has taken the message, which then goes
-    /// out in the order of the calls, or waits for the connection as [`publish`](Client::publish) does. It counts among the
-    /// [`max_pending_calls`](crate::Builder::max_pending_calls) until the server has answered.
+    /// Publishes without waiting for the server's reply. Returns when the client has accepted the message, which is then sent in the
+    /// order of the calls, and waits for the connection as with [`publish`](Client::publish). It counts towards
+    /// [`max_pending_calls`](crate::Builder::max_pending_calls) until the server has replied.
     ///
-    /// What becomes of it later is told only if it fails: as [`Event::PublishFailed`](crate::Event::PublishFailed), and in
-    /// the count of failed calls.
+    /// If it fails later, [`Event::PublishFailed`](crate::Event::PublishFailed) is emitted, and the metric of failed calls counts it.
     ///
-    /// ```no_run
-    /// # async fn example(client: bayeux::Client) -> Result<(), bayeux::Error> {
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// for reading in 0..1000 {
     ///     client.publish_and_forget("/readings", &reading).await?;
     /// }
+    /// # client.close().await?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// When the message is refused before it is sent: the channel cannot be published to, `data` is no JSON or too large,
-    /// the client is closed, too many calls wait ([`ErrorKind::Busy`](crate::ErrorKind::Busy)), there is no connection and
-    /// [`Builder::offline`](crate::Builder::offline) refuses, or an extension does.
+    /// Returns an error if the message is not accepted: messages cannot be published to the channel, `data` cannot be encoded as JSON
+    /// or is too large, an extension vetoes the message, the client is closed, too many calls wait
+    /// ([`ErrorKind::Busy`](crate::ErrorKind::Busy)), or there is no connection and [`Builder::offline`](crate::Builder::offline) is
+    /// [`Offline::Refuse`](crate::Offline::Refuse).
     ///
     /// # Cancel safety
-    /// A message of which the future was polled once may go out when it is dropped, and fails as any that was taken.
+    /// If the future is dropped after it was polled, the message may be sent.
     pub async fn publish_and_forget<C, T>(&self, channel: C, data: &T) -> Result<(), Error>
     where
         C: TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -75,15 +93,29 @@ impl Client {
         outcome.map_err(|error| failed(Cause::Call(error)))
     }
 
-    /// Sends bytes to a broadcast or service channel, as CometD's binary extension does: in Z85, which takes a quarter
-    /// more than the bytes. Receivers take them out with [`Binary::read`](crate::Binary::read), or with
-    /// [`binaries`](Client::binaries).
+    /// Publishes bytes to a broadcast or service channel, as CometD's binary extension does: in Z85, which takes 25 % more than the
+    /// bytes. Receivers decode them with [`Binary::read`](crate::Binary::read) or [`binaries`](Client::binaries).
+    ///
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// let mut photos = client.binaries("/photos").await?;
+    /// client.publish_binary("/photos", vec![0xff, 0xd8, 0xff]).await?;
+    /// let photo = photos.try_next().await?.expect("the client is open");
+    /// assert_eq!(&photo.data[..], [0xff, 0xd8, 0xff]);
+    /// # client.close().await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// As [`publish`](Client::publish).
+    /// Returns the errors of [`publish`](Client::publish).
     ///
     /// # Cancel safety
-    /// As [`publish`](Client::publish).
+    /// If the future is dropped before the message is sent, the message is not sent.
     pub async fn publish_binary<C>(&self, channel: C, bytes: impl Into<Binary>) -> Result<Message, Error>
     where
         C: TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -93,14 +125,31 @@ impl Client {
         self.call(operation).await.map_err(|cause| Error::new(format!("publish to {channel}"), cause))
     }
 
-    /// Sends `data` to a service channel and returns the service's answer (CometD's remote call): the message with
-    /// data that carries the id of this one.
+    /// Sends `data` to a service channel and returns the answer of the service (CometD's remote call): the data of the message with
+    /// the same id.
+    ///
+    /// ```
+    /// # use bayeux_server::{Data, Request, Server, ServiceError};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let double = |request: Request| async move {
+    /// #     let number: u32 = request.data.decode()?;
+    /// #     Ok::<_, ServiceError>(Some(Data::encode(&(2 * number))?))
+    /// # };
+    /// # let running = Server::builder().service("/service/double", double).build().bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// let answer: u32 = client.request("/service/double", &21).await?;
+    /// assert_eq!(answer, 42);
+    /// # client.close().await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// As [`publish`](Client::publish); and when the channel is no service channel, or the answer does not fit `T`.
+    /// Returns the errors of [`publish`](Client::publish), and an error if the channel is not a service channel, or if the answer does
+    /// not have the type `T`.
     ///
     /// # Cancel safety
-    /// As [`publish`](Client::publish).
+    /// If the future is dropped before the message is sent, the message is not sent.
     pub async fn request<T>(
         &self,
         channel: impl TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -114,31 +163,38 @@ impl Client {
         let operation = Operation::Request { channel: channel.clone(), data, timeout: None };
         let failed = |cause| Error::new(format!("request to {channel}"), cause);
         let answer = self.call(operation).await.map_err(failed)?;
-        answer
-            .data()
-            .decode()
-            .map_err(|error| failed(Cause::Decode(format!("the answer does not fit: {error}"))))
+        answer.data().decode().map_err(|error| {
+            failed(Cause::Decode(format!("the answer does not have the expected type: {error}")))
+        })
     }
 
-    /// Sends several messages in one payload, which the server handles in order. The outcomes are in the order of
-    /// the calls in `build`.
+    /// Sends several messages in one HTTP request or one WebSocket frame, which the server handles in order. Returns one result for
+    /// each message, in the order of the calls in `build`. A batch that is larger than
+    /// [`Builder::max_send_size`](crate::Builder::max_send_size) is sent in parts.
     ///
-    /// ```no_run
-    /// # async fn example(client: bayeux::Client) -> Result<(), bayeux::Error> {
-    /// let outcomes = client
+    /// ```
+    /// # use bayeux_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().build();
+    /// # let running = server.bind("127.0.0.1:0").await?;
+    /// # let client = bayeux::Client::connect(&running.url()).await?;
+    /// let results = client
     ///     .batch(|batch| {
     ///         batch.publish("/a", &1)?;
     ///         batch.publish("/b", &2)
     ///     })
     ///     .await?;
+    /// assert!(results.iter().all(Result::is_ok));
+    /// # client.close().await?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// When `build` fails; then nothing is sent. Each message has its own outcome.
+    /// Returns the error of `build`; then nothing is sent. Also returns an error if the client was never opened.
     ///
     /// # Cancel safety
-    /// As [`publish`](Client::publish).
+    /// If the future is dropped before the messages are sent, they are not sent.
     pub async fn batch(
         &self,
         build: impl FnOnce(&mut Batch) -> Result<(), Error>,

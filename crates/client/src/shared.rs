@@ -1,4 +1,4 @@
-//! What the driver tells and the handles read.
+//! The state that the driver and the handles share.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,31 +15,31 @@ use crate::events::{Events, Listeners};
 use crate::queue::{Capacity, Queue};
 use crate::transport::SavedCookies;
 
-/// A handle's wish. It is small, because the channel to the driver has room for many of them, also in a client that
-/// asks for nothing.
+/// A command of a handle to the driver. It is small, because the channel allocates many of them at once, also for an idle
+/// client.
 #[derive(Debug)]
 pub(crate) enum Command {
     Call(Box<Call>),
     Batch(Box<[Call]>),
     PublishAndForget(Box<ForgottenPublish>),
-    /// Messages of a receiver go to that queue from now on.
+    /// Adds a receiver with its queue.
     Attach(Box<(SinkId, Channel, Arc<Queue>)>),
-    /// A receiver is gone.
+    /// Removes a receiver.
     Detach(SinkId),
-    /// What must be remembered of the session; which is left then, if that is the wish.
+    /// Returns a snapshot of the session, and leaves it if `leave` is set.
     Snapshot {
         leave: bool,
         reply: oneshot::Sender<Option<(SessionSnapshot, SavedCookies)>>,
     },
-    /// Cookies of another process, for the session that is to be resumed.
+    /// Sets the cookies of the session that is resumed next.
     RestoreCookies(Box<SavedCookies>),
-    /// A caller waits no more.
+    /// A caller no longer waits.
     Forget(CallId),
-    /// The connection is to be made anew.
+    /// Makes a new connection.
     Reconnect,
 }
 
-/// Something asked for, and who waits for its outcome.
+/// A call, and the channel for its result.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) id: CallId,
@@ -47,7 +47,7 @@ pub(crate) struct Call {
     pub(crate) reply: oneshot::Sender<CallResult>,
 }
 
-/// A publish whose outcome nobody waits for, but for whether it is taken.
+/// A publish whose caller waits only until it is accepted.
 #[derive(Debug)]
 pub(crate) struct ForgottenPublish {
     pub(crate) id: CallId,
@@ -56,20 +56,20 @@ pub(crate) struct ForgottenPublish {
     pub(crate) taken: oneshot::Sender<Result<(), CallError>>,
 }
 
-/// What is known of the connection now.
+/// The current state of the session.
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
     pub(crate) state: State,
     /// The transport in use; `None` before the first handshake.
     pub(crate) transport: Option<Transport>,
-    /// The place of the server in use among those that were given.
+    /// The index of the server in use among the given URLs.
     pub(crate) server: usize,
     /// Why the client is closed, when it is.
     pub(crate) closed: Option<CloseReason>,
     /// Calls that wait for their reply.
     pub(crate) pending_calls: usize,
-    /// When the server was last heard of.
-    pub(crate) heard: Option<Instant>,
+    /// When the last byte from the server arrived.
+    pub(crate) last_received: Option<Instant>,
 }
 
 /// The state that a driver shares with its handles.
@@ -78,7 +78,7 @@ pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
     events: Listeners,
     pub(crate) inbox: Arc<Queue>,
-    /// Rung when a full queue has room again.
+    /// Notified when a full queue has credit again.
     pub(crate) credit_freed: Arc<Notify>,
     subscriptions: Mutex<BTreeSet<Channel>>,
     handshake: Mutex<Option<Arc<Message>>>,
@@ -95,7 +95,7 @@ impl Shared {
             server: 0,
             closed,
             pending_calls: 0,
-            heard: None,
+            last_received: None,
         };
         inbox.close(CloseReason::NotOpen);
         Self {
@@ -108,14 +108,14 @@ impl Shared {
         }
     }
 
-    /// Every event from now on.
+    /// Adds a listener.
     pub(crate) fn listen(&self) -> Events {
         self.events.listen()
     }
 
-    /// Tells whoever listens.
-    pub(crate) fn tell(&self, event: Event) {
-        self.events.tell(event);
+    /// Emits an event to all listeners.
+    pub(crate) fn emit(&self, event: Event) {
+        self.events.emit(event);
     }
 
     /// The current subscriptions, in the order of their names.
@@ -123,7 +123,7 @@ impl Shared {
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// Follows what has changed of the subscriptions of a session.
+    /// Copies the changed subscriptions of a session.
     pub(crate) fn follow_subscriptions(&self, session: &mut Session) {
         let changes = session.take_subscription_changes();
         if matches!(&changes, SubscriptionChanges::Some(changes) if changes.is_empty()) {

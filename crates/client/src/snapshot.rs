@@ -1,4 +1,4 @@
-//! A session that is to go on in another process.
+//! The snapshot of a session, for another process.
 
 use std::fmt;
 
@@ -10,15 +10,14 @@ use url::Url;
 use crate::error::Error;
 use crate::transport::SavedCookies;
 
-/// A session that can go on in another process, as long as the server keeps it: made by
-/// [`Client::suspend`](crate::Client::suspend) or [`Client::snapshot`](crate::Client::snapshot), and taken by
-/// [`Client::resume`](crate::Client::resume).
+/// A snapshot of a session, made by [`Client::suspend`](crate::Client::suspend) or [`Client::snapshot`](crate::Client::snapshot),
+/// with which [`Client::resume`](crate::Client::resume) continues the session in another process, as long as the server keeps it.
 ///
-/// It can be serialized, to a file for instance. It holds the session's id and its cookies: keep it as a password.
-/// `Debug` shows neither.
+/// It can be serialized, to a file for instance. It contains the client id and the cookies of the session: store it like a
+/// password. `Debug` shows neither.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SessionSnapshot {
-    /// Scheme, host and port of the server, which nobody else may get the secrets of.
+    /// Scheme, host and port of the server. The secrets are sent to no other.
     origin: String,
     session: client::SessionSnapshot,
     cookies: SavedCookies,
@@ -34,12 +33,12 @@ impl SessionSnapshot {
         self.session.transport()
     }
 
-    /// The channels that were subscribed to.
+    /// The subscriptions of the session.
     pub fn subscriptions(&self) -> Vec<Channel> {
         self.session.subscriptions().collect()
     }
 
-    /// What it is made of, if it is for one of those servers.
+    /// Returns the parts, if the snapshot is of one of these servers.
     pub(crate) fn parts(&self, urls: &[Url]) -> Result<(client::SessionSnapshot, SavedCookies), Error> {
         let origins: Vec<_> = urls.iter().map(|url| url.origin().ascii_serialization()).collect();
         let Some(server) = origins.iter().position(|origin| *origin == self.origin) else {

@@ -1,4 +1,4 @@
-//! What a client counts, for whoever collects it: with the feature `metrics`, through the facade of that name.
+//! The metrics of a client: with the feature `metrics`, through the facade of that name.
 
 use bayeux_proto::client::Event;
 

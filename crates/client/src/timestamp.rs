@@ -8,11 +8,11 @@ use bayeux_proto::ext::timestamp;
 use crate::clock::unix_ms;
 use crate::extension::{Extension, Veto};
 
-/// Stamps each outgoing message with the time at which it is sent, in the form of the specification
+/// An [`Extension`] that adds the time of sending to each outgoing message, in the form of the Bayeux specification
 /// (`2026-11-25T08:15:30.12`, GMT).
 ///
-/// The field `timestamp` of received messages is text in whatever form the server has:
-/// [`Message::fields`](crate::Message::fields) gives it.
+/// [`Message::fields`](crate::Message::fields) returns the field `timestamp` of received messages as text, in the form that the server
+/// chose.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timestamp;
 

@@ -1,4 +1,4 @@
-//! The time synchronisation extension of the client: what the server's clock says.
+//! The timesync extension of the client, which estimates the server's clock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -9,10 +9,11 @@ use bayeux_proto::{Channel, Message};
 use crate::clock::{from_unix_ms, unix_ms};
 use crate::extension::{Extension, Veto};
 
-/// Compares the clocks of client and server with each meta message, as CometD's timesync extension does.
+/// An [`Extension`] that estimates the difference between the clocks of client and server with each meta message, as CometD's
+/// timesync extension does.
 ///
-/// It is a handle: give a clone to [`Builder::extension`](crate::Builder::extension) and keep one to ask. Over a
-/// loopback the error is within 2 ms; in general it is at most half the difference between the ways there and back.
+/// `TimeSync` is a handle: pass a clone to [`Builder::extension`](crate::Builder::extension) and keep one for queries. The error of
+/// the estimate is at most half the difference between the network delays in both directions.
 ///
 /// ```
 /// use bayeux::{Client, TimeSync};
@@ -26,29 +27,29 @@ use crate::extension::{Extension, Veto};
 pub struct TimeSync(Arc<Mutex<Estimator>>);
 
 impl TimeSync {
-    /// A comparison that has not begun.
+    /// Creates an extension without an estimate.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How long a message takes from here to the server: the mean of the last ten replies, in whole milliseconds.
-    /// `None` before the first reply, or when the server lacks the extension.
+    /// The network delay from the client to the server, in whole milliseconds: the mean of the last ten replies. `None` before the first
+    /// reply, or if the server does not have the extension.
     pub fn lag(&self) -> Option<Duration> {
         self.estimator().lag()
     }
 
-    /// The server's clock minus ours in milliseconds, the mean of the last ten replies. `None` as for [`lag`](Self::lag).
+    /// The server's clock minus the local clock in milliseconds: the mean of the last ten replies. `None` as for [`lag`](Self::lag).
     pub fn offset_ms(&self) -> Option<i64> {
         self.estimator().estimate().map(|estimate| estimate.offset_ms)
     }
 
-    /// What the server's clock says now. `None` as for [`lag`](Self::lag).
+    /// The current time of the server's clock. `None` as for [`lag`](Self::lag).
     pub fn server_time(&self) -> Option<SystemTime> {
         self.estimator().server_ms(unix_ms(SystemTime::now())).map(from_unix_ms)
     }
 
-    /// What our clock says, or said, when the server's says `server`: for the times in a server's messages. `None` as
-    /// for [`lag`](Self::lag).
+    /// The time of the local clock at which the server's clock shows `server`, for times in the server's messages. `None` as for
+    /// [`lag`](Self::lag).
     pub fn local_time(&self, server: SystemTime) -> Option<SystemTime> {
         self.estimator().client_ms(unix_ms(server)).map(from_unix_ms)
     }

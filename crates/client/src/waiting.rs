@@ -1,4 +1,4 @@
-//! Who waits for the outcome of which call.
+//! The callers that wait for the results of calls.
 
 use std::collections::HashMap;
 
@@ -6,19 +6,19 @@ use bayeux_proto::Channel;
 use bayeux_proto::client::{CallError, CallId, CallResult, Event};
 use tokio::sync::oneshot;
 
-/// The calls that have no outcome yet.
+/// The calls without a result.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     calls: HashMap<CallId, Waiter, foldhash::fast::RandomState>,
-    /// Publishes to be forgotten that the session was handed since it was last asked what to do.
+    /// Publishes without a waiting caller that the session has got since its last outputs.
     handed: Vec<CallId>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Waiter {
-    /// Its caller.
+    /// The caller.
     Caller(oneshot::Sender<CallResult>),
-    /// Nobody, once the session has taken the message; until then the caller.
+    /// The caller, until the session has accepted the message; then nobody.
     Forgetful(Channel, Option<oneshot::Sender<Result<(), CallError>>>),
 }
 
@@ -27,7 +27,7 @@ impl Waiting {
         self.calls.insert(call, Waiter::Caller(caller));
     }
 
-    /// Adds a publish whose caller waits only until its message is taken.
+    /// Adds a publish whose caller waits only until its message is accepted.
     pub(crate) fn add_forgetful(
         &mut self,
         call: CallId,
@@ -38,18 +38,18 @@ impl Waiting {
         self.handed.push(call);
     }
 
-    /// Who waits for the outcome of the call, and from now on no longer does; nobody when it was told.
+    /// Removes the waiter for the result of a call.
     pub(crate) fn take(&mut self, call: CallId) -> Option<Waiter> {
         self.calls.remove(&call)
     }
 
-    /// The session has done all that it was handed messages for: what it has not refused by now, it has taken.
+    /// Called after the outputs of the session: a publish that has not failed by now is accepted.
     pub(crate) fn taken(&mut self) {
         for call in self.handed.drain(..) {
             if let Some(Waiter::Forgetful(_, caller)) = self.calls.get_mut(&call)
                 && let Some(caller) = caller.take()
             {
-                // A caller that went away meanwhile need not know.
+                // The caller may have dropped its future.
                 let _ = caller.send(Ok(()));
             }
         }
@@ -57,18 +57,18 @@ impl Waiting {
 }
 
 impl Waiter {
-    /// Hands over the outcome. What is to be told to all, when nobody hears of it who should know.
-    pub(crate) fn tell(self, result: CallResult) -> Option<Event> {
+    /// Sends the result to the caller. Returns an event if a failure has no caller.
+    pub(crate) fn resolve(self, result: CallResult) -> Option<Event> {
         match self {
             Self::Caller(caller) => {
-                // A caller that went away meanwhile needs no outcome.
+                // The caller may have dropped its future.
                 let _ = caller.send(result);
                 None
             }
             Self::Forgetful(channel, caller) => {
                 let outcome = result.map(drop);
-                let told = caller.is_some_and(|caller| caller.send(outcome.clone()).is_ok());
-                outcome.err().filter(|_| !told).map(|error| Event::PublishFailed { channel, error })
+                let is_sent = caller.is_some_and(|caller| caller.send(outcome.clone()).is_ok());
+                outcome.err().filter(|_| !is_sent).map(|error| Event::PublishFailed { channel, error })
             }
         }
     }

@@ -454,7 +454,7 @@ async fn case_41_a_message_that_is_too_large_to_send_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_server_that_accepts_and_says_nothing() {
+async fn a_server_that_accepts_and_sends_nothing() {
     for transport in BOTH {
         let peer = Peer::start(|_| Answer::silence()).await;
         let began = Instant::now();
@@ -535,7 +535,7 @@ fn without_tls_its_urls_are_refused_with_the_feature_that_has_it() {
 }
 
 #[tokio::test]
-async fn a_busy_server_says_when_to_come_back() {
+async fn a_busy_server_sends_when_to_come_back() {
     for transport in BOTH {
         let peer = Peer::start(|request| match request.name() {
             "/meta/handshake" | "upgrade" => Answer::status(503).header("retry-after", "17"),

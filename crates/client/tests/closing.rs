@@ -58,7 +58,7 @@ async fn case_49_a_silent_server_cannot_hold_up_a_close() {
 }
 
 #[tokio::test]
-async fn what_waits_is_sent_before_the_goodbye() {
+async fn what_waits_is_sent_before_the_disconnect() {
     for transport in BOTH {
         let peer = Peer::start(|request| match request.name() {
             "/slow" => request.decently().after(millis(50)),
@@ -158,7 +158,7 @@ async fn case_51_bug_b10_a_disconnect_by_the_server_ends_the_session() {
 }
 
 #[tokio::test]
-async fn bug_b10_a_disconnect_by_the_server_is_told_as_an_event_and_the_client_can_be_opened_again() {
+async fn bug_b10_a_disconnect_by_the_server_is_an_event_and_the_client_can_be_opened_again() {
     let peer = Peer::decent().await;
     let client = open(Transport::WebSocket, &peer.url()).await;
     client.subscribe("/n").await.unwrap();

@@ -66,7 +66,7 @@ async fn case_34_the_upgrade_carries_the_jar_and_fills_it() {
 }
 
 #[tokio::test]
-async fn case_35_a_cookie_that_has_run_out_is_gone() {
+async fn case_35_a_cookie_that_has_expired_is_removed() {
     let peer = Peer::start(|request| match request.name() {
         "/meta/handshake" => request.decently().header("set-cookie", "a=1").header("set-cookie", "b=2"),
         "/meta/subscribe" => request.decently().header("set-cookie", "a=; Max-Age=0"),
@@ -102,7 +102,7 @@ async fn the_users_cookies_go_everywhere_and_stay() {
 }
 
 #[tokio::test]
-async fn a_cookie_that_cannot_be_one_is_told() {
+async fn an_invalid_cookie_is_an_error() {
     for (name, value) in [("a;b", "1"), ("", "1"), ("a", "1; Path=/x"), ("a", "1\r\nx: y"), ("a=b", "1")] {
         let error = quick("http://example.com/").cookie(name, value).build().unwrap_err();
         assert_eq!(error.kind(), bayeux::ErrorKind::Config, "{name:?}={value:?}");

@@ -96,9 +96,9 @@ async fn case_56_a_veto_fails_the_call_and_nothing_is_sent() {
             .unwrap();
         assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
         let error = outcomes[1].as_ref().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert_eq!(error.kind(), ErrorKind::Vetoed);
         assert!(error.to_string().contains("not outside of the house"), "{error}");
-        assert_eq!(within(client.publish("/secret", &4)).await.unwrap_err().kind(), ErrorKind::Refused);
+        assert_eq!(within(client.publish("/secret", &4)).await.unwrap_err().kind(), ErrorKind::Vetoed);
         client.publish("/c", &5).await.unwrap();
         assert!(peer.received("/secret").is_empty());
         assert!(!log.lock().unwrap().iter().any(|line| line.contains("secret")), "it passes no further");

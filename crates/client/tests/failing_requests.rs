@@ -8,7 +8,7 @@ use bayeux_testkit::{Answer, Peer};
 use fixture::*;
 
 #[tokio::test]
-async fn a_subscribe_that_fails_says_why() {
+async fn a_subscribe_that_fails_returns_the_cause() {
     let html = || Answer::page(200, "<html><title>Sign in</title></html>");
     let answers: [(fn() -> Answer, FailureKind); 5] = [
         (|| Answer::status(503), FailureKind::Http { status: 503 }),

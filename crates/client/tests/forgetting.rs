@@ -30,7 +30,7 @@ async fn messages_are_taken_at_once_and_arrive_in_order() {
 }
 
 #[tokio::test]
-async fn the_reply_is_not_waited_for_and_a_refusal_is_told_as_an_event() {
+async fn the_reply_is_not_waited_for_and_a_refusal_is_an_event() {
     for transport in BOTH {
         let peer = Peer::start(|request| match request.message("/n") {
             Some(message) => {
@@ -52,7 +52,7 @@ async fn the_reply_is_not_waited_for_and_a_refusal_is_told_as_an_event() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_lost_on_the_way_is_told() {
+async fn a_message_that_is_lost_on_the_way_is_an_event() {
     for transport in BOTH {
         let peer =
             Peer::start(|request| if request.has("/n") { Answer::cut() } else { request.decently() }).await;

@@ -3,10 +3,10 @@
 
 mod fixture;
 
+use bayeux::{Credentials, HeaderMap, HeaderValue};
 use bayeux::{ErrorKind, Extension};
 use bayeux_testkit::{Peer, RequestKind};
 use fixture::*;
-use http::{HeaderMap, HeaderValue};
 
 #[tokio::test]
 async fn the_users_headers_go_with_each_request() {
@@ -50,8 +50,60 @@ async fn an_extension_sets_headers_anew_for_each_request() {
     }
 }
 
+#[test]
+fn a_header_is_given_as_text_or_as_a_header_name_everywhere() {
+    let name = bayeux::HeaderName::from_static("x-tenant");
+    let _ = quick("http://example.com/")
+        .header(&name, "a")
+        .header("X-Tenant", String::from("a"))
+        .build()
+        .unwrap();
+    let shown = ["X-Tenant".to_owned(), "x-tenant".to_owned()]
+        .map(|name| format!("{:?}", Credentials::new().header(name, "hunter2").unwrap()));
+    assert_eq!(shown[0], format!("{:?}", Credentials::new().header(name, "hunter2").unwrap()));
+    assert_eq!(shown[0], shown[1]);
+    for (name, value) in [("bad name", "hunter2"), ("", "hunter2"), ("authorization", "hunter2\n")] {
+        let error = Credentials::new().header(name, value).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn the_types_of_signatures_are_named_without_other_crates() {
+    use bayeux::{Bytes, Client, Data, Fields, Map, Message, Stream, SubscriptionNames, Url, Value};
+    fn stream<T: Stream>(_: &T) {}
+    fn names(fields: &Fields) -> Option<&SubscriptionNames> {
+        fields.subscription.as_ref()
+    }
+    let client: Client =
+        quick("http://example.com/").handshake_field("a", Map::<String, Value>::new()).build().unwrap();
+    stream(&client);
+    let url: &Url = client.url();
+    assert_eq!(url.host_str(), Some("example.com"));
+    let message = Message::meta("/meta/connect");
+    assert!(names(message.fields()).is_none());
+    let bytes: &Bytes = Data::as_bytes(message.data());
+    assert_eq!(&bytes[..], b"null");
+}
+
+#[test]
+fn options_that_cannot_be_used_are_errors_of_build() {
+    for builder in [
+        quick("http://example.com/").websocket_protocol("two words"),
+        quick("http://example.com/").websocket_protocol("a\nb"),
+        quick("http://example.com/").websocket_protocol(""),
+        quick("http://example.com/").transports([]),
+        quick("http://example.com/").inbox(0, bayeux::Overflow::DropOldest),
+        quick("http://example.com/").stream_queue(0, bayeux::Overflow::Pause),
+        quick("http://example.com/").cookie("a b", "c"),
+    ] {
+        assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Config);
+    }
+}
+
 #[tokio::test]
-async fn headers_that_cannot_be_are_told_and_secrets_are_not() {
+async fn invalid_headers_are_errors_without_their_secrets() {
     let error = quick("http://example.com/").header("bad name", "hunter2").build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     let error = quick("http://example.com/").header("Authorization", "hunter2\n").build().unwrap_err();

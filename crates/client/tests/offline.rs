@@ -87,7 +87,7 @@ async fn calls_that_waited_go_to_the_session_that_takes_the_place_of_the_old_one
 }
 
 #[tokio::test]
-async fn a_call_that_waited_too_long_says_that_it_never_left() {
+async fn a_call_that_waited_too_long_fails_as_never_sent() {
     for transport in BOTH {
         let peer = Peer::decent().await;
         let network = FaultProxy::to(peer.address()).await;

@@ -56,13 +56,13 @@ fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_policy_keeps_what_it_says_and_what_is_dropped_is_told() {
+async fn each_policy_keeps_its_messages_and_the_dropped_ones_are_reported() {
     for transport in BOTH {
         for (overflow, kept, lost) in [
             (Overflow::DropOldest, numbers(90..100), 90),
             (Overflow::DropNewest, numbers(0..10), 90),
             // What comes after the end is dropped, too.
-            (Overflow::Close, [numbers(0..10), vec![format!("{:?}", ErrorKind::Closed)]].concat(), 90),
+            (Overflow::Close, [numbers(0..10), vec![format!("{:?}", ErrorKind::Overflow)]].concat(), 90),
         ] {
             let server = TestServer::start().await;
             let client = over(transport, &server.url()).inbox(10, overflow).build().unwrap();
@@ -238,7 +238,7 @@ async fn request_12_pause_brings_five_thousand_messages_through_a_queue_of_ten()
 }
 
 #[tokio::test]
-async fn pause_without_the_acknowledge_extension_drops_the_newest_and_tells() {
+async fn pause_without_the_acknowledge_extension_drops_the_newest_and_reports_them() {
     for transport in BOTH {
         let server = TestServer::builder().options(|| strict_server().acknowledgements(false)).start().await;
         let client = over(transport, &server.url()).inbox(10, Overflow::Pause).build().unwrap();
@@ -271,7 +271,13 @@ async fn a_stream_that_its_policy_closed_does_not_end_the_client() {
         assert_eq!(within(small.next()).await.unwrap().unwrap(), 0);
         assert_eq!(within(small.next()).await.unwrap().unwrap(), 1);
         let error = within(small.next()).await.unwrap().unwrap_err();
-        assert!(error.is_closed() && error.to_string().contains("the queue of /n was full"), "{error}");
+        assert_eq!(error.channel().map(Channel::as_str), Some("/n"));
+        assert!(
+            error.is_overflow()
+                && !error.is_closed()
+                && error.to_string().contains("the queue of /n was full"),
+            "{error}"
+        );
         assert!(within(small.next()).await.is_none());
         drop(small);
         let mut again = client.stream::<u32>("/n").await.unwrap();
@@ -279,5 +285,33 @@ async fn a_stream_that_its_policy_closed_does_not_end_the_client() {
         assert_eq!(within(again.next()).await.unwrap().unwrap(), 5);
         assert_eq!(within(large.next()).await.unwrap().unwrap(), 5);
         within(client.close()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_limit_in_bytes_counts_next_to_the_limit_in_messages() {
+    for transport in BOTH {
+        let server = TestServer::start().await;
+        let builder = over(transport, &server.url()).inbox_bytes(50).stream_queue_bytes(30);
+        let client = opened(builder).await;
+        client.subscribe("/n").await.unwrap();
+        let mut stream = client.messages("/n").await.unwrap();
+        let mut narrow = client.with_stream_queue_bytes(10).messages("/n").await.unwrap();
+        let mut single = client.with_stream_queue_bytes(0).messages("/n").await.unwrap();
+        for n in 0..10 {
+            // Ten bytes with the quotes.
+            server.publish("/n", &format!("text-00{n}"));
+        }
+        all_has_come(&client, &server).await;
+        within(client.close()).await.unwrap();
+        assert_eq!(rest(&client).await.len(), 5, "{transport}");
+        for (stream, messages) in [(&mut stream, 3), (&mut narrow, 1), (&mut single, 1)] {
+            let mut last = String::new();
+            for _ in 0..messages {
+                last = within(stream.next()).await.unwrap().unwrap().data().to_string();
+            }
+            assert_eq!(last, "\"text-009\"", "{transport}");
+            assert!(within(stream.next()).await.is_none());
+        }
     }
 }

@@ -281,7 +281,7 @@ async fn reconnect_now_does_not_wait_for_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn a_session_that_expires_while_the_link_is_down_is_replaced_and_the_gap_is_told() {
+async fn a_session_that_expires_while_the_link_is_down_is_replaced_and_the_gap_is_reported() {
     for transport in BOTH {
         let options = || Server::builder().timeout(millis(200)).max_interval(millis(200));
         let server = TestServer::builder().options(options).start().await;
@@ -441,7 +441,7 @@ async fn case_22_a_session_that_the_server_must_have_dropped_is_not_asked_for_ag
 }
 
 #[tokio::test]
-async fn request_04_silence_on_long_polling_is_told_to_receivers() {
+async fn request_04_silence_on_long_polling_is_an_error_of_receivers() {
     let peer = Peer::decent().await;
     let builder = over(Transport::LongPolling, &peer.url());
     let client = opened(builder.outage_timeout(millis(200)).request_timeout(millis(100))).await;
@@ -453,4 +453,30 @@ async fn request_04_silence_on_long_polling_is_told_to_receivers() {
     peer.follow(Request::decently);
     within(client.publish("/n", &1)).await.unwrap();
     within(client.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_error_of_a_subscription_that_cannot_be_restored_names_its_channel() {
+    for transport in BOTH {
+        let peer = Peer::start(|request| match (request.name(), request.nth) {
+            ("/kick", 0) => {
+                let mut reply = Request::refusal_of(&request.messages[0], "402::session_unknown");
+                reply["advice"] = json!({"reconnect": "handshake", "interval": 0});
+                Answer::messages([reply])
+            }
+            ("/meta/subscribe", 1) => {
+                Answer::messages([Request::refusal_of(&request.messages[0], "403::denied")])
+            }
+            _ => request.decently(),
+        })
+        .await;
+        let client = open(transport, &peer.url()).await;
+        client.subscribe("/n").await.unwrap();
+        let _ = within(client.publish("/kick", &1)).await;
+        let error = within(client.receive()).await.unwrap_err();
+        assert_eq!(error.channel().map(bayeux::Channel::as_str), Some("/n"), "{error}");
+        assert_eq!((error.code(), error.is_retryable()), (Some(403), false));
+        assert!(error.to_string().contains("/n could not be restored"), "{error}");
+        within(client.close()).await.unwrap();
+    }
 }

@@ -81,7 +81,7 @@ async fn a_session_goes_on_over_long_polling() -> Result<(), Error> {
 }
 
 #[tokio::test]
-async fn a_session_that_the_server_has_forgotten_is_replaced_and_the_gap_is_told() -> Result<(), Error> {
+async fn a_session_that_the_server_has_forgotten_is_replaced_and_the_gap_is_reported() -> Result<(), Error> {
     let first = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
     let before = client(&first.url(), Transport::WebSocket);
     before.open().await?;

@@ -81,7 +81,7 @@ async fn a_certificate_of_the_clients_own() {
 }
 
 #[tokio::test]
-async fn a_pinned_certificate_is_trusted_whoever_signed_it_and_no_other_is() {
+async fn a_pinned_certificate_is_trusted_with_any_issuer_and_no_other_is() {
     let authority = Authority::new();
     let identity = authority.issue(&["elsewhere.example"]);
     let server = TestServer::builder().tls(identity.clone()).start().await;
@@ -104,7 +104,7 @@ async fn no_verification_by_the_alarming_name_alone() {
 }
 
 #[test]
-fn pem_that_is_none_is_told_without_the_key() {
+fn invalid_pem_is_an_error_without_the_key() {
     let errors = [
         TlsOptions::new().ca_pem(b"").unwrap_err(),
         TlsOptions::new().ca_pem(b"hunter2").unwrap_err(),

@@ -2,6 +2,8 @@
 
 mod fixture;
 
+use std::time::Duration;
+
 use bayeux::{Client, CloseReason, Error, ErrorKind, Event, State};
 use bayeux_server::{Server, ServiceError};
 use bayeux_testkit::{Answer, Peer, Request, TestServer};
@@ -242,7 +244,7 @@ async fn a_batch_is_one_payload_with_an_outcome_for_each() {
 }
 
 #[tokio::test]
-async fn events_tell_the_whole_life() {
+async fn events_cover_the_whole_session() {
     let server = TestServer::start().await;
     for transport in BOTH {
         let client = over(transport, &server.url()).build().unwrap();
@@ -328,7 +330,76 @@ async fn many_receivers_of_one_inbox_get_each_message_once_and_rest_meanwhile() 
 }
 
 #[tokio::test]
-async fn a_refused_call_says_what_the_server_said() {
+async fn the_longest_and_shortest_waits_panic_nowhere() {
+    for transport in BOTH {
+        let server = TestServer::start().await;
+        let all = |wait: Duration| {
+            over(transport, &server.url())
+                .outage_timeout(wait)
+                .connect_timeout(wait)
+                .request_timeout(wait)
+                .open_timeout(wait)
+                .close_timeout(wait)
+                .call_timeout(wait)
+                .ping_interval(wait)
+                .max_advised_wait(wait)
+                .transport_cooldown(wait)
+                .auth_timeout(wait)
+        };
+        let client = opened(all(Duration::MAX)).await;
+        client.subscribe("/n").await.unwrap();
+        client.publish("/n", &1).await.unwrap();
+        within(client.receive()).await.unwrap();
+        within(client.close()).await.unwrap();
+        let client = all(Duration::ZERO).build().unwrap();
+        let _ = within(client.open()).await;
+        let _ = within(client.close()).await;
+    }
+}
+
+#[tokio::test]
+async fn try_next_ends_a_loop_with_the_session_and_returns_its_errors() {
+    async fn received(client: &Client) -> Result<Vec<String>, Error> {
+        let mut all = Vec::new();
+        while let Some(message) = within(client.try_next()).await? {
+            all.push(message.data().to_string());
+        }
+        Ok(all)
+    }
+    async fn streamed(stream: &mut bayeux::Subscription<u32>) -> Result<Vec<u32>, Error> {
+        let mut all = Vec::new();
+        while let Some(number) = within(stream.try_next()).await? {
+            all.push(number);
+        }
+        Ok(all)
+    }
+    for transport in BOTH {
+        let server = TestServer::start().await;
+        let client = open(transport, &server.url()).await;
+        client.subscribe("/a").await.unwrap();
+        let mut stream = client.stream::<u32>("/n").await.unwrap();
+        for n in 1..=3 {
+            client.publish("/a", &n).await.unwrap();
+            client.publish("/n", &n).await.unwrap();
+        }
+        client.publish("/n", "text").await.unwrap();
+        client.publish("/n", &4).await.unwrap();
+        within(client.close()).await.unwrap();
+        assert_eq!(received(&client).await.unwrap(), ["1", "2", "3"]);
+        let mut first = Vec::new();
+        let error = loop {
+            match within(stream.try_next()).await {
+                Ok(number) => first.extend(number),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((first, error.kind()), (vec![1, 2, 3], ErrorKind::Decode));
+        assert_eq!(streamed(&mut stream).await.unwrap(), [4], "an error does not end the stream");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_call_returns_the_error_of_the_server() {
     for transport in BOTH {
         let peer = Peer::start(|request| match request.name() {
             "/meta/subscribe" => Answer::messages([Request::refusal_of(

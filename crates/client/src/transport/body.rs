@@ -22,7 +22,7 @@ const PIECES: usize = 256;
 /// A body that is arriving.
 pub(super) struct Body {
     pieces: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
-    /// How many bytes the response says that it has.
+    /// The `Content-Length` of the response.
     promised: Option<u64>,
     gathered: Gathered,
     received: u64,
@@ -80,7 +80,7 @@ impl Body {
         Ok(Self { pieces, promised, gathered, received: 0, arriving: Arriving::default(), limits })
     }
 
-    /// Why it is not worth reading, if it says itself that it is too large.
+    /// The failure, if the `Content-Length` is too large already.
     pub(super) fn refusal(&self, url: &Url) -> Option<Failure> {
         let too_much = self.promised.is_some_and(|size| size > self.limits.size as u64);
         (too_much && matches!(self.gathered, Gathered::Nothing)).then(|| too_large(self.limits.size, url))
@@ -103,7 +103,7 @@ impl Body {
                 Poll::Ready(Some(Ok(piece))) => {
                     self.received += piece.len() as u64;
                     if let Err(error) = self.take(piece) {
-                        return Poll::Ready(Err(self.spoilt(&error, url)));
+                        return Poll::Ready(Err(self.decoding_failure(&error, url)));
                     }
                 }
             }
@@ -151,7 +151,7 @@ impl Body {
             // Of an empty body there is nothing to decode.
             Gathered::Gzip(_) if self.received == 0 => Bytes::new(),
             Gathered::Gzip(decoder) => {
-                decoder.finish().map_err(|error| self.spoilt(&error, url))?.into_bytes()
+                decoder.finish().map_err(|error| self.decoding_failure(&error, url))?.into_bytes()
             }
         };
         Ok(Progress::Whole(bytes))
@@ -171,11 +171,11 @@ impl Body {
         }
     }
 
-    fn spoilt(&self, error: &io::Error, url: &Url) -> Failure {
+    fn decoding_failure(&self, error: &io::Error, url: &Url) -> Failure {
         if is_over(error) {
             return too_large(self.limits.size, url);
         }
-        let text = format!("the response of {} is no gzip: {error}", display_url(url));
+        let text = format!("the response of {} is not valid gzip: {error}", display_url(url));
         Failure::new(FailureKind::Malformed, text)
     }
 }
@@ -214,7 +214,7 @@ impl Capped {
         Self { buffer: BytesMut::new(), cap }
     }
 
-    /// Makes room for what is promised, as far as so much has come: a promise alone costs nothing.
+    /// Reserves memory for the promised length, but at most twice what has arrived: a promise alone costs nothing.
     fn expect(&mut self, promised: Option<u64>, received: u64) {
         let wanted = promised.unwrap_or_default().min(received.saturating_mul(2)).min(self.cap as u64);
         let length = self.buffer.len() as u64;

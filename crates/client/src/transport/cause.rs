@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-/// The innermost error says it best; the ones around it repeat themselves.
+/// The text of the innermost error, which is the most specific; the outer ones repeat it.
 pub(super) fn root_cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {

@@ -78,7 +78,7 @@ impl Jar {
             for (name, value) in &self.own {
                 let mut cookie = RawCookie::new(name.clone(), value.clone());
                 cookie.set_path("/");
-                // A cookie that the URL cannot have is the user's mistake, told when the options are built.
+                // `Builder::build` has checked the cookies of the user.
                 if let Ok(cookie) = Cookie::try_from_raw_cookie(&cookie, url) {
                     kept.put(cookie, true);
                 }

@@ -115,7 +115,7 @@ pub(super) fn lost(url: &Url, error: &dyn Error) -> Failure {
     )
 }
 
-/// The resolver's errors are told apart from others of the connector only by their text.
+/// The resolver's errors are distinguished from others of the connector only by their text.
 fn is_resolution(error: &dyn Error) -> bool {
     let mut cause = error.source();
     while let Some(inner) = cause {

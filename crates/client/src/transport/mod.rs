@@ -1,4 +1,4 @@
-//! The transports: bytes out, bytes in, failures told. They know nothing of the protocol.
+//! The transports: they send and receive bytes and report failures, without any knowledge of the protocol.
 
 mod arriving;
 mod body;

@@ -1,4 +1,4 @@
-//! What both transports share: proxy, headers, cookies, caps.
+//! The options that both transports share.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct HttpOptions {
     pub(crate) proxy: Proxy,
     pub(crate) headers: HeaderMap,
     pub(crate) cookies: Vec<(String, String)>,
-    /// Whether cookies that are for TLS alone are sent without it too.
+    /// Whether `Secure` cookies are sent without TLS too.
     pub(crate) secure_cookies_over_http: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
@@ -26,17 +26,17 @@ pub(crate) struct HttpOptions {
 }
 
 impl HttpOptions {
-    /// How long a peer may read nothing of what waits for it.
-    pub(super) fn reading_patience(&self) -> Duration {
+    /// How long the peer may read nothing while data waits to be sent.
+    pub(super) fn write_timeout(&self) -> Duration {
         const TIMES: u32 = 3;
         const AT_LEAST: Duration = Duration::from_secs(1);
-        // As good as for ever, for a timeout that is.
+        // Keeps the sums of times from overflowing.
         const AT_MOST: Duration = Duration::from_secs(24 * 3600);
         self.request_timeout.saturating_mul(TIMES).clamp(AT_LEAST, AT_MOST)
     }
 }
 
-/// Which proxy to go through, for both transports.
+/// The proxy of a client, for both transports.
 #[derive(Clone, Default)]
 pub struct Proxy(pub(crate) Choice);
 
@@ -49,21 +49,21 @@ pub(crate) enum Choice {
 }
 
 impl Proxy {
-    /// What the environment says: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`. The default.
+    /// The proxy that the environment variables `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name. The default.
     pub fn system() -> Self {
         Self(Choice::System)
     }
 
-    /// None, whatever the environment says.
+    /// No proxy, whatever the environment variables are.
     pub fn none() -> Self {
         Self(Choice::None)
     }
 
-    /// This one for everything: `http://`, `https://`, `socks5://` or `socks5h://`, with `user:password@` before
-    /// the host when it asks for them. A WebSocket goes through an HTTP proxy in a tunnel (`CONNECT`).
+    /// This proxy for all connections: an `http://`, `https://`, `socks5://` or `socks5h://` URL, with `user:password@` before the host if
+    /// the proxy requires them. A WebSocket uses a tunnel (`CONNECT`) through an HTTP proxy.
     ///
     /// # Errors
-    /// When it is no such URL.
+    /// Returns an error if the URL is invalid.
     pub fn url(url: &str) -> Result<Self, Error> {
         let invalid = |why: &str| Error::config(format!("the proxy URL cannot be used: {why}"));
         let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
@@ -72,10 +72,10 @@ impl Proxy {
             "http" | "https" | "socks5" | "socks5h" | "socks4" | "socks4a" if parsed.has_host() => {
                 Ok(Self(Choice::Url(parsed)))
             }
-            "http" | "https" | "socks5" | "socks5h" | "socks4" | "socks4a" => {
-                Err(invalid("it names no host"))
-            }
-            scheme => Err(invalid(&format!("{scheme}:// is no proxy; take http://, https:// or socks5h://"))),
+            "http" | "https" | "socks5" | "socks5h" | "socks4" | "socks4a" => Err(invalid("it has no host")),
+            scheme => Err(invalid(&format!(
+                "{scheme}:// is not a scheme of a proxy; use http://, https:// or socks5h://"
+            ))),
         }
     }
 }
@@ -90,7 +90,7 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
-/// The URL of a proxy as it may be shown: its scheme, host and port.
+/// The URL of a proxy without secrets: its scheme, host and port.
 pub(super) fn display_proxy(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {

@@ -1,4 +1,4 @@
-//! What waits to be written to a WebSocket, and when a peer that does not read is given up.
+//! The frames that wait to be written to a WebSocket, and the timeout for a peer that does not read.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -31,8 +31,8 @@ pub(super) struct Outgoing {
     pongs: VecDeque<u64>,
     /// Where it stands still.
     stall: Option<Stall>,
-    /// How long the peer may read nothing.
-    patience: Duration,
+    /// How long the peer may read nothing while frames wait.
+    write_timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -66,14 +66,14 @@ pub(super) enum NotReading {
 }
 
 impl Outgoing {
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(super) fn new(write_timeout: Duration) -> Self {
         Self {
             frames: VecDeque::new(),
             unflushed: false,
             handed: 0,
             pongs: VecDeque::new(),
             stall: None,
-            patience,
+            write_timeout,
         }
     }
 
@@ -88,7 +88,7 @@ impl Outgoing {
 
     /// Forgets all that waits.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.patience);
+        *self = Self::new(self.write_timeout);
     }
 
     /// Takes the frames that were not handed to the socket.
@@ -161,21 +161,21 @@ impl Outgoing {
     /// Something waits because the peer does not read fast enough, or at all.
     fn wait(&mut self, written: u64, cx: &mut Context<'_>) -> Result<(), NotReading> {
         let now = Instant::now();
-        let turn = self.patience * TURNS;
+        let turn = self.write_timeout * TURNS;
         if self.frames.front().is_some_and(|(since, _)| now.duration_since(*since) >= turn) {
             return Err(NotReading::For(turn));
         }
         let stall = self.stall.get_or_insert_with(|| Stall {
             written,
-            timer: Box::pin(tokio::time::sleep_until(now + self.patience)),
+            timer: Box::pin(tokio::time::sleep_until(now + self.write_timeout)),
         });
         if stall.written != written {
             stall.written = written;
-            stall.timer.as_mut().reset(now + self.patience);
+            stall.timer.as_mut().reset(now + self.write_timeout);
         }
         match stall.timer.as_mut().poll(cx) {
             Poll::Pending => Ok(()),
-            Poll::Ready(()) => Err(NotReading::For(self.patience)),
+            Poll::Ready(()) => Err(NotReading::For(self.write_timeout)),
         }
     }
 }

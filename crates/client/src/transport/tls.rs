@@ -1,4 +1,4 @@
-//! TLS: whom to trust, and as whom to come.
+//! TLS: the trusted certificates and the client certificate.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,9 +18,17 @@ use super::cause::find;
 
 use crate::error::Error;
 
-/// Whom to trust over `https://` and `wss://`, and as whom to come. By default the certificates that the operating
-/// system trusts (feature `native-roots`), or without that feature those of Mozilla (feature `webpki-roots`), and no
-/// certificate of the client's own.
+/// Which certificates a client trusts over `https://` and `wss://`, and its client certificate. By default it trusts the certificates
+/// that the operating system trusts (feature `native-roots`), or without that feature those of Mozilla (feature `webpki-roots`), and
+/// it has no client certificate.
+///
+/// ```
+/// use bayeux::{Client, TlsOptions};
+///
+/// let tls = TlsOptions::new().pin_sha256([0x5a; 32]);
+/// let client = Client::builder("https://example.com/cometd").tls(tls).build()?;
+/// # Ok::<(), bayeux::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct TlsOptions {
     roots: Vec<CertificateDer<'static>>,
@@ -33,23 +41,22 @@ pub struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// The defaults.
+    /// The default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trusts the certificate authorities in this PEM text too. The certificate of a server may itself be among them, a
-    /// self-signed one say: the server that presents it is trusted, if the certificate has its name and is in date.
+    /// Also trusts the certificate authorities in this PEM text. It may contain the certificate of the server itself, for instance a
+    /// self-signed one: the server is then trusted if the certificate has its name and has not expired.
     ///
     /// # Errors
-    /// When there is no certificate in it.
+    /// Returns an error if the text contains no certificate.
     pub fn ca_pem(mut self, pem: &[u8]) -> Result<Self, Error> {
         self.roots.extend(certificates(pem, "certificate authority")?);
         Ok(self)
     }
 
-    /// Trusts the authorities that Mozilla trusts, as they were when the crate `webpki-roots` was released, instead of those
-    /// of the operating system.
+    /// Trusts the authorities that Mozilla trusted when the crate `webpki-roots` was released, instead of those of the operating system.
     #[cfg(feature = "webpki-roots")]
     #[must_use]
     pub fn bundled_roots(mut self) -> Self {
@@ -57,8 +64,8 @@ impl TlsOptions {
         self
     }
 
-    /// Takes a configuration of `rustls` as it is, but for the protocols in it (ALPN), which each transport needs its own
-    /// of. It takes the place of all other options here, and of the features that choose cryptography and trust.
+    /// Uses a configuration of `rustls`, with the exception of its ALPN protocols, which each transport sets. It replaces all
+    /// other options here, and the features that choose cryptography and trust.
     ///
     /// ```
     /// # fn example(verifier: std::sync::Arc<dyn bayeux::rustls::client::danger::ServerCertVerifier>) -> Result<(), bayeux::Error> {
@@ -77,18 +84,18 @@ impl TlsOptions {
         self
     }
 
-    /// Trusts nobody but the authorities and certificates given with [`ca_pem`](TlsOptions::ca_pem).
+    /// Trusts only the authorities and certificates given with [`ca_pem`](TlsOptions::ca_pem).
     #[must_use]
     pub fn only_given_authorities(mut self) -> Self {
         self.only_roots = true;
         self
     }
 
-    /// Comes with a certificate of its own (mutual TLS): the chain, the client's certificate first, and its key, both
-    /// as PEM text.
+    /// Authenticates the client with a certificate (mutual TLS). `chain` has the certificates, that of the client first, and `key` its
+    /// private key, both as PEM text.
     ///
     /// # Errors
-    /// When there is no certificate in the first or no key in the second.
+    /// Returns an error if `chain` contains no certificate or `key` no private key. The error does not contain the key.
     pub fn client_certificate_pem(mut self, chain: &[u8], key: &[u8]) -> Result<Self, Error> {
         let chain = certificates(chain, "client certificate")?;
         let key = PrivateKeyDer::from_pem_slice(key)
@@ -97,16 +104,15 @@ impl TlsOptions {
         Ok(self)
     }
 
-    /// Trusts exactly the certificate with this SHA-256 digest of its DER form, whoever signed it and whatever names
-    /// it has; may be called for several. This takes the place of all other trust.
+    /// Trusts exactly the certificate with this SHA-256 digest of its DER form, whoever issued it and whatever names it has. Can be called
+    /// several times. Certificate authorities are then not used.
     #[must_use]
     pub fn pin_sha256(mut self, digest: [u8; 32]) -> Self {
         self.pins.push(digest);
         self
     }
 
-    /// Trusts any certificate at all. Whoever is on the way can then read and change everything; for a test bench
-    /// whose certificates cannot be had, and nothing else.
+    /// Trusts every certificate. Anybody on the network path can then read and change all messages. Use it only for tests.
     #[must_use]
     pub fn dangerously_trust_anyone(mut self) -> Self {
         self.trust_anyone = true;
@@ -151,7 +157,7 @@ pub(crate) fn check_scheme(_: &Url) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives a client what it needs for TLS with the server at `url`, with these protocols in it.
+/// Configures TLS for the server at `url`, with these ALPN protocols.
 pub(super) fn configure(
     builder: reqwest::ClientBuilder,
     options: &TlsOptions,
@@ -204,7 +210,7 @@ fn provider() -> Result<Arc<CryptoProvider>, Error> {
     let provider: Option<CryptoProvider> = None;
     let provider = provider.ok_or_else(|| {
         Error::config(
-            "TLS needs cryptography: enable the feature rustls-ring or rustls-aws-lc-rs of `bayeux`, or install a \
+            "TLS needs a cryptography provider: enable the feature rustls-ring or rustls-aws-lc-rs of `bayeux`, or install a \
              provider of rustls",
         )
     })?;
@@ -276,7 +282,7 @@ fn bundled(
     store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     if store.is_empty() {
         return Err(Error::config(
-            "there is nobody to trust: enable the feature native-roots or webpki-roots of `bayeux`, or name authorities \
+            "no certificate authority is trusted: enable the feature native-roots or webpki-roots of `bayeux`, or name authorities \
              with TlsOptions::ca_pem",
         ));
     }
@@ -423,8 +429,9 @@ impl Pinned {
             SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
         });
         let hash = hashes.into_iter().find(|hash| hash.algorithm() == HashAlgorithm::SHA256);
-        let hash =
-            hash.ok_or_else(|| rustls::Error::General("there is no SHA-256 to pin with".to_owned()))?;
+        let hash = hash.ok_or_else(|| {
+            rustls::Error::General("the provider has no SHA-256, which pinned certificates need".to_owned())
+        })?;
         Ok(hash.hash(bytes).as_ref().to_vec())
     }
 }

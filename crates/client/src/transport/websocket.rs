@@ -1,6 +1,6 @@
-//! WebSocket: each batch is a text frame, and frames come as they please.
+//! WebSocket: each batch is a text frame, and frames arrive at any time.
 //!
-//! Most sockets are quiet most of the time. A quiet one rests: it has no buffer, and waits on its bare connection.
+//! Most sockets are idle most of the time. An idle one rests: it has no buffer, and waits for its connection to be readable.
 
 use std::fmt;
 use std::future::Future;
@@ -29,17 +29,17 @@ use super::upgrade::{Io, upgrade};
 type Socket = WebSocketStream<Connection>;
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// How often in a row a socket goes to rest as soon as there is nothing to read: more often than it gets a frame while a
-/// session begins. One that is busier rests when it is found quiet.
-const NAPS: u8 = 16;
+/// How often in a row a socket rests as soon as there is nothing to read: more often than it gets a frame while a session
+/// opens. A busier one rests once it was idle between two checks.
+const EAGER_RESTS: u8 = 16;
 
 /// How many times the size of the largest message its fragments may take on the wire: one byte in a fragment takes three.
 const OVERHEAD: u64 = 4;
 /// And how much they may take in any case.
 const OVERHEAD_AT_LEAST: u64 = 64 * 1024;
 
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// How long the closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The socket, polled by the driver's task.
 pub(crate) struct WebSocket {
@@ -49,8 +49,8 @@ pub(crate) struct WebSocket {
     outgoing: Outgoing,
     /// A ping waits to be written.
     pinging: bool,
-    /// How many of the bytes that the socket has read were told of.
-    told: u64,
+    /// How many of the bytes that the socket has read were reported as progress.
+    reported: u64,
     /// How many of them were in the frames that came out. Those in pieces took more, which does not count.
     framed: u64,
     /// How fast a message arrives that is not complete.
@@ -59,11 +59,11 @@ pub(crate) struct WebSocket {
     complete: u64,
     /// Whether anything came or went since it was last looked whether it is quiet.
     active: bool,
-    /// How often it may still go to rest at once.
-    naps: u8,
-    /// What the peer said when it closed.
-    farewell: Option<(u16, String)>,
-    /// A socket that says goodbye while the next may be opening.
+    /// How often it may still rest at once.
+    eager_rests: u8,
+    /// The close frame of the peer.
+    peer_close: Option<(u16, String)>,
+    /// A socket in its closing handshake, while the next one may be opening.
     closing: Option<Task<()>>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) enum WebSocketEvent {
     Arriving,
     /// A ping or the answer to one.
     Alive,
-    /// It could not be opened, or it is gone.
+    /// It could not be opened, or the connection is lost.
     Lost(Failure),
 }
 
@@ -89,20 +89,20 @@ enum Stage {
 
 impl WebSocket {
     pub(crate) fn new(http: Arc<HttpStack>, url: Url) -> Self {
-        let patience = http.options.reading_patience();
+        let write_timeout = http.options.write_timeout();
         Self {
             http,
             url,
             stage: Stage::Closed,
-            outgoing: Outgoing::new(patience),
+            outgoing: Outgoing::new(write_timeout),
             pinging: false,
-            told: 0,
+            reported: 0,
             framed: 0,
             arriving: Arriving::default(),
             complete: 0,
             active: false,
-            naps: 0,
-            farewell: None,
+            eager_rests: 0,
+            peer_close: None,
             closing: None,
         }
     }
@@ -117,8 +117,8 @@ impl WebSocket {
         self.url = url;
         self.outgoing.clear();
         self.pinging = false;
-        self.farewell = None;
-        (self.told, self.framed, self.naps) = (0, 0, NAPS);
+        self.peer_close = None;
+        (self.reported, self.framed, self.eager_rests) = (0, 0, EAGER_RESTS);
         (self.arriving, self.complete) = (Arriving::default(), 0);
         self.stage = Stage::Opening(Box::pin(upgrade(Arc::clone(&self.http), self.url.clone(), headers)));
     }
@@ -128,16 +128,16 @@ impl WebSocket {
         self.outgoing.push(Frame::Text(frame));
     }
 
-    /// Asks the peer for a sign of life; a socket that is not open has none to give.
+    /// Sends a ping, if the socket is open.
     pub(crate) fn ping(&mut self) {
         self.pinging = matches!(self.stage, Stage::Open(_) | Stage::Resting(_));
     }
 
-    /// Sends what waits, and says goodbye.
+    /// Sends the waiting frames, then a close frame.
     pub(crate) fn close(&mut self) {
         self.wake();
         if let Stage::Open(socket) = std::mem::replace(&mut self.stage, Stage::Closed) {
-            self.closing = Some(Box::pin(goodbye(*socket, self.outgoing.take())));
+            self.closing = Some(Box::pin(close(*socket, self.outgoing.take())));
         }
         self.outgoing.clear();
     }
@@ -150,8 +150,8 @@ impl WebSocket {
 
     /// Writes what waits, and reads. A peer that does not read does not keep us from reading.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<WebSocketEvent> {
-        // Whether it is done makes no difference to the next socket.
-        let _ = self.poll_goodbye(cx);
+        // The next socket does not wait for it.
+        let _ = self.poll_closing(cx);
         loop {
             match &mut self.stage {
                 Stage::Closed => return Poll::Pending,
@@ -183,7 +183,7 @@ impl WebSocket {
                     }
                     let next = socket.poll_next_unpin(cx);
                     let read = socket.get_ref().read();
-                    let told = std::mem::replace(&mut self.told, read);
+                    let reported = std::mem::replace(&mut self.reported, read);
                     self.active |= !next.is_pending();
                     if let Poll::Ready(Some(Ok(message))) = &next {
                         self.framed += wire_size(message);
@@ -198,7 +198,7 @@ impl WebSocket {
                         return self.lose(failure);
                     }
                     return match next {
-                        Poll::Pending if self.farewell.is_some() => {
+                        Poll::Pending if self.peer_close.is_some() => {
                             // The answer to its close is still to be written, which the peer may prevent.
                             if let Stage::Open(socket) = std::mem::replace(&mut self.stage, Stage::Closed) {
                                 self.closing = Some(Box::pin(answer_close(*socket)));
@@ -206,14 +206,14 @@ impl WebSocket {
                             let failure = self.end();
                             self.lose(failure)
                         }
-                        Poll::Pending if told != self.told => Poll::Ready(WebSocketEvent::Arriving),
-                        Poll::Pending if self.naps > 0 && self.rest(cx) => {
-                            self.naps -= 1;
+                        Poll::Pending if reported != self.reported => Poll::Ready(WebSocketEvent::Arriving),
+                        Poll::Pending if self.eager_rests > 0 && self.rest(cx) => {
+                            self.eager_rests -= 1;
                             continue;
                         }
                         Poll::Pending => Poll::Pending,
                         Poll::Ready(Some(Ok(message))) if message.is_close() => {
-                            self.farewell =
+                            self.peer_close =
                                 message.as_close().map(|(code, why)| (code.into(), why.to_owned()));
                             continue;
                         }
@@ -243,7 +243,7 @@ impl WebSocket {
     /// Lets it rest if nothing came or went since this was asked before.
     pub(crate) fn rest_if_quiet(&mut self, cx: &mut Context<'_>) {
         if !std::mem::take(&mut self.active) && self.rest(cx) {
-            self.naps = NAPS;
+            self.eager_rests = EAGER_RESTS;
         }
     }
 
@@ -251,7 +251,9 @@ impl WebSocket {
     fn rest(&mut self, cx: &mut Context<'_>) -> bool {
         let Stage::Open(socket) = &mut self.stage else { return false };
         let is_empty = self.framed == socket.get_ref().read() && self.outgoing.is_empty() && !self.pinging;
-        if !is_empty || self.farewell.is_some() || !matches!(socket.poll_flush_unpin(cx), Poll::Ready(Ok(())))
+        if !is_empty
+            || self.peer_close.is_some()
+            || !matches!(socket.poll_flush_unpin(cx), Poll::Ready(Ok(())))
         {
             return false;
         }
@@ -273,8 +275,8 @@ impl WebSocket {
         };
     }
 
-    /// Ready when no goodbye is being said.
-    pub(crate) fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when no closing handshake is in progress.
+    pub(crate) fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(closing) = &mut self.closing {
             std::task::ready!(closing.as_mut().poll(cx));
             self.closing = None;
@@ -337,18 +339,18 @@ impl WebSocket {
             tokio_websockets::Error::Protocol(ProtocolError::InvalidUtf8) => {
                 Failure::new(FailureKind::Malformed, format!("a frame of {url} is not UTF-8"))
             }
-            error => match &self.farewell {
+            error => match &self.peer_close {
                 Some(_) => self.end(),
                 None => lost(&self.url, error),
             },
         }
     }
 
-    /// The peer is gone, with or without a word.
+    /// The failure for the end of the stream, with the reason of the close frame if there was one.
     fn end(&self) -> Failure {
         const SHOWN: usize = 120;
         let url = display_url(&self.url);
-        match &self.farewell {
+        match &self.peer_close {
             Some((code, why)) => {
                 let why: String = why.chars().take(SHOWN).collect();
                 let why = if why.is_empty() { why } else { format!(": {why}") };
@@ -378,11 +380,11 @@ fn wire_size(message: &Message) -> u64 {
 
 /// Answers the peer's close, if it reads.
 async fn answer_close(mut socket: Socket) {
-    let _ = tokio::time::timeout(GOODBYE, async { while socket.next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, async { while socket.next().await.is_some() {} }).await;
 }
 
-async fn goodbye(mut socket: Socket, outgoing: impl Iterator<Item = Frame>) {
-    let farewell = async {
+async fn close(mut socket: Socket, outgoing: impl Iterator<Item = Frame>) {
+    let closing = async {
         for frame in outgoing {
             socket.feed(frame.into()).await?;
         }
@@ -391,7 +393,7 @@ async fn goodbye(mut socket: Socket, outgoing: impl Iterator<Item = Frame>) {
         Ok::<_, tokio_websockets::Error>(())
     };
     // Whether the peer answers or not, the socket is done with.
-    let _ = tokio::time::timeout(GOODBYE, farewell).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
 }
 
 impl fmt::Debug for WebSocket {
@@ -434,7 +436,7 @@ mod tests {
         let (here, there) = tokio::io::duplex(1024 * 1024);
         let mut socket = WebSocket::new(Arc::new(HttpStack::new(options, vec![url.clone()])), url);
         socket.stage = Stage::Resting(Connection::new(Box::new(here)));
-        socket.naps = NAPS;
+        socket.eager_rests = EAGER_RESTS;
         (socket, there)
     }
 
@@ -509,7 +511,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_at_rest_sends_answers_pings_and_hears_of_the_end() {
+    async fn a_socket_at_rest_sends_answers_pings_and_notices_the_end() {
         let (mut socket, mut server) = open();
         assert!(rests(&mut socket));
         socket.send(Bytes::from_static(b"[]"));
@@ -536,7 +538,7 @@ mod tests {
     #[tokio::test]
     async fn a_busy_socket_stays_awake_until_it_is_found_quiet() {
         let (mut socket, mut server) = open();
-        for _ in 0..=2 * NAPS {
+        for _ in 0..=2 * EAGER_RESTS {
             server.write_all(&frame(0x81, b"[]")).await.unwrap();
             assert_receives(&mut socket, b"[]").await;
             rests(&mut socket);
@@ -549,6 +551,6 @@ mod tests {
         assert!(rests(&mut socket));
         server.write_all(&frame(0x81, b"[]")).await.unwrap();
         assert_receives(&mut socket, b"[]").await;
-        assert!(rests(&mut socket), "and it naps again");
+        assert!(rests(&mut socket), "and it rests eagerly again");
     }
 }
