@@ -330,7 +330,7 @@ pub(crate) struct Access {
     /// A key of the handshake's ext and its value as JSON; KEY=@FILE reads the JSON from a file.
     #[arg(long, value_name = "KEY=JSON")]
     pub(crate) ext: Vec<String>,
-    /// Trust the certificate authorities in this PEM file too.
+    /// Trust the certificates in this PEM file too: certificate authorities, or the server's own certificate.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) ca: Option<PathBuf>,
     /// Present this client certificate (PEM).
@@ -342,9 +342,12 @@ pub(crate) struct Access {
     /// Go through this proxy, e.g. http://user:password@host:3128 or socks5h://host; "none" for none.
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
-    /// Trust any certificate: whoever is on the way can read and change everything.
+    /// Trust any certificate. Anyone between client and server can then read and change everything.
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Send cookies that the server marked as Secure over http:// and ws:// too, where others can read them.
+    #[arg(long)]
+    pub(crate) secure_cookies_over_http: bool,
 }
 
 /// Keep the URLs and credentials of servers under names.

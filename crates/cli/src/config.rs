@@ -47,6 +47,8 @@ pub(crate) struct Context {
     proxy: Option<String>,
     #[serde(default)]
     insecure: bool,
+    #[serde(default)]
+    secure_cookies_over_http: bool,
 }
 
 /// The file that `BAYEUX_CONFIG` names, or the one in the user's configuration directory; `None` for a user without one.
@@ -122,6 +124,7 @@ impl Context {
             key: file(&access.key)?,
             proxy: access.proxy.clone(),
             insecure: access.insecure,
+            secure_cookies_over_http: access.secure_cookies_over_http,
         })
     }
 
@@ -146,6 +149,7 @@ impl Context {
             key: self.key.clone(),
             proxy: self.proxy.clone(),
             insecure: self.insecure,
+            secure_cookies_over_http: self.secure_cookies_over_http,
         })
     }
 
@@ -179,8 +183,12 @@ impl Context {
                 table.insert(name, value(list.iter().collect::<Array>()));
             }
         }
-        if self.insecure {
-            table.insert("insecure", value(true));
+        let flags =
+            [("insecure", self.insecure), ("secure_cookies_over_http", self.secure_cookies_over_http)];
+        for (name, set) in flags {
+            if set {
+                table.insert(name, value(true));
+            }
         }
         table
     }

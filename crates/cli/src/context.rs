@@ -112,6 +112,7 @@ fn show(config: &Config, name: Option<String>) -> Result<(), Failure> {
     add("key", path(&access.key));
     add("proxy", access.proxy.map(|proxy| if proxy == "none" { proxy } else { shown_url(&proxy) }));
     add("insecure", access.insecure.then(|| "true".to_owned()));
+    add("secure-cookies-over-http", access.secure_cookies_over_http.then(|| "true".to_owned()));
     for (name, value) in lines {
         output::print(harmless::text(&format!("{name:<12}  {value}")))?;
     }

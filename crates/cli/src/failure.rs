@@ -119,6 +119,10 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
                 "check --proxy, and the proxy variables of the environment (--proxy none ignores them)"
                     .to_owned()
             }
+            FailureKind::LocalLimit => {
+                "this machine permits no more open files or sockets: `ulimit -n 65536` raises the limit of the shell"
+                    .to_owned()
+            }
             FailureKind::Http { status: 401 | 403 } | FailureKind::UpgradeRefused { status: 401 | 403 } => {
                 CREDENTIALS.to_owned()
             }

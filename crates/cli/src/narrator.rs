@@ -55,6 +55,21 @@ impl Narrator {
                 let channels: Vec<_> = channels.iter().map(|channel| channel.as_str()).collect();
                 format!("messages on {} may have been missed", channels.join(", "))
             }
+            Event::AdviceCapped { what, advised, used } => format!(
+                "the server asked to wait {} ({what}), which is too long: {} is used",
+                humantime::format_duration(*advised),
+                humantime::format_duration(*used)
+            ),
+            Event::CookiesWithheld { names } => format!(
+                "cookies for TLS only were not sent: {}; --secure-cookies-over-http sends them",
+                names.join(", ")
+            ),
+            Event::RequestFailed { channel, failure, .. } if !self.lost => {
+                format!("a request to {channel} failed: {failure}")
+            }
+            Event::PublishFailed { channel, error } => {
+                format!("a message to {channel} was not published: {error}")
+            }
             Event::SlowConsumer { dropped, .. } => {
                 format!("{dropped} messages were dropped: whoever reads the output is too slow")
             }

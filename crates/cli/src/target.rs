@@ -92,6 +92,7 @@ fn merged(own: &Access, kept: Access) -> Access {
         key,
         proxy: own.proxy.clone().or(kept.proxy),
         insecure: own.insecure || kept.insecure,
+        secure_cookies_over_http: own.secure_cookies_over_http || kept.secure_cookies_over_http,
         // These are secrets, and are merged as such.
         header: Vec::new(),
         cookie: Vec::new(),

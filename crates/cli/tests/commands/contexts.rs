@@ -52,6 +52,8 @@ fn contexts_are_added_listed_used_shown_and_removed_without_a_secret_on_the_scre
             "http://ann:s3cret@proxy:3128",
             "--fallback-url",
             "https://ann:s3cret@example.org/cometd",
+            "--insecure",
+            "--secure-cookies-over-http",
         ])
         .success()
         .stdout_eq("")
@@ -75,6 +77,8 @@ ext           more=@{here}/ext.json
 fallback-url  https://example.org/cometd
 transport     long-polling
 proxy         http://proxy:3128/
+insecure      true
+secure-cookies-over-http  true
 "
     ));
     config.run(&["context", "rm", "shop"]).success();

@@ -31,6 +31,7 @@ fn each_command_that_connects_has_the_options_of_a_connection() {
             "--key",
             "--proxy",
             "--insecure",
+            "--secure-cookies-over-http",
             "--outage-timeout",
             "--connect-timeout",
             "--events",

@@ -11,18 +11,24 @@ pub(crate) fn one_request(status: &str) -> (String, std::thread::JoinHandle<Stri
     let response = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let thread = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(crate::running::PATIENCE)).unwrap();
-        let mut request = Vec::new();
-        let mut buffer = [0; 4096];
-        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-            let read = stream.read(&mut buffer).unwrap();
-            assert!(read > 0, "the request broke off");
-            request.extend_from_slice(&buffer[..read]);
-        }
+        let request = head_of(&mut stream);
         stream.write_all(response.as_bytes()).unwrap();
-        String::from_utf8_lossy(&request).to_lowercase()
+        request
     });
     (url, thread)
+}
+
+/// What a client sends up to the end of its headers, in lower case.
+fn head_of(stream: &mut std::net::TcpStream) -> String {
+    stream.set_read_timeout(Some(crate::running::PATIENCE)).unwrap();
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "the request broke off");
+        request.extend_from_slice(&buffer[..read]);
+    }
+    String::from_utf8_lossy(&request).to_lowercase()
 }
 
 #[test]
@@ -53,6 +59,69 @@ error: open: [..] answered HTTP 401 [..]
     for part in ["authorization: bearer t0ken\r\n", "x-two: 2\r\n", "cookie: sid=c00kie\r\n"] {
         assert!(request.contains(part), "{request}");
     }
+}
+
+/// A server behind a proxy: its name is not looked up, and is not that of a loopback address, to which such cookies
+/// are always sent.
+#[test]
+fn secure_cookies_are_sent_over_http_if_the_user_says_so() {
+    for (flags, sent) in [(&[][..], false), (&["--secure-cookies-over-http"][..], true)] {
+        let (proxy, request) = second_request(
+            r#"[{"channel":"/meta/handshake","successful":true,"version":"1.0","clientId":"c","id":"1",
+                "supportedConnectionTypes":["long-polling"]}]"#,
+            "sid=c00kie; Secure",
+        );
+        let url = "http://cometd.test/cometd";
+        let mut args = vec!["publish", url, "/a", "1", "--transport", "long-polling", "--proxy", &proxy];
+        args.extend(flags);
+        let process = Running::start(&args);
+        let request = request.join().unwrap();
+        assert_eq!(request.contains("cookie: sid=c00kie\r\n"), sent, "{request}");
+        if !sent {
+            process.error_with("--secure-cookies-over-http sends them");
+        }
+    }
+}
+
+/// Answers the first request with a reply and a cookie; the second, which ends the server.
+fn second_request(reply: &str, cookie: &str) -> (String, std::thread::JoinHandle<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let response = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Type: application/json\r\nSet-Cookie: {cookie}\r\n\
+         Connection: close\r\n\r\n{reply}",
+        reply.len()
+    );
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        head_of(&mut stream);
+        stream.write_all(response.as_bytes()).unwrap();
+        drop(stream);
+        head_of(&mut listener.accept().unwrap().0)
+    });
+    (url, thread)
+}
+
+/// On a machine that permits too few open files, an error says so and how to change it.
+#[cfg(unix)]
+#[test]
+fn too_many_open_files_are_reported_with_the_limit() {
+    let server = Server::start();
+    let mut refused = 0;
+    for limit in 8..32 {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_bayeux")]);
+        shell.args(["publish", &server.url, "/a", "1", "--transport", "long-polling"]);
+        shell.env("BAYEUX_CONFIG", concat!(env!("CARGO_TARGET_TMPDIR"), "/no-config.toml"));
+        let output =
+            snapbox::cmd::Command::from_std(shell).timeout(crate::running::PATIENCE).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        if error.contains("error: open: ") && error.contains("open files") {
+            refused += 1;
+            assert!(error.contains("hint: this machine permits no more open files"), "{limit}: {error}");
+        }
+    }
+    assert!(refused > 0, "no limit was too low for a connection alone");
 }
 
 #[test]
