@@ -1,4 +1,4 @@
-//! The configuration file: contexts, and which of them is in use.
+//! The configuration file: the contexts, and the one in use.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
@@ -12,7 +12,7 @@ use crate::args::{self, Access};
 use crate::failure::Failure;
 use crate::{output, secrets};
 
-/// What stands in the file.
+/// The contents of the file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
@@ -22,12 +22,12 @@ pub(crate) struct Config {
     pub(crate) contexts: BTreeMap<String, Context>,
 }
 
-/// A server and what it wants to see. The fields are those of [`Access`].
+/// A server and the options for it. The fields are those of [`Access`].
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Context {
     pub(crate) url: String,
-    /// A token, for a file that only its owner can read.
+    /// A bearer token.
     pub(crate) bearer: Option<String>,
     bearer_file: Option<PathBuf>,
     bearer_env: Option<String>,
@@ -61,7 +61,7 @@ pub(crate) fn path() -> Result<Option<PathBuf>, Failure> {
 }
 
 impl Config {
-    /// Reads the file; one that is not there has no contexts. Warns of a file that others can read.
+    /// Reads the file. A file that does not exist has no contexts. Prints a warning if other users can read the file.
     pub(crate) fn read() -> Result<Self, Failure> {
         let Some(path) = path()? else { return Ok(Self::default()) };
         let Some(text) = text_of(&path)? else { return Ok(Self::default()) };
@@ -79,7 +79,7 @@ impl Config {
         Ok(secrets::variable("BAYEUX_CONTEXT")?.or_else(|| self.current.clone()))
     }
 
-    /// The context of that name.
+    /// The context of this name.
     pub(crate) fn context(&self, name: &str) -> Result<&Context, Failure> {
         self.contexts.get(name).ok_or_else(|| {
             let known: Vec<_> = self.contexts.keys().map(String::as_str).collect();
@@ -97,7 +97,7 @@ impl Context {
             std::path::absolute(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
         };
         let file = |path: &Option<PathBuf>| path.as_ref().map(absolute).transpose();
-        // It is used from other folders than this one.
+        // The context is used from other directories than the current one.
         let at_file = |text: &String, at: usize| match text.get(at..).and_then(|text| text.strip_prefix('@'))
         {
             Some(path) => {
@@ -128,7 +128,7 @@ impl Context {
         })
     }
 
-    /// The options that it stands for.
+    /// The options that the context stores.
     pub(crate) fn access(&self) -> Result<Access, Failure> {
         let known = args::known_transports();
         let transport = self.transports.iter().map(|name| {
@@ -194,11 +194,11 @@ impl Context {
     }
 }
 
-/// The file under change: what the user wrote in it stays, comments too.
+/// An edit of the file. It keeps what the user wrote, including comments.
 pub(crate) struct Editor {
     path: PathBuf,
     document: DocumentMut,
-    /// Keeps other commands from changing it meanwhile.
+    /// Prevents other commands from changing the file meanwhile.
     _lock: std::fs::File,
 }
 
@@ -210,7 +210,7 @@ impl Editor {
                 "set BAYEUX_CONFIG to a file",
             ));
         };
-        // A link stays one: the file that it leads to is replaced.
+        // A symbolic link is kept: the file that it points to is replaced.
         let path = std::fs::canonicalize(&path).unwrap_or(path);
         let unusable = |error| Failure::Usage(format!("cannot write {}: {error}", path.display()));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -252,12 +252,12 @@ impl Editor {
         }
     }
 
-    /// Replaces the file in one step; a crash leaves the old one or the new one. Only its owner can read it.
+    /// Replaces the file atomically. Only its owner can read it.
     pub(crate) fn save(self) -> Result<(), Failure> {
         let folder =
             self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let written = || -> std::io::Result<()> {
-            // Such a file is made with the mode 0600.
+            // A temporary file has the mode 0600.
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(self.document.to_string().as_bytes())?;
             file.as_file().sync_all()?;
@@ -268,7 +268,7 @@ impl Editor {
     }
 }
 
-/// Makes the folder, and those above it, for the user alone.
+/// Creates the directory and its parents, for the user only.
 fn create(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -302,11 +302,11 @@ fn warn_if_open(path: &Path) {
 #[cfg(not(unix))]
 fn warn_if_open(_: &Path) {}
 
-/// What is wrong with the file, with its line, and without what stands there: it may be a secret.
+/// The error for an invalid file. It names the line but does not quote it, because it may contain a secret.
 fn wrong(path: &Path, text: &str, at: Option<usize>, message: &str) -> Failure {
     let line = at.and_then(|at| text.get(..at)).map(|before| before.matches('\n').count() + 1);
     let line = line.map_or(String::new(), |line| format!(":{line}"));
-    // Where a value is wrong, the parser quotes it.
+    // The parser quotes an invalid value.
     let message = match message.split_once(", expected ") {
         Some((what, expected)) if what.starts_with("invalid") => format!("expected {expected}"),
         _ => message.to_owned(),

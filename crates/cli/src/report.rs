@@ -1,4 +1,4 @@
-//! Messages, events and errors as JSON objects, in a form that programs can rely on. `docs/pipe.md` describes it.
+//! Messages, events and errors as JSON objects, in the stable format of `docs/pipe.md`.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ fn kind(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// A word for what happened to the connection.
+/// A word for the kind of failure.
 fn failure(failure: &Failure) -> &'static str {
     match failure.kind() {
         FailureKind::UnknownHost => "unknown_host",
@@ -85,7 +85,7 @@ fn cause(cause: &LostCause) -> &'static str {
     }
 }
 
-/// `{"event": …}` and what belongs to it.
+/// `{"event": …}` and the fields of the event.
 pub(crate) fn event(event: &Event) -> Object {
     let named = |name: &str| Object::new().with("event", name);
     match event {
@@ -143,7 +143,7 @@ pub(crate) fn event(event: &Event) -> Object {
     }
 }
 
-/// Times in milliseconds, as on the wire; only what the server gave.
+/// The advice that the server sent, with times in milliseconds.
 pub(crate) fn advice(advice: &bayeux::Advice) -> Object {
     let interval = advice.interval.map(|interval| match interval {
         bayeux::Interval::Wait(time) => json!(millis(time)),
@@ -197,7 +197,7 @@ mod tests {
         Box::new(Message::new(channel("/meta/connect")))
     }
 
-    /// Each event in the form that programs get, and the page that describes it has each of its fields.
+    /// Each event has the documented format, and the page lists each of its fields.
     #[test]
     fn events_are_as_documented() {
         let cause = LostCause::Transport(lost());

@@ -20,7 +20,7 @@ pub(crate) fn one_request(status: &str) -> (String, std::thread::JoinHandle<Stri
 
 /// What a client sends up to the end of its headers, in lower case.
 fn head_of(stream: &mut std::net::TcpStream) -> String {
-    stream.set_read_timeout(Some(crate::running::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(crate::running::TIME_LIMIT)).unwrap();
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -52,7 +52,7 @@ fn headers_and_cookies_are_sent() {
     .code(1)
     .stderr_eq(snapbox::str![[r#"
 error: open: [..] answered HTTP 401 [..]
- hint: the server wants credentials: --header "Authorization: Bearer …", or --cookie name=value
+ hint: the server requires credentials: --header "Authorization: Bearer …", or --cookie name=value
 
 "#]]);
     let request = request.join().unwrap();
@@ -114,7 +114,7 @@ fn too_many_open_files_are_reported_with_the_limit() {
         shell.args(["publish", &server.url, "/a", "1", "--transport", "long-polling"]);
         shell.env("BAYEUX_CONFIG", concat!(env!("CARGO_TARGET_TMPDIR"), "/no-config.toml"));
         let output =
-            snapbox::cmd::Command::from_std(shell).timeout(crate::running::PATIENCE).output().unwrap();
+            snapbox::cmd::Command::from_std(shell).timeout(crate::running::TIME_LIMIT).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         if error.contains("error: open: ") && error.contains("open files") {
             refused += 1;
@@ -125,12 +125,12 @@ fn too_many_open_files_are_reported_with_the_limit() {
 }
 
 #[test]
-fn the_status_of_a_wrong_path_is_told_with_a_hint() {
+fn the_status_of_a_wrong_path_is_reported_with_a_hint() {
     let (url, request) = one_request("404 Not Found");
     bayeux(&["publish", &url, "/a", "1", "--transport", "websocket"]).assert().code(1).stderr_eq(
         snapbox::str![[r#"
 error: open: [..] answered HTTP 404 Not Found to the WebSocket upgrade
- hint: check the path: CometD servers usually listen at /cometd
+ hint: check the path, which is usually /cometd
 
 "#]],
     );
@@ -195,15 +195,15 @@ fn errors_have_no_secrets() {
         &["inspect", &url, "--json"],
     ] {
         let output = bayeux(args).assert().failure().get_output().clone();
-        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(!told.is_empty() && !told.contains("s3cret"), "{args:?}: {told}");
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!printed.is_empty() && !printed.contains("s3cret"), "{args:?}: {printed}");
     }
 }
 
 #[test]
-fn a_url_that_is_none_is_told_with_how_to_write_it() {
+fn a_url_that_is_none_is_reported_with_how_to_write_it() {
     bayeux(&["inspect", "localhost:8080/cometd"]).assert().code(2).stderr_eq(snapbox::str![[r#"
-error: this is no URL of a server: http://, https://, ws:// or wss:// is missing
+error: the URL of the server lacks http://, https://, ws:// or wss://
  hint: write it as http://localhost:8080/cometd
 
 "#]]);
@@ -223,16 +223,16 @@ fn a_host_that_does_not_exist_is_named() {
         error.starts_with(&format!("error: open: cannot reach http://{host}/cometd: unknown host")),
         "{error}"
     );
-    assert!(error.contains(&format!(" hint: no address is known for {host}: ")), "{error}");
+    assert!(error.contains(&format!(" hint: no address was found for {host}: ")), "{error}");
 }
 
 #[test]
-fn a_server_without_tls_is_told() {
+fn a_server_without_tls_is_reported() {
     let server = Server::start();
     let url = server.url.replace("http://", "https://");
     bayeux(&["publish", &url, "/a", "1"]).assert().code(1).stderr_eq(snapbox::str![[r#"
 error: open: TLS with https://127.0.0.1:[..]/cometd failed: [..]
- hint: --ca FILE trusts a certificate authority of your own; a server without TLS wants http://
+ hint: --ca FILE trusts a certificate of your own; for a server without TLS, use http://
 
 "#]]);
 }
@@ -256,13 +256,13 @@ fn files_that_cannot_be_used_are_named() {
 }
 
 #[test]
-fn a_proxy_that_is_not_there_is_told_and_none_ignores_the_environment() {
+fn a_proxy_that_is_not_there_is_reported_and_none_ignores_the_environment() {
     let server = Server::start();
     let proxy = nobody();
     bayeux(&["publish", &server.url, "/a", "1", "--proxy", &proxy]).assert().code(1).stderr_eq(
         snapbox::str![[r#"
 error: open: the proxy http://127.0.0.1:[..] to http://127.0.0.1:[..]/cometd[..]
- hint: check --proxy, and the proxy variables of the environment (--proxy none ignores them)
+ hint: check --proxy and the proxy variables of the environment (--proxy none ignores them)
 
 "#]],
     );
@@ -281,7 +281,7 @@ fn a_server_that_does_not_answer_is_given_up_in_time() {
     let args = ["publish", &url, "/a", "1", "--transport", "websocket", "--connect-timeout", "300ms"];
     bayeux(&args).assert().code(4).stderr_eq(snapbox::str![[r#"
 error: open: [..] within 300ms[..]
- hint: the server does not answer in time; -v shows what travels, --connect-timeout gives it longer
+ hint: the server does not respond in time; -v logs the messages, --connect-timeout sets the limit
 
 "#]]);
     assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}", start.elapsed());
@@ -333,7 +333,7 @@ fn waiting_for_a_server_has_a_bound() {
         .get_output()
         .clone();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(error.matches(started).count(), 1, "it is told once: {error}");
+    assert_eq!(error.matches(started).count(), 1, "it is reported once: {error}");
     let output = bayeux(&["subscribe", "--wait", "5s", "/a"]).assert().code(2).get_output().clone();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("hint: a time to wait is written --wait=1m"), "{error}");
