@@ -1,5 +1,5 @@
-//! What a racer is told to do, and what it says of it. Each racer, in whatever language, takes the same arguments and
-//! prints the same JSON object.
+//! The arguments of a racer, and its results. Each racer, in any language, takes the same arguments and prints the same
+//! JSON object.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -39,7 +39,7 @@ fn client(job: &Job) -> Fallible<Client> {
     Ok(builder.build()?)
 }
 
-/// Opens, subscribes, and tells the feed to begin.
+/// Opens, subscribes, and starts the feed.
 async fn listener(job: &Job) -> Fallible<Client> {
     let client = client(job)?;
     client.open().await?;

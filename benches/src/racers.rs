@@ -1,4 +1,4 @@
-//! Who takes part: our client, the floors, and the clients of others that are installed.
+//! The participants: our client, the floors, and the clients of others that are installed.
 
 use std::path::PathBuf;
 
@@ -6,14 +6,14 @@ use crate::Fallible;
 use crate::job::{Task, Transport};
 use crate::works::Work;
 
-/// Whoever takes part.
+/// A participant.
 pub(crate) struct Racer {
     pub(crate) name: String,
     pub(crate) command: Vec<String>,
     pub(crate) environment: Option<(&'static str, &'static str)>,
     /// How long it runs before it is measured, in milliseconds: compilers that work meanwhile need longer.
     pub(crate) warm_ms: u64,
-    /// Whether it can tell the feed to begin.
+    /// Whether it can start the feed.
     pub(crate) publishes: bool,
     pub(crate) does: fn(&Work) -> bool,
 }

@@ -95,7 +95,7 @@ impl Servers {
         let printed =
             self.bench(server, transport, 2, self.batches, |server| cpu.push(server.cpu_seconds()))?;
         let (Some(printed), [.., before, after]) = (printed.last(), &cpu[..]) else {
-            return Err("the load test told too little".into());
+            return Err("the load test printed too little".into());
         };
         Ok(Loaded {
             expected: printed.expected,
@@ -109,14 +109,14 @@ impl Servers {
         })
     }
 
-    /// What the load test tells of each of its iterations; `told` is called when it has, while the sessions are there.
+    /// The results of each iteration of the load test. `after_each` is called after each of them, while the sessions still exist.
     fn bench(
         &self,
         server: &Server,
         transport: &str,
         iterations: usize,
         batches: usize,
-        mut told: impl FnMut(&Server),
+        mut after_each: impl FnMut(&Server),
     ) -> Fallible<Vec<Printed>> {
         let mut command = Command::new(bayeux()?);
         command.args(["bench", &server.url, "--json", "--transport", transport]);
@@ -131,7 +131,7 @@ impl Servers {
         let longest =
             Duration::from_millis(60_000 + 2 * (self.pause_ms * batches) as u64 + 20 * self.clients as u64);
         while let Some(line) = bench.line(longest)? {
-            told(server);
+            after_each(server);
             printed.push(serde_json::from_str(&line)?);
         }
         bench.end()?;

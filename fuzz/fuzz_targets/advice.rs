@@ -16,7 +16,7 @@ fuzz_target!(|lines: &str| {
     }
     let [first, second, rest @ ..] = pieces.as_slice() else { return };
     let merged = merge(first, second);
-    assert_eq!(merge(&merged, second), merged, "told twice, it is no news");
+    assert_eq!(merge(&merged, second), merged, "merging the same advice twice changes nothing");
     assert_eq!(merge(first, first), *first);
     assert_eq!(merge(first, &Advice::default()), *first, "what says nothing changes nothing");
     assert_eq!(merge(&Advice::default(), first), *first);

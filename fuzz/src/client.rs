@@ -9,7 +9,7 @@ use bayeux_proto::client::{
 };
 use bayeux_proto::codec::{Decoder, encode};
 use bayeux_proto::ext::binary::Binary;
-use bayeux_proto::{Channel, Transport, Data, Message, MessageId, Time};
+use bayeux_proto::{Channel, Data, Message, MessageId, Time, Transport};
 use bytes::Bytes;
 
 /// The session, and what is known of it from outside.
@@ -35,7 +35,7 @@ pub struct World {
     /// What was sent last, for replies that are to fit.
     asked: Vec<(Channel, MessageId)>,
     /// Who ever subscribed to what.
-    wishes: Vec<(Channel, SinkId)>,
+    desired: Vec<(Channel, SinkId)>,
     snapshot: Option<SessionSnapshot>,
     asking: bool,
     /// Another transport was chosen since the last attempt that failed.
@@ -97,7 +97,7 @@ impl World {
             frame: None,
             connect: None,
             asked: Vec::new(),
-            wishes: Vec::new(),
+            desired: Vec::new(),
             snapshot: None,
             asking: false,
             changed: false,
@@ -122,7 +122,7 @@ impl World {
             "open" => drop(self.call(Operation::Open)),
             "resume" => {
                 if let Some(snapshot) = self.snapshot.take() {
-                    self.wishes.extend(snapshot.subscriptions().map(|channel| (channel, SinkId::INBOX)));
+                    self.desired.extend(snapshot.subscriptions().map(|channel| (channel, SinkId::INBOX)));
                     self.proven = true;
                     self.call(Operation::Resume(Box::new(snapshot)));
                 }
@@ -191,7 +191,7 @@ impl World {
         let data = Data::from_json(data).unwrap_or_else(|_| Data::from(serde_json::Value::Null));
         Some(match word {
             "subscribe" => {
-                self.wishes.push((channel.clone(), sink));
+                self.desired.push((channel.clone(), sink));
                 Operation::Subscribe { channel, sink }
             }
             "unsubscribe" => Operation::Unsubscribe { channel, sink },
@@ -393,13 +393,13 @@ impl World {
             assert!(next.is_some() || self.asking, "it would wait for ever: {:?}", self.session);
         }
         assert!(
-            self.session.pending() <= self.config.max_pending + self.wishes.len() + 1,
+            self.session.pending() <= self.config.max_pending + self.desired.len() + 1,
             "pending calls are bounded"
         );
     }
 
     fn drain(&mut self, size: usize) {
-        let most = 64 + 8 * (size + self.waiting.len() + self.wishes.len() + self.exchanges.len());
+        let most = 64 + 8 * (size + self.waiting.len() + self.desired.len() + self.exchanges.len());
         for _ in 0..most {
             match self.session.poll_output() {
                 Some(output) => self.output(output),
@@ -425,10 +425,10 @@ impl World {
                 assert!(!sinks.is_empty() && !messages.is_empty(), "nobody is to get {messages:?}");
                 for message in &messages {
                     for sink in &*sinks {
-                        let wished = |(channel, who): &(Channel, SinkId)| {
+                        let is_desired = |(channel, who): &(Channel, SinkId)| {
                             who == sink && channel.matches(message.channel())
                         };
-                        let known = self.wishes.iter().any(wished);
+                        let known = self.desired.iter().any(is_desired);
                         assert!(known, "{sink:?} never asked for {}", message.channel());
                     }
                 }

@@ -20,7 +20,7 @@ pub struct World {
     waiting: BTreeSet<LinkId>,
     /// The sockets that are open, by their number in the script.
     sockets: BTreeMap<u64, LinkId>,
-    /// Links that the engine is done with, and was not told that they are gone.
+    /// Links that the engine has finished with, before their `LinkClosed` input.
     done: Vec<LinkId>,
     /// All sessions, in the order in which they began.
     known: Vec<ClientId>,
@@ -255,7 +255,7 @@ impl World {
         self.handle(Input::Timeout, 0);
     }
 
-    /// Clients that are heard of no more leave nothing behind.
+    /// Clients that send nothing any more leave nothing behind.
     fn silence(&mut self) {
         // A minute is the longest that a client may ask for, and this is much more.
         self.pass(Duration::from_secs(3600 + 3600));
@@ -272,7 +272,7 @@ impl World {
             self.call(Input::Timeout, size);
         }
         assert!(self.engine.steps() <= self.allowed, "{} steps of {}", self.engine.steps(), self.allowed);
-        assert_eq!(self.engine.sessions(), self.alive.len(), "what was told of sessions");
+        assert_eq!(self.engine.sessions(), self.alive.len(), "the events about sessions");
         if !self.slices {
             let next = self.engine.poll_timeout();
             assert!(next.is_none_or(|at| at > self.now), "at {:?} called for {next:?}", self.now);
@@ -349,7 +349,7 @@ impl World {
             }
             Output::Removed(id, _) => assert!(self.alive.remove(id.as_str()), "{id:?} ended twice"),
             Output::Subscribed(id, _) | Output::Unsubscribed(id, _) | Output::Dropped(id, _) => {
-                assert!(self.alive.contains(id.as_str()), "{id:?} is told of, but is no more");
+                assert!(self.alive.contains(id.as_str()), "an event about {id:?}, which has ended");
             }
             _ => {}
         }

@@ -18,7 +18,7 @@ export function drive(newUser, close = async () => {}) {
     try {
       if (!users.has(number)) {
         const deliver = (channel, data) => write({ user: number, channel, data });
-        users.set(number, newUser(deliver, (told) => write({ user: number, told })));
+        users.set(number, newUser(deliver, (reported) => write({ user: number, reported })));
       }
       const user = await users.get(number);
       const value = await user[command.do](command);

@@ -130,15 +130,15 @@ impl<'a> Cell<'a> {
         seats.iter().filter(|seat| seat.name == name).map(|seat| seat.sent("handshake")).sum()
     }
 
-    /// What passed and what was said, for whoever looks into a failure.
+    /// The wire log and the reports of the clients, to diagnose a failure.
     pub(crate) async fn logs(&self) -> String {
         let mut text = String::new();
         for seat in self.seats.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let (name, wire) = (seat.name, seat.tap.log());
-            let told: String = seat.user.told().iter().map(|line| format!("    {line}\n")).collect();
+            let reported: String = seat.user.reported().iter().map(|line| format!("    {line}\n")).collect();
             text += &format!("  --- wire of {name} (> to the server, < from it)\n{wire}");
-            if !told.is_empty() {
-                text += &format!("  --- {name}'s client told\n{told}");
+            if !reported.is_empty() {
+                text += &format!("  --- {name}'s client reported\n{reported}");
             }
         }
         if let Some(driver) = self.driver {
@@ -152,7 +152,7 @@ impl<'a> Cell<'a> {
     pub(crate) fn last_words(&self) -> String {
         let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |seat: &Arc<Seat>| {
-            format!("  {}\n{}", seat.name, trace::last(&seat.tap.log(), &seat.user.told()))
+            format!("  {}\n{}", seat.name, trace::last(&seat.tap.log(), &seat.user.reported()))
         };
         seats.iter().map(of).collect()
     }

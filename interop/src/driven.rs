@@ -2,7 +2,7 @@
 //!
 //! A line to it is `{"id": N, "user": N, "do": VERB, …}`, a line from it `{"id": N, "ok": …}`, or
 //! `{"id": N, "error": {"code": …, "text": …}}`, or a message `{"user": N, "channel": …, "data": …}`,
-//! or what the client tells of a failure that no verb asked about, `{"user": N, "told": …}`.
+//! or a failure that the client reports and no command asked for, `{"user": N, "reported": …}`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,9 +17,9 @@ use crate::peers::Peer;
 use crate::process::{Lines, Process};
 
 /// How long a verb may take: more than any of the clients' own deadlines.
-const PATIENCE: Duration = Duration::from_secs(45);
-/// How much of what a client tells of failures is kept.
-const TOLD: usize = 1000;
+const TIME_LIMIT: Duration = Duration::from_secs(45);
+/// How many reports of a client are kept.
+const MAX_REPORTS: usize = 1000;
 
 /// The process of a driven client.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Driver {
 struct Routes {
     replies: HashMap<u64, oneshot::Sender<Result<Value, Failed>>>,
     users: HashMap<u64, mpsc::UnboundedSender<(String, Value)>>,
-    told: HashMap<u64, Vec<String>>,
+    reported: HashMap<u64, Vec<String>>,
 }
 
 /// One user in it.
@@ -77,7 +77,7 @@ impl Driver {
         self.process.lock().await.said()
     }
 
-    /// Ends the process; all users must be gone.
+    /// Ends the process; all users must be dropped.
     pub(crate) async fn stop(self: Arc<Self>) -> Outcome {
         match Arc::into_inner(self) {
             Some(driver) => driver.process.into_inner().stop().await,
@@ -85,7 +85,7 @@ impl Driver {
         }
     }
 
-    /// Ends the process at once, whatever it still does; all users must be gone.
+    /// Ends the process at once, whatever it still does; all users must be dropped.
     pub(crate) async fn kill(self: Arc<Self>) -> Outcome {
         match Arc::into_inner(self) {
             Some(driver) => driver.process.into_inner().kill().await,
@@ -107,10 +107,10 @@ impl Driver {
         let failed = |text: String| Failed { code: None, text };
         let written = self.process.lock().await.write(&line.to_string()).await;
         written.map_err(|error| failed(format!("the driven client takes no {verb}: {error}")))?;
-        match tokio::time::timeout(PATIENCE, answer).await {
+        match tokio::time::timeout(TIME_LIMIT, answer).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(failed(format!("the driven client ended during {verb}"))),
-            Err(_) => Err(failed(format!("{verb} took more than {PATIENCE:?}"))),
+            Err(_) => Err(failed(format!("{verb} took more than {TIME_LIMIT:?}"))),
         }
     }
 }
@@ -131,12 +131,12 @@ async fn route(mut lines: Lines, routes: Arc<Mutex<Routes>>) {
                 // A caller that gave up needs no answer.
                 let _ = reply.send(outcome);
             }
-        } else if let (Some(user), Some(told)) = (line["user"].as_u64(), line["told"].as_str())
+        } else if let (Some(user), Some(reported)) = (line["user"].as_u64(), line["reported"].as_str())
             && routes.users.contains_key(&user)
         {
-            let all = routes.told.entry(user).or_default();
-            if all.len() < TOLD {
-                all.push(told.to_owned());
+            let all = routes.reported.entry(user).or_default();
+            if all.len() < MAX_REPORTS {
+                all.push(reported.to_owned());
             }
         } else if let Some(user) = line["user"].as_u64()
             && let Some(sender) = routes.users.get(&user)
@@ -165,9 +165,9 @@ impl Driven {
         self.messages.lock().await.recv().await
     }
 
-    /// What the client told of failures that no verb asked about.
-    pub(crate) fn told(&self) -> Vec<String> {
-        self.driver.routes().told.get(&self.user).cloned().unwrap_or_default()
+    /// The failures that the client reported and no command asked for.
+    pub(crate) fn reported(&self) -> Vec<String> {
+        self.driver.routes().reported.get(&self.user).cloned().unwrap_or_default()
     }
 }
 
@@ -175,6 +175,6 @@ impl Drop for Driven {
     fn drop(&mut self) {
         let mut routes = self.driver.routes();
         routes.users.remove(&self.user);
-        routes.told.remove(&self.user);
+        routes.reported.remove(&self.user);
     }
 }

@@ -1,4 +1,4 @@
-//! Installs peers, each as a package from its own registry, and tells what was installed.
+//! Installs peers, each as a package from its own registry, and lists what was installed.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -142,5 +142,5 @@ pub(crate) async fn tool_version(program: &str, arg: &str) -> Outcome<String> {
     let number = said
         .split(|c: char| c.is_whitespace() || c == '/')
         .find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'));
-    number.map(str::to_owned).ok_or_else(|| format!("{program} tells no version: {said}").into())
+    number.map(str::to_owned).ok_or_else(|| format!("{program} prints no version: {said}").into())
 }

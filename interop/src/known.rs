@@ -22,7 +22,7 @@ const LIMITS: &[Limit] = &[
         transport: None,
         scenarios: &["dismissal"],
         reason: "aiocometd passes over a `/meta/disconnect` of the server's, and over the advice `none` in a \
-                 successful reply: it connects again, is told 402, and opens a new session.",
+                 successful reply: it connects again, receives 402, and opens a new session.",
     },
     Limit {
         client: "cometd-js-chromium",

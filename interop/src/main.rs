@@ -34,10 +34,10 @@ use crate::outcome::Outcome;
 async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|arg| arg == "serve") {
-        return told(ours::serve(&args[1..]).await.map(|()| true));
+        return exit_code(ours::serve(&args[1..]).await.map(|()| true));
     }
     if args.first().is_some_and(|arg| arg == "guard") {
-        return told(guard::run(&args[1..]).await.map(|()| true));
+        return exit_code(guard::run(&args[1..]).await.map(|()| true));
     }
     let options = match Options::parse(&args) {
         Ok(Some(options)) => options,
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
         }
     };
     tokio::select! {
-        outcome = run::run(&options) => told(outcome),
+        outcome = run::run(&options) => exit_code(outcome),
         // Dropping what runs closes the input of all processes, and they end with it.
         () = interrupted() => {
             eprintln!("interrupted");
@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
     }
 }
 
-fn told(outcome: Outcome<bool>) -> ExitCode {
+fn exit_code(outcome: Outcome<bool>) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -32,7 +32,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// `None` when all that was asked for has been told.
+    /// `None` if everything that was asked for has been printed.
     pub(crate) fn parse(args: &[String]) -> Outcome<Option<Self>> {
         let mut options = Self {
             peers: Vec::new(),
@@ -67,7 +67,7 @@ impl Options {
                 "--jobs" => options.jobs = value()?.parse::<usize>()?.max(1),
                 "--write" => options.write = true,
                 other if other.starts_with('-') => {
-                    return Err(format!("there is no option {other}; --help tells them").into());
+                    return Err(format!("there is no option {other}; --help lists them").into());
                 }
                 name => options.peers.push(peer(name.to_owned())?),
             }

@@ -1,4 +1,4 @@
-//! The whole run: install, play, tell.
+//! The whole run: install, play, report.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ pub(crate) async fn run(options: &Options) -> Outcome<bool> {
     if options.wants_misbehaviour() {
         failures.extend(misbehaviour::play::run(options, &versions).await?);
     }
-    tell(&failures);
+    print_failures(&failures);
     Ok(failures.is_empty())
 }
 
 /// Says at the very end, where one looks, why the run is no good: what was seen of each, and then a line of each.
-fn tell(failures: &[String]) {
+fn print_failures(failures: &[String]) {
     for failure in failures.iter().filter(|failure| failure.contains('\n')) {
         println!("\n{failure}");
     }

@@ -52,7 +52,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// A table of scenarios with notes; `name` says which side of a row is told.
+/// A table of scenarios with notes; `name` says which side of a row is named.
 pub(crate) fn scenarios_table<'a>(
     rows: impl Iterator<Item = &'a Row>,
     head: &str,

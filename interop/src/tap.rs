@@ -1,4 +1,4 @@
-//! A forwarder between a client and a server: it writes down what passes, and cuts when told to.
+//! A forwarder between a client and a server: it logs the traffic, and cuts connections on demand.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! The end of what passed and of what the user was told.
+//! The end of the wire log and of the reports to the user.
 
 /// How many lines of each are shown.
 const LINES: usize = 8;
@@ -6,17 +6,17 @@ const LINES: usize = 8;
 const WIDTH: usize = 240;
 
 /// The last lines of the wire, without headers, in the order of time over all connections; and the last of what was
-/// told.
-pub(crate) fn last(wire: &str, told: &[String]) -> String {
+/// reports.
+pub(crate) fn last(wire: &str, reported: &[String]) -> String {
     let mut lines: Vec<(f64, &str)> =
         wire.lines().filter_map(timed).filter(|(_, line)| !is_header(line)).collect();
     lines.sort_by(|one, other| one.0.total_cmp(&other.0));
     let wire = lines.iter().map(|(_, line)| *line);
-    let told = told.iter().map(String::as_str);
+    let reported = reported.iter().map(String::as_str);
     let mut text = "  --- wire (> to the server, < from it)\n".to_owned();
     tail(&wire.collect::<Vec<_>>(), &mut text);
-    text.push_str("  --- the user was told\n");
-    tail(&told.collect::<Vec<_>>(), &mut text);
+    text.push_str("  --- reported to the user\n");
+    tail(&reported.collect::<Vec<_>>(), &mut text);
     text
 }
 
@@ -52,6 +52,6 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1], "0.100 > POST /cometd HTTP/1.1", "{text}");
         assert_eq!(lines[2], "0.200 > [{\"channel\":\"/a\"}]", "{text}");
-        assert_eq!(lines[3..], ["0.300 < []", "  --- the user was told", "Lost"], "{text}");
+        assert_eq!(lines[3..], ["0.300 < []", "  --- reported to the user", "Lost"], "{text}");
     }
 }

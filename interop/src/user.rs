@@ -11,7 +11,7 @@ use crate::driven::Driven;
 use crate::outcome::{Failed, Outcome};
 
 /// How long a message may take that must come.
-const PATIENCE: Duration = Duration::from_secs(25);
+const TIME_LIMIT: Duration = Duration::from_secs(25);
 
 /// How to open.
 #[derive(Clone, Debug)]
@@ -150,8 +150,8 @@ impl User {
 
     /// The next message, within a time that suffices for one that must come.
     pub(crate) async fn receive(&self) -> Outcome<(String, Value)> {
-        let patience = tokio::time::timeout(PATIENCE, self.next()).await;
-        patience.unwrap_or_else(|_| Err(format!("no message came within {PATIENCE:?}").into()))
+        let received = tokio::time::timeout(TIME_LIMIT, self.next()).await;
+        received.unwrap_or_else(|_| Err(format!("no message came within {TIME_LIMIT:?}").into()))
     }
 
     /// The next message, whenever it comes.
@@ -168,7 +168,7 @@ impl User {
                     Err(error) => break Err(error.into()),
                 }
             },
-            Self::Driven(driven) => driven.receive().await.ok_or_else(|| "the client is gone".into()),
+            Self::Driven(driven) => driven.receive().await.ok_or_else(|| "the client has ended".into()),
         }
     }
 
@@ -183,7 +183,7 @@ impl User {
     }
 
     /// Whether a message comes within a moment.
-    pub(crate) async fn hears_within(&self, wait: Duration) -> Option<(String, Value)> {
+    pub(crate) async fn receives_within(&self, wait: Duration) -> Option<(String, Value)> {
         tokio::time::timeout(wait, self.receive()).await.ok()?.ok()
     }
 
@@ -194,7 +194,7 @@ impl User {
         }
     }
 
-    /// Whether the client says that it is connected. A driven one that cannot tell says yes.
+    /// Whether the client says that it is connected. A driven one that does not know says yes.
     pub(crate) async fn is_connected(&self) -> Result<bool, Failed> {
         match self {
             Self::Ours(client, _) => Ok(client.state() == bayeux::State::Connected),
@@ -204,14 +204,14 @@ impl User {
         }
     }
 
-    /// What the client told of its connection: ours all, others of failures that no verb asked about.
-    pub(crate) fn told(&self) -> Vec<String> {
+    /// What the client reported of its connection: ours all events, others the failures that no command asked for.
+    pub(crate) fn reported(&self) -> Vec<String> {
         match self {
             Self::Ours(_, events) => {
                 let events = events.lock().unwrap_or_else(PoisonError::into_inner);
                 events.iter().map(|event| format!("{event:?}")).collect()
             }
-            Self::Driven(driven) => driven.told(),
+            Self::Driven(driven) => driven.reported(),
         }
     }
 }

@@ -1,4 +1,4 @@
-// What a racer is told, and how it measures: as src/job.rs and src/meter.rs have it.
+// The arguments of a racer, and how it measures, as in src/job.rs and src/meter.rs.
 import { readFileSync } from 'node:fs';
 
 const [url, task, transport, warm, time, count, size, ack] = process.argv.slice(2);
@@ -55,7 +55,7 @@ function look() {
   }
 }
 
-/** Opens idle clients, some at once, and tells what each takes. */
+/** Opens idle clients, some at once, and reports what each takes. */
 export async function idle(open) {
   const before = kib('VmRSS');
   const clients = [];

@@ -1,4 +1,4 @@
-"""aiocometd, in its fork for today's Python; what it is told and how it measures, src/job.rs and src/meter.rs have it."""
+"""aiocometd, in its fork for today's Python. src/job.rs describes its arguments, src/meter.rs how it measures."""
 
 import asyncio
 import json

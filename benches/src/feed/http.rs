@@ -99,8 +99,8 @@ async fn read<S: AsyncRead + Unpin>(
     read.await.unwrap_or(Ok(0))
 }
 
-/// Holds a connect until there is something for it, or for long enough. Whether there is something; nothing when the
-/// client has gone, whose connection would be kept for a while otherwise.
+/// Holds a connect until there is something for it, or until its timeout. Returns whether there is something; nothing if
+/// the client has closed the connection, which would be kept open for a while otherwise.
 async fn wait<S: AsyncRead + Unpin>(
     held: &Held,
     stream: &mut S,

@@ -1,4 +1,4 @@
-//! A connection of HTTP/1.1 that sends what it is told to, at the attacker's pace.
+//! A connection of HTTP/1.1 that sends given bodies, at the attacker's pace.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Arguments whose first may be left out.
+//! Positional arguments of which the first is optional.
 
 use crate::failure::Failure;
 
@@ -25,7 +25,7 @@ pub(crate) fn before_nickname(
     }
 }
 
-/// An argument that was not given.
+/// The error for a missing argument.
 pub(crate) fn missing(what: &str, usage: &'static str) -> Failure {
     Failure::UsageHint(format!("<{what}> is missing"), usage)
 }

@@ -18,37 +18,37 @@ use crate::screen::{self, Screen};
 use crate::target::Target;
 use crate::{arguments, session};
 
-/// How long saying goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// How long announcing that the user leaves may take.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many lines are on their way at once; the next is taken when one has arrived.
-const AT_ONCE: usize = 256;
+/// How many lines may wait for their replies. The next line is read when a reply has arrived.
+const MAX_UNCONFIRMED: usize = 256;
 
 const QUIT: &str = "/quit";
 
-const COMMANDS: &str = "/who lists who is here, /quit (or ^D, ^C) leaves, //text says /text";
+const COMMANDS: &str = "/who lists the members, /quit (or ^D, ^C) leaves, //text sends /text";
 
-/// What travels on `/chat/ROOM`.
+/// A message on `/chat/ROOM`.
 #[derive(Debug, Deserialize)]
 struct Line {
     user: String,
     chat: String,
-    /// Somebody comes or goes, and this tells it; nobody said it.
+    /// Set if this announces that a user joins or leaves; it is not a line of a user then.
     membership: Option<String>,
 }
 
-/// What this user knows of the room.
+/// The chat room as this user sees it.
 struct Room<'a> {
     nickname: &'a str,
     chat: String,
     members: String,
-    /// Who is here; `None` until the server has told, and some servers never do.
+    /// The members; `None` until the server has sent the list. Not every server does.
     present: Option<BTreeSet<String>>,
-    /// What was said and has not come back yet.
+    /// Lines that were sent and have not come back yet.
     said: VecDeque<String>,
 }
 
-/// Something that is being sent: what the user said, if it is that, and the outcome.
+/// A publish in progress: the line, if it is a line of the user, and the outcome.
 type Sending<'a> = LocalBoxFuture<'a, (Option<String>, Result<(), Error>)>;
 
 pub(crate) async fn run(options: Chat) -> Result<(), Failure> {
@@ -85,13 +85,13 @@ async fn talk(
     sending.push_back(room.announce(client, "join", "has joined"));
     loop {
         tokio::select! {
-            // Events before what follows from them; and many messages must not keep the user from leaving.
+            // Events come first, before what follows from them. Messages come last, so that many of them do not delay input.
             biased;
             Some(event) = events.next() => {
-                if let Some(sentence) = narrator.tell(&event) {
+                if let Some(sentence) = narrator.describe(&event) {
                     screen.note(&sentence)?;
                 }
-                // A new session has to join anew.
+                // The server knows the member by its session, which is new.
                 if matches!(event, Event::Rehandshaken) {
                     room.present = None;
                     sending.push_back(room.enter(client));
@@ -102,7 +102,7 @@ async fn talk(
                     room.not_sent(text.as_deref(), &error, &mut screen)?;
                 }
             },
-            line = typed.next(), if sending.len() < AT_ONCE => match line.transpose() {
+            line = typed.next(), if sending.len() < MAX_UNCONFIRMED => match line.transpose() {
                 Err(why) => screen.note(&format!("not sent: {why}"))?,
                 Ok(line) => match line.as_deref().map(str::trim) {
                 None | Some(QUIT) => break,
@@ -113,7 +113,7 @@ async fn talk(
                     (Some(text), _) => sending.push_back(room.say(client, format!("/{text}"))),
                     (None, Some(_)) => {
                         let command = line.split_whitespace().next().unwrap_or_default();
-                        screen.note(&format!("{command} is no command: {COMMANDS}"))?;
+                        screen.note(&format!("{command} is not a command: {COMMANDS}"))?;
                     }
                     (None, None) => sending.push_back(room.say(client, line.to_owned())),
                 },
@@ -121,7 +121,7 @@ async fn talk(
             },
             message = client.receive() => match message {
                 Ok(message) => room.show(&message, &mut screen)?,
-                // The events have told it already.
+                // The event has been reported already.
                 Err(_) if !client.is_closed() => {}
                 Err(error) => return Err(error.into()),
             },
@@ -130,7 +130,7 @@ async fn talk(
     leave(client, room, sending, &mut screen).await
 }
 
-/// Sends what is still to be sent, shows what has come, and says goodbye.
+/// Completes the pending publishes, announces that the user leaves, and shows the messages that have arrived.
 async fn leave(
     client: &Client,
     room: &mut Room<'_>,
@@ -143,8 +143,8 @@ async fn leave(
         }
     }
     if client.state() == State::Connected {
-        // Whoever leaves need not know whether that was heard.
-        let _ = tokio::time::timeout(GOODBYE, room.announce(client, "leave", "has left")).await;
+        // The user leaves whether or not this arrives.
+        let _ = tokio::time::timeout(LEAVE_TIMEOUT, room.announce(client, "leave", "has left")).await;
     }
     while client.pending_count() > 0 {
         let Ok(message) = client.receive().await else { break };
@@ -164,7 +164,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Tells the demo's service who is here; a server without it has no list of members.
+    /// Joins the list of members that the demo's service keeps. A server without that service has no list.
     fn enter<'c>(&self, client: &'c Client) -> Sending<'c> {
         let join = json!({"user": self.nickname, "room": self.chat});
         Box::pin(async move {
@@ -175,7 +175,7 @@ impl<'a> Room<'a> {
         })
     }
 
-    /// Tells the others who comes and goes, as the demo's web page does.
+    /// Announces to the others that this user joins or leaves, as the demo's web page does.
     fn announce<'c>(&self, client: &'c Client, membership: &str, what: &str) -> Sending<'c> {
         let chat = format!("{} {what}", self.nickname);
         let line = json!({"user": self.nickname, "membership": membership, "chat": chat});
@@ -200,7 +200,7 @@ impl<'a> Room<'a> {
 
     fn who(&self) -> String {
         match &self.present {
-            None => "the server has not told who is here; not all do".to_owned(),
+            None => "the server has not sent a list of members; not every server does".to_owned(),
             Some(present) => format!("here: {}", list(present)),
         }
     }
@@ -213,7 +213,7 @@ impl<'a> Room<'a> {
             };
         }
         match message.data().decode::<Line>() {
-            // The list of members tells it better, and of those too who go without a word.
+            // If there is a list of members, it is used: it also covers users who leave without an announcement.
             Ok(line) if line.membership.is_some() => {
                 if self.present.is_none() && line.user != self.nickname {
                     screen.note(&line.chat)?;
@@ -226,7 +226,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Whether this is what the user has typed, come back.
+    /// Whether this is a line of this user that has come back from the server.
     fn is_echo(&mut self, line: &Line) -> bool {
         if line.user != self.nickname {
             return false;

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_command_is_told_with_its_tag() {
+    fn what_is_no_command_is_reported_with_its_tag() {
         for (line, text) in [
             ("hello", "it is no JSON: expected value at line 1 column 1: hello"),
             ("[1]", "it is [1]; a command is an object"),

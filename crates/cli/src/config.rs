@@ -1,4 +1,4 @@
-//! The configuration file: contexts, and which of them is in use.
+//! The configuration file: the contexts, and the one in use.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
@@ -12,7 +12,7 @@ use crate::args::{self, Access};
 use crate::failure::Failure;
 use crate::{output, secrets};
 
-/// What stands in the file.
+/// The contents of the file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
@@ -22,12 +22,12 @@ pub(crate) struct Config {
     pub(crate) contexts: BTreeMap<String, Context>,
 }
 
-/// A server and what it wants to see. The fields are those of [`Access`].
+/// A server and the options for it. The fields are those of [`Access`].
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Context {
     pub(crate) url: String,
-    /// A token, for a file that only its owner can read.
+    /// A bearer token.
     pub(crate) bearer: Option<String>,
     bearer_file: Option<PathBuf>,
     bearer_env: Option<String>,
@@ -47,6 +47,8 @@ pub(crate) struct Context {
     proxy: Option<String>,
     #[serde(default)]
     insecure: bool,
+    #[serde(default)]
+    secure_cookies_over_http: bool,
 }
 
 /// The file that `BAYEUX_CONFIG` names, or the one in the user's configuration directory; `None` for a user without one.
@@ -59,7 +61,7 @@ pub(crate) fn path() -> Result<Option<PathBuf>, Failure> {
 }
 
 impl Config {
-    /// Reads the file; one that is not there has no contexts. Warns of a file that others can read.
+    /// Reads the file. A file that does not exist has no contexts. Prints a warning if other users can read the file.
     pub(crate) fn read() -> Result<Self, Failure> {
         let Some(path) = path()? else { return Ok(Self::default()) };
         let Some(text) = text_of(&path)? else { return Ok(Self::default()) };
@@ -77,7 +79,7 @@ impl Config {
         Ok(secrets::variable("BAYEUX_CONTEXT")?.or_else(|| self.current.clone()))
     }
 
-    /// The context of that name.
+    /// The context of this name.
     pub(crate) fn context(&self, name: &str) -> Result<&Context, Failure> {
         self.contexts.get(name).ok_or_else(|| {
             let known: Vec<_> = self.contexts.keys().map(String::as_str).collect();
@@ -95,7 +97,7 @@ impl Context {
             std::path::absolute(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
         };
         let file = |path: &Option<PathBuf>| path.as_ref().map(absolute).transpose();
-        // It is used from other folders than this one.
+        // The context is used from other directories than the current one.
         let at_file = |text: &String, at: usize| match text.get(at..).and_then(|text| text.strip_prefix('@'))
         {
             Some(path) => {
@@ -122,10 +124,11 @@ impl Context {
             key: file(&access.key)?,
             proxy: access.proxy.clone(),
             insecure: access.insecure,
+            secure_cookies_over_http: access.secure_cookies_over_http,
         })
     }
 
-    /// The options that it stands for.
+    /// The options that the context stores.
     pub(crate) fn access(&self) -> Result<Access, Failure> {
         let known = args::known_transports();
         let transport = self.transports.iter().map(|name| {
@@ -146,6 +149,7 @@ impl Context {
             key: self.key.clone(),
             proxy: self.proxy.clone(),
             insecure: self.insecure,
+            secure_cookies_over_http: self.secure_cookies_over_http,
         })
     }
 
@@ -179,18 +183,22 @@ impl Context {
                 table.insert(name, value(list.iter().collect::<Array>()));
             }
         }
-        if self.insecure {
-            table.insert("insecure", value(true));
+        let flags =
+            [("insecure", self.insecure), ("secure_cookies_over_http", self.secure_cookies_over_http)];
+        for (name, set) in flags {
+            if set {
+                table.insert(name, value(true));
+            }
         }
         table
     }
 }
 
-/// The file under change: what the user wrote in it stays, comments too.
+/// An edit of the file. It keeps what the user wrote, including comments.
 pub(crate) struct Editor {
     path: PathBuf,
     document: DocumentMut,
-    /// Keeps other commands from changing it meanwhile.
+    /// Prevents other commands from changing the file meanwhile.
     _lock: std::fs::File,
 }
 
@@ -202,7 +210,7 @@ impl Editor {
                 "set BAYEUX_CONFIG to a file",
             ));
         };
-        // A link stays one: the file that it leads to is replaced.
+        // A symbolic link is kept: the file that it points to is replaced.
         let path = std::fs::canonicalize(&path).unwrap_or(path);
         let unusable = |error| Failure::Usage(format!("cannot write {}: {error}", path.display()));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -244,12 +252,12 @@ impl Editor {
         }
     }
 
-    /// Replaces the file in one step; a crash leaves the old one or the new one. Only its owner can read it.
+    /// Replaces the file atomically. Only its owner can read it.
     pub(crate) fn save(self) -> Result<(), Failure> {
         let folder =
             self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let written = || -> std::io::Result<()> {
-            // Such a file is made with the mode 0600.
+            // A temporary file has the mode 0600.
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(self.document.to_string().as_bytes())?;
             file.as_file().sync_all()?;
@@ -260,7 +268,7 @@ impl Editor {
     }
 }
 
-/// Makes the folder, and those above it, for the user alone.
+/// Creates the directory and its parents, for the user only.
 fn create(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -294,11 +302,11 @@ fn warn_if_open(path: &Path) {
 #[cfg(not(unix))]
 fn warn_if_open(_: &Path) {}
 
-/// What is wrong with the file, with its line, and without what stands there: it may be a secret.
+/// The error for an invalid file. It names the line but does not quote it, because it may contain a secret.
 fn wrong(path: &Path, text: &str, at: Option<usize>, message: &str) -> Failure {
     let line = at.and_then(|at| text.get(..at)).map(|before| before.matches('\n').count() + 1);
     let line = line.map_or(String::new(), |line| format!(":{line}"));
-    // Where a value is wrong, the parser quotes it.
+    // The parser quotes an invalid value.
     let message = match message.split_once(", expected ") {
         Some((what, expected)) if what.starts_with("invalid") => format!("expected {expected}"),
         _ => message.to_owned(),

@@ -12,7 +12,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         ContextCommand::Add { name, url, access, replace, and_use } => {
             check_name(&name)?;
             let context = Context::new(url, &access)?;
-            // What can never be used is not kept. Files may come later.
+            // A context that cannot work is not stored. Files may be created later.
             check(&context.url, &access)?;
             let (mut editor, config) = Editor::open()?;
             if config.contexts.contains_key(&name) && !replace {
@@ -47,7 +47,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     }
 }
 
-/// Whether a client could be made of it, as far as it does not stand in files and the environment.
+/// Returns an error if no client can be built from the values that are not in files or the environment.
 fn check(url: &str, access: &Access) -> Result<(), Failure> {
     let given = |text: &&String| !text.starts_with('@');
     let literal = Access {
@@ -112,13 +112,14 @@ fn show(config: &Config, name: Option<String>) -> Result<(), Failure> {
     add("key", path(&access.key));
     add("proxy", access.proxy.map(|proxy| if proxy == "none" { proxy } else { shown_url(&proxy) }));
     add("insecure", access.insecure.then(|| "true".to_owned()));
+    add("secure-cookies-over-http", access.secure_cookies_over_http.then(|| "true".to_owned()));
     for (name, value) in lines {
         output::print(harmless::text(&format!("{name:<12}  {value}")))?;
     }
     Ok(())
 }
 
-/// The name of a header, cookie or key, and where its value stands, but not the value.
+/// The name of a header, cookie or key without its value; the file, if the value is in one.
 fn masked(text: &str, separator: &str) -> String {
     if text.starts_with('@') {
         return text.to_owned();

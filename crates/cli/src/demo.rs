@@ -1,4 +1,4 @@
-//! CometD's chat demo: rooms whose members are told who is there.
+//! The services of CometD's chat demo: chat rooms, and the lists of their members.
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bayeux_server::{Builder, ClientId, Data, Request, Server, ServiceError, SessionEvent, SessionState};
 use serde::Deserialize;
 
-/// Who is in which room, and with which session.
+/// The members of each room, with their sessions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Demo {
     rooms: Arc<Mutex<BTreeMap<String, BTreeMap<String, ClientId>>>>,
@@ -36,7 +36,7 @@ impl Demo {
             })
     }
 
-    /// Watches the sessions of the server that it was installed in: who goes leaves all rooms.
+    /// Watches the sessions of the server that the services are installed in. A session that ends leaves all rooms.
     pub(crate) fn watch(self, server: &Server) -> impl Future<Output = ()> + use<> {
         let mut events = server.events();
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
@@ -54,12 +54,12 @@ impl Demo {
     fn join(&self, request: &Request) -> Result<Option<Data>, ServiceError> {
         let join: Join = request.data.decode()?;
         let Some(room) = join.room.strip_prefix("/chat/").filter(|room| !room.contains('/')) else {
-            return Err(ServiceError::new(400, "a room is called /chat/NAME"));
+            return Err(ServiceError::new(400, "the name of a chat room is /chat/NAME"));
         };
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         let members = rooms.entry(room.to_owned()).or_default();
         members.insert(join.user, request.session.clone());
-        self.tell(room, members);
+        self.publish_members(room, members);
         Ok(None)
     }
 
@@ -79,16 +79,16 @@ impl Demo {
             let before = members.len();
             members.retain(|_, member| stays(member));
             if members.len() < before {
-                self.tell(room, members);
+                self.publish_members(room, members);
             }
         }
         rooms.retain(|_, members| !members.is_empty());
     }
 
-    fn tell(&self, room: &str, members: &BTreeMap<String, ClientId>) {
+    fn publish_members(&self, room: &str, members: &BTreeMap<String, ClientId>) {
         let names: Vec<_> = members.keys().collect();
         if let Some(server) = &*self.server.lock().unwrap_or_else(PoisonError::into_inner) {
-            // A room whose name is no channel has nobody to tell.
+            // This fails only if the name of the room makes no valid channel, which nobody can subscribe to.
             let _ = server.publish(format!("/members/{room}"), &names);
         }
     }

@@ -1,6 +1,6 @@
-//! Texts in errors.
+//! Excerpts of texts for errors.
 
-/// Enough of a text to recognise it by.
+/// The beginning of a text, enough to recognise it.
 pub(crate) fn beginning(text: &str) -> String {
     const ENOUGH: usize = 60;
     match text.char_indices().nth(ENOUGH) {

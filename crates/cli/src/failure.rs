@@ -1,4 +1,4 @@
-//! How a command fails: a text, a hint, an exit code.
+//! Failures of a command: text, hint and exit code.
 
 use std::io;
 use std::process::ExitCode;
@@ -7,29 +7,29 @@ use bayeux::{CloseReason, Error, ErrorKind, FailureKind};
 
 use crate::output;
 
-/// Why a command ends before it is done.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The client said so.
+    /// The client returned an error.
     Client(Error),
-    /// The same, and what may help.
+    /// The client returned an error, for which there is a hint.
     ClientHint(Error, &'static str),
-    /// The command line, a file or the input is wrong.
+    /// The command line, a file or the input is invalid.
     Usage(String),
-    /// The same, and what may help.
+    /// The same, with a hint.
     UsageHint(String, &'static str),
     /// The connection was not restored in time.
     Lost(String),
-    /// Whoever read our output has gone: that is no error.
+    /// The reader of standard output closed it. The exit code is 0.
     ClosedPipe,
-    /// The user has had enough; the exit code of the signal.
+    /// A signal ended the command; this is its exit code.
     Interrupted(u8),
-    /// It was told already.
-    Told(u8),
+    /// The failure has been reported already; this is its exit code.
+    Reported(u8),
 }
 
 impl Failure {
-    /// Says it on standard error, and gives the exit code.
+    /// Prints the failure on standard error and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match &self {
             Self::Client(error) => {
@@ -49,21 +49,21 @@ impl Failure {
             }
             Self::Lost(text) => {
                 output::error(text);
-                output::hint("--outage-timeout sets how long it may stay lost; \"none\" waits for ever");
+                output::hint("--outage-timeout sets how long it may stay lost; \"none\" waits without limit");
             }
-            Self::ClosedPipe | Self::Interrupted(_) | Self::Told(_) => {}
+            Self::ClosedPipe | Self::Interrupted(_) | Self::Reported(_) => {}
         }
         ExitCode::from(self.code())
     }
 
-    /// The exit codes, as `--help` names them.
+    /// The exit code, as `--help` lists them.
     fn code(&self) -> u8 {
         match self {
             Self::Client(error) | Self::ClientHint(error, _) => code(error),
             Self::Usage(_) | Self::UsageHint(..) => 2,
             Self::Lost(_) => 4,
             Self::ClosedPipe => 0,
-            Self::Interrupted(code) | Self::Told(code) => *code,
+            Self::Interrupted(code) | Self::Reported(code) => *code,
         }
     }
 }
@@ -98,56 +98,60 @@ pub(crate) fn close_code(reason: &CloseReason) -> u8 {
     }
 }
 
-/// What may help.
+/// A hint for the user, if there is one for this error.
 pub(crate) fn hint(error: &Error) -> Option<String> {
     const CREDENTIALS: &str =
-        "the server wants credentials: --header \"Authorization: Bearer …\", or --cookie name=value";
+        "the server requires credentials: --header \"Authorization: Bearer …\", or --cookie name=value";
     if let Some(failure) = error.failure() {
         return Some(match failure.kind() {
             FailureKind::UnknownHost => {
                 let text = failure.to_string();
                 format!(
-                    "no address is known for {}: check how it is written, and the name service",
+                    "no address was found for {}: check the spelling and the DNS settings",
                     host(&text)
                 )
             }
-            FailureKind::Unreachable => "check the address and the port, and that the server runs".to_owned(),
+            FailureKind::Unreachable => "check the address and the port, and whether the server is running".to_owned(),
             FailureKind::Tls => {
-                "--ca FILE trusts a certificate authority of your own; a server without TLS wants http://"
+                "--ca FILE trusts a certificate of your own; for a server without TLS, use http://"
                     .to_owned()
             }
             FailureKind::Proxy => {
-                "check --proxy, and the proxy variables of the environment (--proxy none ignores them)"
+                "check --proxy and the proxy variables of the environment (--proxy none ignores them)"
+                    .to_owned()
+            }
+            FailureKind::LocalLimit => {
+                "this machine permits no more open files or sockets: `ulimit -n 65536` raises the limit of the shell"
                     .to_owned()
             }
             FailureKind::Http { status: 401 | 403 } | FailureKind::UpgradeRefused { status: 401 | 403 } => {
                 CREDENTIALS.to_owned()
             }
             FailureKind::Http { status: 404 } | FailureKind::UpgradeRefused { status: 404 } => {
-                "check the path: CometD servers usually listen at /cometd".to_owned()
+                "check the path, which is usually /cometd".to_owned()
             }
             FailureKind::Http { status: 413 } | FailureKind::Closed { code: 1009 } => {
-                "the server takes no message as large as that; bayeux serve has --max-message-size".to_owned()
+                "the message is too large for the server; for bayeux serve, --max-message-size sets the limit".to_owned()
             }
-            FailureKind::TooLarge => "--max-message-size takes larger ones".to_owned(),
+            FailureKind::TooLarge => "--max-message-size raises the limit".to_owned(),
             FailureKind::UpgradeRefused { .. } => {
-                "the server may not speak WebSocket here: --transport long-polling".to_owned()
+                "the server may not support WebSocket at this URL: try --transport long-polling".to_owned()
             }
             FailureKind::Malformed | FailureKind::Http { .. } => {
-                "is this the URL of a CometD server? They usually listen at /cometd".to_owned()
+                "check that this is the URL of a CometD server; the path is usually /cometd".to_owned()
             }
             FailureKind::Timeout => {
-                "the server does not answer in time; -v shows what travels, --connect-timeout gives it longer"
+                "the server does not respond in time; -v logs the messages, --connect-timeout sets the limit"
                     .to_owned()
             }
             _ => return None,
         });
     }
     match error.code() {
-        None if error.is_timeout() => Some("-v shows what travels".to_owned()),
+        None if error.is_timeout() => Some("-v logs the messages".to_owned()),
         Some(401) => Some(CREDENTIALS.to_owned()),
         Some(403) => Some(
-            "the server's policy forbids it; credentials may help: --header \"Authorization: Bearer …\""
+            "the server does not permit this; it may require credentials: --header \"Authorization: Bearer …\""
                 .to_owned(),
         ),
         _ => None,

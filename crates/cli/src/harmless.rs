@@ -1,4 +1,4 @@
-//! Other people's text on the user's terminal: which characters are not written as they are.
+//! Escaping of text from peers for the user's terminal.
 //!
 //! A terminal obeys control characters, those of C1 among them, and bidirectional controls change the order of what is
 //! read. Line separators break lines, and invisible characters hide what a reader should see.
@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 /// Whether a terminal would act on the character, hide it, or change the order of the text around it.
 ///
-/// Joiners and variation selectors are a part of many scripts and of emoji: they are harmless after a character that can
-/// be joined or varied, which no ASCII character needs.
+/// Joiners and variation selectors are part of many scripts and of emoji. They are harmless after a character that is
+/// not ASCII.
 fn is_harmful(c: char, before: char) -> bool {
     const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
     match c {
@@ -62,7 +62,7 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Text for people, on one line and without harmful characters.
+/// Text for people: on one line, without harmful characters.
 pub(crate) fn text(text: &str) -> String {
     let mut before = ' ';
     text.chars()
@@ -77,7 +77,7 @@ pub(crate) fn text(text: &str) -> String {
         .collect()
 }
 
-/// A line of a log: the escape sequences in it are ours, and what is harmful besides is written as `\u{…}`.
+/// A line of a log. The escape sequences in it come from the logger; other harmful characters become `\u{…}`.
 pub(crate) fn log_line(line: &str) -> String {
     let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
     let mut escaped = String::with_capacity(line.len() + 1);

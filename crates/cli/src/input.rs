@@ -7,13 +7,13 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader, Stdin};
 /// The longest line or value that is read, in bytes.
 pub(crate) const LONGEST: usize = 16 * 1024 * 1024;
 
-/// Lines as they come; blank ones are passed over.
+/// A stream of lines. Blank lines are skipped.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     reader: R,
-    /// The beginning of a line whose end has not come.
+    /// The beginning of a line that is not complete yet.
     begun: Vec<u8>,
-    /// The line that has begun is longer than may be.
+    /// The line that has begun is longer than permitted.
     too_long: bool,
     longest: usize,
     number: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Lines<R> {
 pub(crate) struct Line {
     /// Counted from one, blank lines too.
     pub(crate) number: u64,
-    /// The text, or why it is none.
+    /// The text, or why the line has none.
     pub(crate) text: Result<String, String>,
 }
 
@@ -38,7 +38,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         Self { reader, begun: Vec::new(), too_long: false, longest, number: 0 }
     }
 
-    /// The next line; `None` at the end. Nothing is lost when the future is dropped.
+    /// The next line; `None` at the end. Nothing is lost if the future is dropped.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             let bytes = self.reader.fill_buf().await?;
@@ -66,7 +66,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         }
     }
 
-    /// The line that has ended; `None` when it is blank.
+    /// The line that is complete; `None` if it is blank.
     fn take(&mut self) -> Option<Result<String, String>> {
         if std::mem::take(&mut self.too_long) {
             self.begun = Vec::new();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_that_cannot_be_are_told_and_passed_over() {
+    async fn lines_that_cannot_be_are_reported_and_passed_over() {
         let input: &[u8] = b"\xef\xbb\xbf12345678901\n\xff\xfe\n\xef\xbb\xbfok\r\n";
         let mut lines = Lines::new(input, 10);
         let too_long = lines.next().await.unwrap().unwrap();

@@ -13,7 +13,7 @@ use crate::json::{Object, one_line};
 use crate::target::Target;
 use crate::{failure, harmless, output, report, session};
 
-/// What one transport gave.
+/// The result for one transport.
 struct Finding {
     transport: Transport,
     outcome: Result<Reached, Error>,
@@ -42,7 +42,7 @@ pub(crate) async fn run(options: Inspect) -> Result<(), Failure> {
         };
         let outcome = match outcome {
             Ok(reached) => Ok(reached),
-            // Another transport would do no better.
+            // An invalid option fails with every transport.
             Err(Failure::Client(error)) if failure::code(&error) == 2 => return Err(error.into()),
             Err(Failure::Client(error)) => Err(error),
             Err(other) => return Err(other),
@@ -57,11 +57,11 @@ pub(crate) async fn run(options: Inspect) -> Result<(), Failure> {
     let worked = findings.iter().any(|finding| finding.outcome.is_ok());
     match findings.into_iter().rev().find_map(|finding| finding.outcome.err()) {
         Some(error) if !worked => {
-            // What failed has been told above.
+            // The errors have been printed above.
             if let Some(hint) = failure::hint(&error) {
                 output::hint(&hint);
             }
-            Err(Failure::Told(failure::code(&error)))
+            Err(Failure::Reported(failure::code(&error)))
         }
         _ => Ok(()),
     }
@@ -71,7 +71,7 @@ async fn reach(target: &Target, connection: &Connection, transport: Transport) -
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let mut target = target.clone();
     target.access.transport = vec![transport];
-    // Extensions answer only when they are spoken to.
+    // A server mentions an extension in its reply only if the client asks for it.
     let client = session::builder(&target, connection)?
         .handshake_ext("ack", true)
         .handshake_ext("timesync", json!({"tc": now, "l": 0, "o": 0}))
@@ -88,7 +88,7 @@ async fn reach(target: &Target, connection: &Connection, transport: Transport) -
     Ok(Reached { opened_in, round_trip, handshake })
 }
 
-/// The shortest of a few round trips; a refusal takes as long as a reply.
+/// The shortest of five round trips. A refusal counts as well: it takes as long.
 async fn round_trip(client: &Client) -> Option<Duration> {
     let mut best = None;
     for _ in 0..5 {
@@ -101,7 +101,7 @@ async fn round_trip(client: &Client) -> Option<Duration> {
     best
 }
 
-/// What the server said of itself, as name and JSON.
+/// The contents of the handshake reply, as name and JSON.
 fn facts(reply: &Message) -> Vec<(String, String)> {
     let fields = reply.fields();
     let mut facts = Vec::new();
@@ -171,7 +171,7 @@ fn as_text(findings: &[Finding]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A value as people read it.
+/// A JSON value in a form for people.
 fn shown(json: &str) -> String {
     match serde_json::from_str(json) {
         Ok(Value::Null) => "none".to_owned(),

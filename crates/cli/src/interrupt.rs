@@ -1,20 +1,20 @@
-//! Signals that end the program: ^C, the system's request to terminate, a terminal that is closed.
+//! The signals that end the program: SIGINT (^C), SIGTERM, and SIGHUP when the terminal is closed.
 
-/// What a shell calls a program that ^C ended.
+/// The exit code after SIGINT, as shells report it.
 const INTERRUPTED: u8 = 130;
-/// What a shell calls a program that was told to terminate.
+/// The exit code after SIGTERM.
 #[cfg(unix)]
 const TERMINATED: u8 = 143;
-/// What a shell calls a program whose terminal was closed.
+/// The exit code after SIGHUP.
 #[cfg(unix)]
 const HUNG_UP: u8 = 129;
 
-/// Waits for one interruption; the exit code that tells of it.
+/// Waits for one signal and returns its exit code.
 pub(crate) async fn interrupted() -> u8 {
     Interruptions::new().next().await
 }
 
-/// All interruptions from now on, those too that come while nobody waits.
+/// All signals from now on, including those that arrive while nothing waits for them.
 #[derive(Debug)]
 pub(crate) struct Interruptions {
     #[cfg(unix)]
@@ -36,7 +36,7 @@ impl Interruptions {
         }
     }
 
-    /// Waits for the next; the exit code that tells of it. None is lost when the future is dropped.
+    /// Waits for the next signal and returns its exit code. No signal is lost if the future is dropped.
     pub(crate) async fn next(&mut self) -> u8 {
         tokio::select! {
             () = one(self.interrupt.as_mut()) => INTERRUPTED,
@@ -51,18 +51,18 @@ impl Interruptions {
 fn ignores_hang_up() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // The signals from 1 are the bits from the right, and SIGHUP is 1.
+    // Bit 0 is signal 1, SIGHUP.
     ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).is_some_and(|bits| bits & 1 == 1)
 }
 
-/// The same where only this can be known: `nohup` takes the terminal away.
+/// The same on systems without `/proc`. `nohup` detaches the terminal, so no stream is one.
 #[cfg(all(unix, not(target_os = "linux")))]
 fn ignores_hang_up() -> bool {
     use std::io::IsTerminal;
     !std::io::stdin().is_terminal() && !std::io::stdout().is_terminal() && !std::io::stderr().is_terminal()
 }
 
-/// Where there is no such signal to be had, there is nothing to wait for.
+/// Waits for a signal; for ever, if it could not be registered.
 #[cfg(unix)]
 async fn one(signal: Option<&mut tokio::signal::unix::Signal>) {
     if let Some(signal) = signal
@@ -79,7 +79,7 @@ impl Interruptions {
         Self {}
     }
 
-    /// Waits for the next; the exit code that tells of it.
+    /// Waits for the next signal and returns its exit code.
     pub(crate) async fn next(&mut self) -> u8 {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! A JSON object on one line: fields in the order they were given, payloads as they came.
+//! JSON objects on one line, with fields in insertion order and payloads unchanged.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl Object {
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl Serialize) -> Self {
-        // What is given here are texts and numbers of ours, which all have a JSON form.
+        // Every value that is passed here can be encoded.
         let value = serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned());
         self.push(name, &value);
         self
@@ -90,7 +90,7 @@ impl fmt::Display for Object {
     }
 }
 
-/// JSON on one line: a line break can only stand between its parts, where a space does as well.
+/// JSON on one line. A line break in JSON is always outside of strings, where a space means the same.
 pub(crate) fn one_line(json: &str) -> String {
     json.replace(['\n', '\r'], " ")
 }

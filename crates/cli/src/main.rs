@@ -1,4 +1,4 @@
-//! `bayeux`: CometD at a terminal and in scripts.
+//! The command `bayeux`: CometD at the terminal and in scripts.
 
 mod args;
 mod arguments;
@@ -45,7 +45,7 @@ fn main() -> std::process::ExitCode {
         Err(error) => return Failure::from(error).report(),
     };
     let outcome = runtime.block_on(run(args));
-    // A thread that still reads the terminal must not keep the program alive.
+    // A thread that still reads the terminal must not delay the exit.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -1,30 +1,30 @@
-//! What happens to a connection, told to people.
+//! Events of a connection as sentences for people.
 
 use bayeux::Event;
 
-/// Tells what people need to know, and remembers what they know.
+/// Turns events into sentences, and remembers which facts have been reported, so that none is reported twice.
 #[derive(Debug, Default)]
 pub(crate) struct Narrator {
     lost: bool,
-    /// There was a connection.
+    /// The client was connected before.
     connected: bool,
-    /// Why there was none when that was told last.
+    /// The cause that was reported last while waiting for the first connection.
     cause: Option<String>,
 }
 
 impl Narrator {
-    /// A sentence, if the event is worth one.
-    pub(crate) fn tell(&mut self, event: &Event) -> Option<String> {
+    /// The sentence for an event; `None` if people do not need to know of it.
+    pub(crate) fn describe(&mut self, event: &Event) -> Option<String> {
         Some(match event {
             Event::Lost { cause } => {
                 self.lost = true;
                 format!("connection lost: {cause}")
             }
-            // The loss itself has just been told.
+            // The loss has just been reported.
             Event::Retrying { delay, failures: 0 | 1, .. } if self.lost => {
                 format!("trying again in {:.1} s", delay.as_secs_f64())
             }
-            // Who waits for a server to come up is told once what is the matter.
+            // While a server is not up yet, each cause is reported once.
             Event::Retrying { cause, .. } if !self.connected => {
                 let cause = cause.to_string();
                 if self.cause.as_ref() == Some(&cause) {
@@ -42,11 +42,13 @@ impl Narrator {
             Event::Connected { transport } if std::mem::take(&mut self.lost) => {
                 format!("connected again over {transport}")
             }
-            Event::TransportChanged { to, cause: Some(cause), .. } => format!("going on over {to}: {cause}"),
+            Event::TransportChanged { to, cause: Some(cause), .. } => {
+                format!("continuing over {to}: {cause}")
+            }
             Event::ServerChanged { to, cause, .. } => {
-                // That says as much as a loss.
+                // This implies that the connection was lost.
                 self.lost = true;
-                format!("going on with {to}: {cause}")
+                format!("continuing with {to}: {cause}")
             }
             Event::Resubscribed { channel, outcome: Err(error) } => {
                 format!("{channel} could not be restored: {error}")
@@ -55,8 +57,23 @@ impl Narrator {
                 let channels: Vec<_> = channels.iter().map(|channel| channel.as_str()).collect();
                 format!("messages on {} may have been missed", channels.join(", "))
             }
+            Event::AdviceCapped { what, advised, used } => format!(
+                "the server asked to wait {} ({what}), which is too long: {} is used",
+                humantime::format_duration(*advised),
+                humantime::format_duration(*used)
+            ),
+            Event::CookiesWithheld { names } => format!(
+                "cookies for TLS only were not sent: {}; --secure-cookies-over-http sends them",
+                names.join(", ")
+            ),
+            Event::RequestFailed { channel, failure, .. } if !self.lost => {
+                format!("a request to {channel} failed: {failure}")
+            }
+            Event::PublishFailed { channel, error } => {
+                format!("a message to {channel} was not published: {error}")
+            }
             Event::SlowConsumer { dropped, .. } => {
-                format!("{dropped} messages were dropped: whoever reads the output is too slow")
+                format!("{dropped} messages were dropped because the output is read too slowly")
             }
             _ => return None,
         })

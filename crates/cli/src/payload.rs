@@ -1,4 +1,4 @@
-//! Payloads as the user writes them: on the command line, in a file, on standard input.
+//! Payloads from the command line, a file or standard input.
 
 use std::path::Path;
 
@@ -18,13 +18,13 @@ pub(crate) enum Source {
     Given(Box<RawValue>),
     /// A file or standard input: any number of values.
     Stream {
-        /// What comes before the number of a line in an error: the file, with a colon.
+        /// The prefix of a line number in errors: the file, with a colon.
         name: String,
         values: Values<BufReader<Box<dyn AsyncRead + Unpin>>>,
     },
 }
 
-/// What the argument means: `-` for standard input, `@FILE` for a file, otherwise JSON, which is kept as it is.
+/// Parses the argument: `-` means standard input, `@FILE` a file, anything else is JSON and kept unchanged.
 pub(crate) async fn source(argument: &str) -> Result<Source, Failure> {
     let (name, reader): (_, Box<dyn AsyncRead + Unpin>) = match argument.strip_prefix('@') {
         _ if argument == "-" => (String::new(), Box::new(tokio::io::stdin())),

@@ -1,4 +1,4 @@
-//! `bayeux pipe`: a session that a program drives with JSON lines. `docs/pipe.md` describes them.
+//! `bayeux pipe`: a session that another program controls with JSON lines. `docs/pipe.md` describes the format.
 
 use std::collections::VecDeque;
 use std::io;
@@ -30,22 +30,22 @@ pub(crate) async fn run(options: Pipe) -> Result<(), Failure> {
             open(&client, &mut events, &mut interruptions).await?;
             drive(&client, &mut events, &mut interruptions).await
         } => outcome,
-        () = output::reader_gone() => Err(Failure::ClosedPipe),
+        () = output::reader_closed() => Err(Failure::ClosedPipe),
     };
     if outcome.is_err() {
-        // The server need not find out by itself.
+        // Otherwise the server would keep the session until it expires.
         session::close(&client).await?;
     }
     outcome
 }
 
-/// Opens, tells the outcome, and after it the events of the opening, in whichever order they are seen.
+/// Opens the client, prints the outcome, and then the events that were emitted meanwhile.
 async fn open(
     client: &Client,
     events: &mut Events,
     interruptions: &mut Interruptions,
 ) -> Result<(), Failure> {
-    // While a server is waited for, only the latest are kept.
+    // With `--wait`, there may be many events: only the latest are kept.
     const KEPT: usize = 256;
     let mut early = VecDeque::new();
     let mut missed = 0;
@@ -87,7 +87,7 @@ async fn open(
     }
 }
 
-/// Tells why there is no session: the error of opening, and the end, which comes at about the same time.
+/// Prints why there is no session: the error of opening, and the `closed` event, which is emitted at about the same time.
 async fn not_opened(
     error: &Error,
     end: Option<CloseReason>,
@@ -114,10 +114,10 @@ async fn not_opened(
     if let Some(hint) = failure::hint(error) {
         output::hint(&hint);
     }
-    Ok(Failure::Told(failure::code(error)))
+    Ok(Failure::Reported(failure::code(error)))
 }
 
-/// From the opening to the line that tells of the end.
+/// Carries out commands and prints what arrives, until the `closed` line.
 async fn drive(
     client: &Client,
     events: &mut Events,
@@ -135,7 +135,8 @@ async fn drive(
             closing.set(client.close().fuse());
         }
         tokio::select! {
-            // Events before what follows from them; and many messages must not keep commands and ^C from being heard.
+            // Events come first, before what follows from them. Messages come last, so that many of them do not delay
+            // commands and signals.
             biased;
             Some(event) = events.next() => match event {
                 Event::Closed(reason) => {
@@ -144,7 +145,7 @@ async fn drive(
                     return match (signal, failure::close_code(&reason)) {
                         (Some(code), _) => Err(Failure::Interrupted(code)),
                         (None, 0) => Ok(()),
-                        (None, code) => Err(Failure::Told(code)),
+                        (None, code) => Err(Failure::Reported(code)),
                     };
                 }
                 event => output::print_json(line::event(&event))?,
@@ -152,10 +153,10 @@ async fn drive(
             code = interruptions.next() => if signal.replace(code).is_some() {
                 return Err(Failure::Interrupted(code));
             },
-            // The end is told by the event.
+            // The `closed` event follows.
             _ = &mut closing, if !closing.is_terminated() => {}
             Some(outcome) = under_way.next() => output::print_json(outcome)?,
-            line = lines.next(), if !at_end && signal.is_none() && under_way.has_room() => match line? {
+            line = lines.next(), if !at_end && signal.is_none() && under_way.has_capacity() => match line? {
                 None => at_end = true,
                 Some(line) => match understand(line) {
                     Ok(Asked::Close) => at_end = true,
@@ -165,7 +166,7 @@ async fn drive(
             },
             message = client.receive(), if !client.is_closed() => match message {
                 Ok(message) => output::print_json(line::message(&message))?,
-                // The end is told by the event.
+                // The `closed` event follows.
                 Err(_) if client.is_closed() => {}
                 Err(error) => output::print_json(line::error(&error))?,
             },
@@ -173,7 +174,7 @@ async fn drive(
     }
 }
 
-/// What has come before the end and was not printed yet.
+/// Prints outcomes and messages that arrived before the end.
 async fn print_the_rest(client: &Client, under_way: &mut UnderWay<'_>) -> io::Result<()> {
     while let Some(outcome) = under_way.next().await {
         output::print_json(outcome)?;

@@ -12,13 +12,13 @@ use crate::target::Target;
 use crate::values::Values;
 use crate::{arguments, output, report, session};
 
-/// How many publishes are on their way at once: enough to fill the wire.
+/// How many publishes may wait for their replies: enough to keep the connection busy.
 const PIPELINE: usize = 256;
 
-/// The largest message that the client sends if nothing else is said.
+/// The client's default for the largest message that it sends.
 const MAX_SIZE: usize = 1024 * 1024;
 
-const LARGER: &str = "--max-message-size sends larger ones, if the server takes them";
+const LARGER: &str = "--max-message-size sends larger ones, if the server accepts them";
 
 pub(crate) async fn run(options: Publish) -> Result<(), Failure> {
     const USAGE: &str = "bayeux publish [URL] <CHANNEL> <JSON|-|@FILE>";
@@ -42,7 +42,7 @@ pub(crate) async fn run(options: Publish) -> Result<(), Failure> {
     .await
 }
 
-/// Publishes each value; a bad one is told and passed over.
+/// Publishes each value. An invalid value is reported and skipped.
 async fn publish_all(
     client: &Client,
     channel: &str,
@@ -61,8 +61,8 @@ async fn publish_all(
                 if refused {
                     too_large = true;
                 }
-                worst = worst.max(tell(name, line, reply)?);
-                // What follows would fail in the same way.
+                worst = worst.max(print_outcome(name, line, reply)?);
+                // The values that follow would fail in the same way.
                 at_end |= client.is_closed();
             }
             value = values.next(), if !at_end && replies.len() < PIPELINE => {
@@ -92,10 +92,10 @@ async fn publish_all(
     if too_large {
         output::hint(LARGER);
     }
-    if worst > 0 { Err(Failure::Told(worst)) } else { Ok(()) }
+    if worst > 0 { Err(Failure::Reported(worst)) } else { Ok(()) }
 }
 
-/// Whether the client refused to send the message because of its size, of which the payload is nearly all.
+/// Whether the client returned an error because the message is too large. Nearly all of its size is the payload.
 fn is_too_large(error: &Error, data: &str, largest: usize) -> bool {
     error.kind() == ErrorKind::Invalid && data.len().saturating_add(4096) > largest
 }
@@ -104,8 +104,8 @@ fn read_from(name: &str) -> &str {
     if name.is_empty() { "standard input" } else { name.trim_end_matches(": ") }
 }
 
-/// Prints an outcome; the exit code that it calls for.
-fn tell(name: &str, line: u64, reply: Result<Message, Error>) -> Result<u8, Failure> {
+/// Prints the outcome of one publish and returns its exit code.
+fn print_outcome(name: &str, line: u64, reply: Result<Message, Error>) -> Result<u8, Failure> {
     match reply {
         Ok(reply) => output::print_json(report::reply(&reply)).map(|()| 0).map_err(Failure::from),
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Messages, events and errors as JSON objects, in a form that programs can rely on. `docs/pipe.md` describes it.
+//! Messages, events and errors as JSON objects, in the stable format of `docs/pipe.md`.
 
 use std::time::Duration;
 
@@ -58,13 +58,14 @@ fn kind(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// A word for what happened to the connection.
+/// A word for the kind of failure.
 fn failure(failure: &Failure) -> &'static str {
     match failure.kind() {
         FailureKind::UnknownHost => "unknown_host",
         FailureKind::Unreachable => "unreachable",
         FailureKind::Tls => "tls",
         FailureKind::Proxy => "proxy",
+        FailureKind::LocalLimit => "local_limit",
         FailureKind::UpgradeRefused { .. } => "upgrade_refused",
         FailureKind::Http { .. } => "http",
         FailureKind::TooLarge => "too_large",
@@ -85,7 +86,7 @@ fn cause(cause: &LostCause) -> &'static str {
     }
 }
 
-/// `{"event": …}` and what belongs to it.
+/// `{"event": …}` and the fields of the event.
 pub(crate) fn event(event: &Event) -> Object {
     let named = |name: &str| Object::new().with("event", name);
     match event {
@@ -96,6 +97,13 @@ pub(crate) fn event(event: &Event) -> Object {
             .with("failures", failures)
             .with("cause", cause(why))
             .with("text", why.to_string()),
+        Event::RequestFailed { channel, failure: why, messages, repeated, delay } => named("request_failed")
+            .with("channel", channel.as_str())
+            .with("cause", failure(why))
+            .with("text", why.to_string())
+            .with("messages", messages)
+            .with("repeated", repeated)
+            .with("in_ms", millis(*delay)),
         Event::Rehandshaken => named("rehandshaken"),
         Event::Resubscribed { channel, outcome } => named("resubscribed")
             .with("channel", channel.as_str())
@@ -116,8 +124,18 @@ pub(crate) fn event(event: &Event) -> Object {
             .with("cause", failure(cause))
             .with("text", cause.to_string()),
         Event::AdviceChanged(known) => named("advice_changed").with_object("advice", &advice(known)),
+        Event::AdviceCapped { what, advised, used } => named("advice_capped")
+            .with("what", what)
+            .with("advised_ms", millis(*advised))
+            .with("used_ms", millis(*used)),
         Event::Ignored { what } => named("ignored").with("text", what),
-        Event::SlowConsumer { dropped, .. } => named("slow_consumer").with("dropped", dropped),
+        Event::CookiesWithheld { names } => named("cookies_withheld").with("names", names),
+        Event::SlowConsumer { channel, dropped } => named("slow_consumer")
+            .with_some("channel", channel.as_ref().map(|channel| channel.as_str()))
+            .with("dropped", dropped),
+        Event::PublishFailed { channel, error } => {
+            named("publish_failed").with("channel", channel.as_str()).with("text", error.to_string())
+        }
         Event::EventsMissed(missed) => named("events_missed").with("count", missed),
         Event::Closed(reason) => {
             named("closed").with("reason", close_reason(reason)).with("text", reason.to_string())
@@ -126,7 +144,7 @@ pub(crate) fn event(event: &Event) -> Object {
     }
 }
 
-/// Times in milliseconds, as on the wire; only what the server gave.
+/// The advice that the server sent, with times in milliseconds.
 pub(crate) fn advice(advice: &bayeux::Advice) -> Object {
     let interval = advice.interval.map(|interval| match interval {
         bayeux::Interval::Wait(time) => json!(millis(time)),
@@ -180,7 +198,7 @@ mod tests {
         Box::new(Message::new(channel("/meta/connect")))
     }
 
-    /// Each event in the form that programs get, and the page that describes it has each of its fields.
+    /// Each event has the documented format, and the page lists each of its fields.
     #[test]
     fn events_are_as_documented() {
         let cause = LostCause::Transport(lost());
@@ -202,6 +220,17 @@ mod tests {
             (
                 Event::Retrying { delay: Duration::from_millis(1500), failures: 2, cause },
                 json!({"event": "retrying", "in_ms": 1500, "failures": 2, "cause": "lost", "text": text}),
+            ),
+            (
+                Event::RequestFailed {
+                    channel: channel("/a"),
+                    failure: lost(),
+                    messages: 3,
+                    repeated: 2,
+                    delay: Duration::from_secs(1),
+                },
+                json!({"event": "request_failed", "channel": "/a", "cause": "lost", "text": text, "messages": 3,
+                    "repeated": 2, "in_ms": 1000}),
             ),
             (Event::Rehandshaken, json!({"event": "rehandshaken"})),
             (resubscribed(Ok(())), json!({"event": "resubscribed", "channel": "/a", "successful": true})),
@@ -233,6 +262,27 @@ mod tests {
                 json!({"event": "advice_changed",
                     "advice": {"reconnect": "retry", "interval": -1, "timeout": 30000}}),
             ),
+            (
+                Event::AdviceCapped {
+                    what: "interval",
+                    advised: Duration::from_secs(7200),
+                    used: Duration::from_secs(3600),
+                },
+                json!({"event": "advice_capped", "what": "interval", "advised_ms": 7_200_000,
+                    "used_ms": 3_600_000}),
+            ),
+            (
+                Event::CookiesWithheld { names: vec!["sid".to_owned()] },
+                json!({"event": "cookies_withheld", "names": ["sid"]}),
+            ),
+            (
+                Event::SlowConsumer { channel: Some(channel("/a")), dropped: 3 },
+                json!({"event": "slow_consumer", "channel": "/a", "dropped": 3}),
+            ),
+            (
+                Event::PublishFailed { channel: channel("/a"), error: CallError::Offline },
+                json!({"event": "publish_failed", "channel": "/a", "text": CallError::Offline.to_string()}),
+            ),
             (Event::Ignored { what: "it".to_owned() }, json!({"event": "ignored", "text": "it"})),
             (
                 Event::SlowConsumer { channel: None, dropped: 3 },
@@ -244,10 +294,10 @@ mod tests {
                 json!({"event": "closed", "reason": "requested", "text": "the client was closed"}),
             ),
         ] {
-            let told: Value = serde_json::from_str(&super::event(&event).to_string()).unwrap();
-            assert_eq!(told, expected);
-            let name = told["event"].as_str().unwrap();
-            for word in told.as_object().unwrap().keys().map(String::as_str).chain([name]) {
+            let printed: Value = serde_json::from_str(&super::event(&event).to_string()).unwrap();
+            assert_eq!(printed, expected);
+            let name = printed["event"].as_str().unwrap();
+            for word in printed.as_object().unwrap().keys().map(String::as_str).chain([name]) {
                 assert!(
                     PAGE.contains(&format!("`{word}`")) || word == "event",
                     "{name}: {word} is not documented"
@@ -281,6 +331,7 @@ mod tests {
             (FailureKind::Unreachable, "unreachable"),
             (FailureKind::Tls, "tls"),
             (FailureKind::Proxy, "proxy"),
+            (FailureKind::LocalLimit, "local_limit"),
             (FailureKind::UpgradeRefused { status: 400 }, "upgrade_refused"),
             (FailureKind::Http { status: 400 }, "http"),
             (FailureKind::TooLarge, "too_large"),
@@ -308,8 +359,8 @@ mod tests {
             .chain(failures.map(|(kind, word)| (failure(&Failure::new(kind, "")), word)))
             .chain(causes.iter().map(|(why, word)| (cause(why), *word)))
             .chain(kinds.map(|(of, word)| (kind(of), word)));
-        for (told, word) in words {
-            assert_eq!(told, word);
+        for (printed, word) in words {
+            assert_eq!(printed, word);
             assert!(PAGE.contains(&format!("`{word}`")), "{word} is not documented");
         }
     }

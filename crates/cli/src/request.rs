@@ -21,7 +21,7 @@ pub(crate) async fn run(options: Request) -> Result<(), Failure> {
             Ok(answer) => Ok(output::print_json(json::one_line(answer.get()))?),
             Err(error) if error.is_timeout() && is_without_answer(&error) => Err(Failure::ClientHint(
                 error,
-                "is there a service on this channel? A server without it does not say so",
+                "check that the server has a service on this channel; without one, the server sends no reply",
             )),
             Err(error) => Err(error.into()),
         }
@@ -29,7 +29,7 @@ pub(crate) async fn run(options: Request) -> Result<(), Failure> {
     .await
 }
 
-/// Whether all that failed is that no answer came.
+/// Whether the request failed only because no reply arrived.
 fn is_without_answer(error: &Error) -> bool {
     error.failure().is_none_or(|failure| failure.kind() == FailureKind::Timeout)
 }

@@ -1,4 +1,4 @@
-//! The screen of the chat: lines that arrive stand above the line that is being typed.
+//! The screen of the chat: received lines are printed above the line that is being typed.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -28,17 +28,17 @@ type Print = Box<dyn FnMut(String) -> io::Result<()> + Send>;
 
 #[derive(Default)]
 struct EditorState {
-    /// A line is being typed: the terminal is the editor's.
+    /// A terminal with a line editor.
     reading: AtomicBool,
 }
 
-/// What is typed, line by line.
+/// The lines that the user types.
 pub(crate) enum Typed {
-    /// Unbounded, because a reader that waits here would not print what this program waits to be printed.
+    /// Unbounded: if the editor thread waited here, it would not print, and this program waits for it to print.
     AtTerminal(mpsc::UnboundedReceiver<String>),
     Plain {
         lines: Lines<BufReader<Stdin>>,
-        /// The rest of a line that had carriage returns in it.
+        /// The rest of a line that contained carriage returns.
         rest: VecDeque<String>,
     },
 }
@@ -59,7 +59,7 @@ pub(crate) fn open(prompt: String, last: &'static str) -> (Typed, Screen) {
 }
 
 impl Typed {
-    /// The next line, or why there is none in its place; `None` at the end. Nothing is lost when the future is dropped.
+    /// The next line, or why it cannot be used; `None` at the end. Nothing is lost if the future is dropped.
     pub(crate) async fn next(&mut self) -> Option<Result<String, String>> {
         match self {
             Self::AtTerminal(lines) => lines.recv().await.map(Ok),
@@ -79,7 +79,7 @@ impl Typed {
     }
 }
 
-/// The lines of what was pasted, whatever ends them.
+/// Splits pasted text into lines, at any kind of line end.
 fn separate(text: &str) -> impl Iterator<Item = &str> {
     text.split(['\n', '\r']).filter(|line| !line.trim().is_empty())
 }
@@ -103,25 +103,25 @@ impl Screen {
         }
     }
 
-    /// Whether the user sees what was typed.
+    /// Whether the terminal shows what the user types.
     pub(crate) fn shows_what_is_typed(&self) -> bool {
         self.editor.is_some()
     }
 
-    /// Shows what somebody said.
+    /// Shows a line of a user.
     pub(crate) fn said(&mut self, user: &str, text: &str) -> io::Result<()> {
         let style = colour(user);
         (self.print)(format!("{style}{}{style:#}: {}", harmless::text(user), harmless::text(text)))
     }
 
-    /// Shows something that nobody said.
+    /// Shows a notice.
     pub(crate) fn note(&mut self, text: &str) -> io::Result<()> {
         (self.print)(format!("{NOTE}{}{NOTE:#}", harmless::text(text)))
     }
 }
 
 impl Drop for Screen {
-    /// Gives the terminal back as it was: the editor may still be waiting for a key, and nobody will wait for it.
+    /// Restores the terminal. The editor may still wait for a key, and its thread is not joined.
     fn drop(&mut self) {
         if self.editor.as_ref().is_some_and(|editor| editor.reading.load(Ordering::SeqCst)) {
             // Pastes come as they are again, and what follows begins on a line of its own.
@@ -135,7 +135,7 @@ impl Drop for Screen {
     }
 }
 
-/// A line editor, and a way to print while it is at work; `None` without a terminal.
+/// A line editor, and a printer that works while it runs; `None` without a terminal.
 fn editor() -> Option<(DefaultEditor, Print)> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return None;
@@ -148,14 +148,14 @@ fn editor() -> Option<(DefaultEditor, Print)> {
         let line = if colours { line } else { anstream::adapter::strip_str(&line).to_string() };
         match printer.print(format!("{line}\n")) {
             Ok(()) => Ok(()),
-            // The editor has ended.
+            // The editor thread has ended.
             Err(_) => output::print(line),
         }
     };
     Some((editor, Box::new(print)))
 }
 
-/// Reads until the end of the input (^D), ^C, or until nobody listens any more.
+/// Reads lines until the end of the input (^D), ^C, or until the receiver is dropped.
 fn read_terminal(
     mut editor: DefaultEditor,
     prompt: &str,
@@ -168,7 +168,7 @@ fn read_terminal(
         let line = editor.readline(prompt);
         state.reading.store(false, Ordering::SeqCst);
         match line {
-            // What is pasted may have line breaks in it.
+            // Pasted text may contain line breaks.
             Ok(pasted) => {
                 for line in separate(&pasted) {
                     if lines.send(line.to_owned()).is_err() || line.trim() == last {
@@ -182,7 +182,7 @@ fn read_terminal(
     }
 }
 
-/// Each name has a colour of its own.
+/// The colour of a name.
 fn colour(name: &str) -> Style {
     const COLOURS: [AnsiColor; 6] = [
         AnsiColor::Cyan,

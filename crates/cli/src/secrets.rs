@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::args::Access;
 use crate::failure::Failure;
 
-/// What one place gives: the command line, the environment, or a context.
+/// The values from one source: the command line, the environment, or a context.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     pub(crate) headers: Vec<(String, String)>,
@@ -22,15 +22,15 @@ pub(crate) struct Secrets {
 #[derive(Clone)]
 pub(crate) struct Bearer {
     pub(crate) token: String,
-    /// Where it comes from, and may come from anew.
+    /// The file that it was read from, and can be read from again.
     pub(crate) file: Option<PathBuf>,
 }
 
-/// More than any header or token, and little enough to keep.
+/// The largest file that is read, in bytes: larger than any header or token.
 const LARGEST: u64 = 1024 * 1024;
 
 impl Secrets {
-    /// Those of the options of one place; `named` says how an option is called there.
+    /// The values of options. `named` returns the name of an option for errors.
     pub(crate) fn of(access: &Access, named: impl Fn(&str) -> String) -> Result<Self, Failure> {
         let mut secrets = Self::default();
         for header in &access.header {
@@ -63,7 +63,7 @@ impl Secrets {
         secrets.checked(&named("bearer"))
     }
 
-    /// Those of the environment.
+    /// The values in the environment.
     pub(crate) fn of_environment() -> Result<Self, Failure> {
         let texts = |name| Ok::<_, Failure>(variable(name)?.into_iter().collect());
         let access = Access {
@@ -83,14 +83,14 @@ impl Secrets {
             secrets.bearer = Some(Bearer { token: token.trim().to_owned(), file: None });
         }
         if let Some(ext) = variable("BAYEUX_EXT")? {
-            // The error of the parser would show what is there.
+            // The parser's error would quote the secret.
             secrets.ext = serde_json::from_str(&ext)
                 .map_err(|_| Failure::Usage("BAYEUX_EXT: it is no JSON object".to_owned()))?;
         }
         secrets.checked("BAYEUX_BEARER")
     }
 
-    /// Adds those of a place that matters less: what has the same name stays as it is.
+    /// Adds the values of a source with a lower priority: a name that exists keeps its value.
     pub(crate) fn or(mut self, other: Self) -> Self {
         let decided = self.bearer.is_some() || self.has_authorization();
         let headers = other.headers.into_iter().filter(|(name, _)| {
@@ -132,7 +132,7 @@ impl Secrets {
 }
 
 impl Bearer {
-    /// The token as it stands in its file now; the one that is known where it cannot be read again, as from a pipe.
+    /// The token that is in the file now; the previous token if the file cannot be read again, such as a pipe.
     pub(crate) fn renewed(&self) -> String {
         let read = self.file.as_deref().and_then(|file| token_in(file).ok());
         read.unwrap_or_else(|| self.token.clone())
@@ -143,7 +143,7 @@ fn is_authorization(name: &str) -> bool {
     name.eq_ignore_ascii_case("authorization")
 }
 
-/// A variable of the environment; an empty one counts as none.
+/// An environment variable; an empty one counts as unset.
 pub(crate) fn variable(name: &str) -> Result<Option<String>, Failure> {
     match std::env::var(name) {
         Ok(text) => Ok(Some(text).filter(|text| !text.trim().is_empty())),
@@ -152,7 +152,7 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-/// A file of text, without a byte order mark.
+/// The text of a file, without its byte order mark.
 fn read(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let mut bytes = Vec::new();
@@ -167,7 +167,7 @@ fn read(path: &Path) -> Result<String, String> {
     Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
-/// The token in a file, which is all that stands in it.
+/// The token in a file, which contains nothing else.
 fn token_in(path: &Path) -> Result<String, String> {
     let text = read(path)?;
     match text.trim() {
@@ -177,7 +177,7 @@ fn token_in(path: &Path) -> Result<String, String> {
     }
 }
 
-/// What an option gives: itself, or with `@FILE` the lines of a file; several lines are several values.
+/// The values of an option: its text, or for `@FILE` the lines of the file.
 fn lines(value: &str, named: &str) -> Result<Vec<String>, Failure> {
     let text = match value.strip_prefix('@') {
         Some(path) => read(Path::new(path)).map_err(|why| Failure::Usage(format!("{named}: {why}")))?,
@@ -191,7 +191,7 @@ fn pair(text: &str, separator: char, wrong: &str) -> Result<(String, String), Fa
         Some((name, value)) if !name.trim().is_empty() => {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         }
-        // What is wrong is reported without it: it is a secret.
+        // The error does not quote the value, which is a secret.
         _ => Err(Failure::Usage(wrong.to_owned())),
     }
 }
@@ -205,7 +205,7 @@ fn key_and_json(text: &str, named: &str) -> Result<(String, Value), Failure> {
     };
     match serde_json::from_str(&json) {
         Ok(value) => Ok((key, value)),
-        // The parser's own words may quote what is there.
+        // The parser's error may quote the value.
         Err(error) => Err(Failure::UsageHint(
             format!(
                 "{named}: the value of {key} is no JSON: line {}, column {}",

@@ -45,15 +45,16 @@ pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
 }
 
 fn cannot_listen(options: &Serve, error: &std::io::Error) -> Failure {
-    let text = format!("cannot listen at {}, port {}: {error}", options.host, options.port);
+    let text = format!("cannot listen on {}, port {}: {error}", options.host, options.port);
     match error.kind() {
-        ErrorKind::AddrInUse => Failure::UsageHint(text, "--port 0 takes a free port"),
+        ErrorKind::AddrInUse => Failure::UsageHint(text, "--port 0 picks a free port"),
         ErrorKind::PermissionDenied => Failure::UsageHint(
             text,
-            "ports below 1024 are the system's: --port 8080, or --port 0 for a free one",
+            "ports below 1024 are reserved: use --port 8080, or --port 0 for a free port",
         ),
-        _ => {
-            Failure::UsageHint(text, "--host takes an address of this machine: 127.0.0.1, or 0.0.0.0 for all")
-        }
+        _ => Failure::UsageHint(
+            text,
+            "--host must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all addresses",
+        ),
     }
 }

@@ -1,4 +1,4 @@
-//! What the commands share: a client from the options, its events, its log, its end.
+//! What the commands share: building a client from the options, reporting its events, logging, and closing it.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -8,7 +8,7 @@ use bayeux::{AuthReason, Backoff, Builder, Client, Credentials, Error, Event, Pr
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Access, Connection, Patience};
+use crate::args::{Access, Connection, TimeLimit};
 use crate::failure::Failure;
 use crate::interrupt::{Interruptions, interrupted};
 use crate::narrator::Narrator;
@@ -16,8 +16,8 @@ use crate::secrets::Secrets;
 use crate::target::Target;
 use crate::{output, report};
 
-/// Opens a client as the options say, does `work` until it is done or the user interrupts, and closes in good order.
-/// What happens to the connection is told on standard error.
+/// Opens a client with these options, runs `work` until it completes or a signal interrupts it, and closes the session.
+/// Reports the events of the connection on standard error.
 pub(crate) async fn run(
     target: &Target,
     options: &Connection,
@@ -30,12 +30,12 @@ pub(crate) async fn run(
         work(&client).await
     })
     .await;
-    // The last event is on its way already.
+    // The last event has been emitted already.
     let _ = tokio::time::timeout(Duration::from_secs(1), watch).await;
     outcome
 }
 
-/// Does `work` until it is done or the user interrupts, and closes in either case.
+/// Runs `work` until it completes or a signal interrupts it, and closes the session in either case.
 pub(crate) async fn guard(
     client: &Client,
     work: impl Future<Output = Result<(), Failure>>,
@@ -52,7 +52,7 @@ pub(crate) async fn guard(
     }
 }
 
-/// Closes in good order, or not when the user interrupts.
+/// Closes the session; a signal ends the wait.
 pub(crate) async fn close(client: &Client) -> Result<(), Failure> {
     tokio::select! {
         // The client is closed in any case.
@@ -61,7 +61,7 @@ pub(crate) async fn close(client: &Client) -> Result<(), Failure> {
     }
 }
 
-/// A client as the options say, with its log, not yet open.
+/// Builds a client from the options, with its log. It is not open yet.
 pub(crate) fn client(target: &Target, options: &Connection) -> Result<Client, Failure> {
     if options.verbose {
         log("bayeux::wire=trace,bayeux=debug");
@@ -69,7 +69,7 @@ pub(crate) fn client(target: &Target, options: &Connection) -> Result<Client, Fa
     Ok(builder(target, options)?.build()?)
 }
 
-/// Tells on standard error what happens to the connection, to programs or to people, until the client is closed.
+/// Reports the events on standard error, as JSON or as sentences, until the client is closed.
 fn watch(client: &Client, as_json: bool) -> JoinHandle<()> {
     let mut events = client.events();
     tokio::spawn(async move {
@@ -77,7 +77,7 @@ fn watch(client: &Client, as_json: bool) -> JoinHandle<()> {
         while let Some(event) = events.next().await {
             if as_json {
                 output::print_event(report::event(&event));
-            } else if let Some(sentence) = narrator.tell(&event) {
+            } else if let Some(sentence) = narrator.describe(&event) {
                 output::warning(&sentence);
             }
             if matches!(event, Event::Closed(_)) {
@@ -87,34 +87,35 @@ fn watch(client: &Client, as_json: bool) -> JoinHandle<()> {
     })
 }
 
-/// Reports on standard error what happens to the connection, to programs or to people, for as long as the client is open.
+/// Reports the events on standard error in the format that the options ask for, until the client is closed.
 pub(crate) fn report_events(client: &Client, options: &Connection) {
     drop(watch(client, options.events));
 }
 
-/// Prints the lifecycle events as JSON lines on standard error, for commands that tell people in their own way.
+/// Prints the events as JSON lines on standard error, for commands that report them to people in another way.
 pub(crate) fn print_events(client: &Client) {
     drop(watch(client, true));
 }
 
-/// The options as those of a builder.
+/// A builder with these options.
 pub(crate) fn builder(target: &Target, options: &Connection) -> Result<Builder, Failure> {
     let Target { url, access, secrets } = target;
     if options.wait.is_some() && humantime::parse_duration(url).is_ok() {
-        return Err(Failure::UsageHint(format!("{url} is no URL"), "a time to wait is written --wait=1m"));
+        return Err(Failure::UsageHint(format!("{url} is not a URL"), "a time to wait is written --wait=1m"));
     }
     check_scheme(url)?;
     let mut builder = Client::builder(url)
         .fallback_urls(&access.fallback_url)
         .outage_timeout(options.outage_timeout.0)
         .connect_timeout(options.connect_timeout)
+        .secure_cookies_over_http(access.secure_cookies_over_http)
         .tls(tls(access)?);
     if !access.transport.is_empty() {
         builder = builder.transports(access.transport.iter().copied());
     }
-    if let Some(Patience(wait)) = options.wait {
+    if let Some(TimeLimit(wait)) = options.wait {
         builder = builder.retry_open(true).open_timeout(wait).retry(
-            // Who waits for a server to come up wants to know it soon.
+            // With `--wait`, the user wants to connect soon after the server is up.
             Backoff::exponential(Duration::from_millis(250)..=Duration::from_secs(2)).jittered(),
         );
     }
@@ -152,7 +153,7 @@ pub(crate) fn builder(target: &Target, options: &Connection) -> Result<Builder, 
     Ok(builder)
 }
 
-/// Whether a client could be made of these.
+/// Returns an error if no client can be built from these.
 pub(crate) fn check(url: &str, fallback_urls: &[String], secrets: &Secrets) -> Result<(), Failure> {
     check_scheme(url)?;
     let mut builder = Client::builder(url).fallback_urls(fallback_urls);
@@ -171,7 +172,7 @@ fn check_scheme(url: &str) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::UsageHint(
-        "this is no URL of a server: http://, https://, ws:// or wss:// is missing".to_owned(),
+        "the URL of the server lacks http://, https://, ws:// or wss://".to_owned(),
         "write it as http://localhost:8080/cometd",
     ))
 }
@@ -202,19 +203,19 @@ fn unusable(option: &str, path: &Path, error: &Error) -> Failure {
     Failure::Usage(format!("{option} {}: {why}", path.display()))
 }
 
-/// The client's URL as it may be shown: without user, password and query.
+/// The client's URL without secrets: without user, password and query.
 pub(crate) fn shown_url(client: &Client) -> String {
     let mut url = client.url().clone();
-    // Only URLs without a host refuse this, and those have no user either.
+    // These fail only for URLs without a host, which have no user either.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
     url.to_string()
 }
 
-/// Logs to standard error.
+/// Logs to standard error from now on.
 pub(crate) fn log(filter: &str) {
-    // A second logger would be a mistake of ours, and no reason to fail.
+    // It fails only if there is a logger already, which is a bug but no reason to end the command.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(|| output::Log)

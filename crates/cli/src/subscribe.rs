@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bayeux::Client;
 
-use crate::args::{Connection, Patience, Subscribe};
+use crate::args::{Connection, Subscribe, TimeLimit};
 use crate::failure::Failure;
 use crate::json::Object;
 use crate::target::Target;
@@ -21,9 +21,9 @@ pub(crate) async fn run(options: Subscribe) -> Result<(), Failure> {
         subscribe(client, &channels, &options.connection).await?;
         tokio::select! {
             outcome = print_messages(client, &options) => outcome,
-            // That is what was asked for.
+            // The time of `--for` is over: a success.
             () = over(options.time) => Ok(()),
-            () = output::reader_gone() => Err(Failure::ClosedPipe),
+            () = output::reader_closed() => Err(Failure::ClosedPipe),
         }
     })
     .await
@@ -47,7 +47,7 @@ async fn subscribe(client: &Client, channels: &[String], options: &Connection) -
     Ok(())
 }
 
-/// Waits for that time, or for ever.
+/// Completes after `time`; never, if there is none.
 async fn over(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
@@ -70,8 +70,8 @@ async fn print_messages(client: &Client, options: &Subscribe) -> Result<(), Fail
     Ok(())
 }
 
-fn lost(client: &Client, Patience(patience): Patience) -> Failure {
-    let within = patience.map(|time| format!(" within {}", humantime::format_duration(time)));
+fn lost(client: &Client, TimeLimit(limit): TimeLimit) -> Failure {
+    let within = limit.map(|time| format!(" within {}", humantime::format_duration(time)));
     Failure::Lost(format!(
         "the connection to {} was not restored{}",
         session::shown_url(client),

@@ -1,4 +1,4 @@
-//! Which server, and how: the command line, the environment and a context together.
+//! The server and the options for it, from the command line, the environment and a context.
 
 use bayeux::Client;
 use url::Url;
@@ -8,11 +8,11 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::secrets::{Bearer, Secrets, variable};
 
-/// A server and what it is to see.
+/// A server, and the options and secrets for it.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) url: String,
-    /// All but the secrets.
+    /// The options, without the secrets.
     pub(crate) access: Access,
     pub(crate) secrets: Secrets,
 }
@@ -55,7 +55,7 @@ impl Target {
             secrets.bearer = Some(Bearer { token: token.clone(), file: None });
         }
         let url = match given {
-            // What the context keeps is for its server.
+            // The values of a context are for its server only.
             Some(url) if !same_server(&url, &context.url) => {
                 return Err(Failure::UsageHint(
                     format!("the context {name} is for another server than the URL that is given"),
@@ -69,7 +69,7 @@ impl Target {
     }
 }
 
-/// Says which context is wrong.
+/// Adds the name of the context to an error.
 fn in_context(name: &str, failure: Failure) -> Failure {
     match failure {
         Failure::Usage(text) => Failure::Usage(format!("context {name}: {text}")),
@@ -92,7 +92,8 @@ fn merged(own: &Access, kept: Access) -> Access {
         key,
         proxy: own.proxy.clone().or(kept.proxy),
         insecure: own.insecure || kept.insecure,
-        // These are secrets, and are merged as such.
+        secure_cookies_over_http: own.secure_cookies_over_http || kept.secure_cookies_over_http,
+        // Secrets are merged separately.
         header: Vec::new(),
         cookie: Vec::new(),
         bearer_file: None,
@@ -107,11 +108,11 @@ fn same_server(one: &str, other: &str) -> bool {
     matches!((origin(one), origin(other)), (Some(one), Some(other)) if one == other)
 }
 
-/// A URL without what may be a secret in it.
+/// A URL without parts that may be secret.
 pub(crate) fn shown_url(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else { return "…".to_owned() };
     let query = url.query().is_some();
-    // Only URLs without a host refuse this, and those have no user either.
+    // These fail only for URLs without a host, which have no user either.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);

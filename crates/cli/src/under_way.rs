@@ -1,4 +1,4 @@
-//! The commands of a pipe that are being carried out.
+//! The commands of a pipe that are in progress.
 
 use bayeux::Client;
 use futures_util::StreamExt;
@@ -10,7 +10,7 @@ use crate::command::{Command, Verb};
 use crate::json::Object;
 use crate::line;
 
-/// How many commands are carried out at once; the next line is read when one is done.
+/// How many commands may be in progress. The next line is read when one of them completes.
 const AT_ONCE: usize = 1024;
 
 /// Commands that have begun, and the one that must wait for them.
@@ -34,7 +34,7 @@ impl<'a> UnderWay<'a> {
     }
 
     /// Whether another command can begin.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_capacity(&self) -> bool {
         self.held.is_none() && self.running.len() < AT_ONCE
     }
 
@@ -55,7 +55,7 @@ impl<'a> UnderWay<'a> {
         self.running.push(Box::pin(carry_out(self.client, command)));
     }
 
-    /// The line that tells the next outcome; `None` when nothing is under way.
+    /// The line for the next outcome; `None` if no command is being carried out.
     pub(crate) async fn next(&mut self) -> Option<Object> {
         let Outcome { subscription, line } = self.running.next().await?;
         self.subscribing.retain(|busy| Some(busy) != subscription.as_ref());

@@ -1,4 +1,4 @@
-//! A stream of JSON values: one a line, several a line, or over many lines.
+//! A stream of JSON values: one per line, several per line, or spread over lines.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use crate::excerpt::beginning;
 use crate::syntax::{Step, Syntax};
 
-/// Values as they come.
+/// The values of a stream.
 ///
-/// A value that is wrong is passed over with the rest of its line. When the error is inside an object or array, the
-/// lines after it may be its rest: they are passed over until one begins like a value, without indentation.
+/// An invalid value is skipped with the rest of its line. If the error is inside an object or array, the lines after it
+/// may belong to the value: they are skipped until a line without indentation begins like a value.
 #[derive(Debug)]
 pub(crate) struct Values<R> {
     reader: R,
@@ -21,14 +21,14 @@ pub(crate) struct Values<R> {
 #[derive(Debug)]
 struct Scanner {
     longest: usize,
-    /// Where the reader is, counted from one.
+    /// The current line, counted from one.
     line: u64,
     at_line_start: bool,
-    /// The value that has begun, or what is wrong of it.
+    /// The value that has begun, or the part of an invalid one.
     text: Vec<u8>,
     /// Where it began.
     began: u64,
-    /// How much of a byte order mark has come.
+    /// How many bytes of a byte order mark have been read.
     mark: usize,
     stage: Stage,
 }
@@ -37,9 +37,9 @@ struct Scanner {
 enum Stage {
     Between,
     Within(Syntax),
-    /// The value is complete; what follows it tells whether it stands by itself.
+    /// The value is complete; the next byte decides whether it is separate from what follows.
     After,
-    /// The value is wrong; the rest of the line belongs to it, and the lines after it may.
+    /// The value is invalid. The rest of the line belongs to it; the lines after it may.
     Wrong {
         why: Option<String>,
         rest_follows: bool,
@@ -83,7 +83,7 @@ impl<R: AsyncBufRead + Unpin> Values<R> {
         Self { reader, scanner }
     }
 
-    /// The next value; `None` at the end. Nothing is lost when the future is dropped.
+    /// The next value; `None` at the end. Nothing is lost if the future is dropped.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Value>> {
         loop {
             let bytes = self.reader.fill_buf().await?;
@@ -187,7 +187,7 @@ impl Scanner {
             },
             Stage::Wrong { why, rest_follows } => {
                 let (why, rest_follows) = (why.take(), *rest_follows);
-                // Enough of it to recognise it by.
+                // An excerpt is enough to recognise it.
                 if byte != b'\n' && self.text.len() < 4096 {
                     self.text.push(byte);
                 }
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_told_and_the_rest_goes_on() {
+    async fn what_is_wrong_is_reported_and_the_rest_goes_on() {
         check(
             b"1\n\n{bad\n\"two\"\n\xff\xfe\n[3]",
             &["1", "3: is no JSON: key must be", "\"two\"", "5: is not UTF-8", "[3]"],
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_value_that_is_too_long_is_told_and_passed_over() {
+    async fn a_value_that_is_too_long_is_reported_and_passed_over() {
         let long = format!("\"{}\"\n1", "x".repeat(100));
         check(&long, &["1: is longer than 64 bytes", "1"]).await;
         let long = format!("[\n{}  1\n]\n2", "  1,\n".repeat(100));

@@ -1,22 +1,22 @@
-//! What the tests of a program that speaks CometD need.
+//! Servers, networks and certificates for tests of programs that use CometD.
 //!
 //! | | |
 //! |---|---|
-//! | [`TestServer`] | a real server in the process, which can be cut, restarted, or made to forget its sessions |
-//! | [`Peer`] | a scripted server, which says exactly what a test wants it to say, right or wrong |
-//! | [`FaultProxy`] | a network between a client and any server, which breaks on demand |
+//! | [`TestServer`] | a real server in the test's process, which can be cut off, restarted, or made to forget its sessions |
+//! | [`Peer`] | a scripted server, which sends exactly what a test specifies, valid or not |
+//! | [`FaultProxy`] | a network between a client and any server, which fails on demand |
 //! | [`HttpProxy`], [`SocksProxy`] | the proxies of a company network |
 //! | [`Authority`] | certificates |
 //!
-//! They listen on a free port of the loopback interface, so that tests run in parallel, and end when they are
-//! dropped. They panic when they cannot do their part: that ends the test.
+//! Each listens on a free port of the loopback interface, so that tests can run in parallel, and stops when it is
+//! dropped. An operation that fails panics, which fails the test.
 //!
-//! With tokio's paused clock (`tokio::time::pause`), what takes hours takes milliseconds: all waits of client, server, peer and
-//! network are tokio's. Connect before the clock is paused, since it does not wait for the kernel to carry bytes.
+//! Client, server, peer and network use tokio's clock only. With a paused clock (`tokio::time::pause`), hours take
+//! milliseconds. Connect before you pause the clock, because a paused clock does not wait for the kernel to transfer bytes.
 //! `docs/testing-your-program.md` in the repository has a test of each kind.
 //!
-//! [`sim`] is something else: both sessions and a network that fails, in virtual time, from one seed. It is how this project
-//! proves its own laws, and knows nothing of a user's program.
+//! [`sim`] simulates the state machines of client and server with a network that fails, in virtual time, from one seed.
+//! This project tests itself with it; it does not run a user's program.
 //!
 //! ```
 //! use bayeux_testkit::TestServer;
@@ -28,7 +28,7 @@
 //! server.publish("/news", "hello");
 //! assert_eq!(client.receive().await?.data().as_str(), "\"hello\"");
 //!
-//! // The server comes back without a memory; the client restores its subscription.
+//! // The server restarts without its sessions; the client restores its subscription.
 //! let mut events = client.events();
 //! server.restart().await;
 //! while !matches!(events.next().await, Some(bayeux::Event::Connected { .. })) {}

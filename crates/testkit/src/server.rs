@@ -1,4 +1,4 @@
-//! Our server, in the process of the test, behind a network that breaks on demand.
+//! The server of `bayeux-server` in the process of the test, behind a network that fails on demand.
 
 #![allow(clippy::expect_used)]
 
@@ -13,7 +13,8 @@ use crate::tls::Identity;
 
 type Factory = Box<dyn Fn() -> Builder + Send + Sync>;
 
-/// A CometD server on a free port of the loopback interface. By default it answers `/service/echo` with what it gets.
+/// A CometD server on a free port of the loopback interface. By default it has one service: `/service/echo` replies with
+/// the data of the request.
 ///
 /// ```
 /// use bayeux::Client;
@@ -41,7 +42,7 @@ struct Current {
     watching: tokio::task::JoinHandle<()>,
 }
 
-/// Makes a [`TestServer`].
+/// Builds a [`TestServer`].
 #[must_use = "a builder does nothing until it is started"]
 pub struct TestServerBuilder {
     factory: Factory,
@@ -50,12 +51,12 @@ pub struct TestServerBuilder {
 }
 
 impl TestServer {
-    /// A server with default options.
+    /// Starts a server with default options.
     pub async fn start() -> Self {
         Self::builder().start().await
     }
 
-    /// A server with options of its own.
+    /// A builder for a server with other options.
     pub fn builder() -> TestServerBuilder {
         let echo = |request: Request| async move { Ok::<_, ServiceError>(Some(request.data)) };
         TestServerBuilder {
@@ -65,17 +66,17 @@ impl TestServer {
         }
     }
 
-    /// The URL for clients. It stays the same over restarts.
+    /// The URL for clients. A restart does not change it.
     pub fn url(&self) -> String {
         self.network.url()
     }
 
-    /// The address for clients. It stays the same over restarts.
+    /// The address for clients. A restart does not change it.
     pub fn address(&self) -> SocketAddr {
         self.network.address()
     }
 
-    /// The network in front of the server, to be broken.
+    /// The network in front of the server, which can be made to fail.
     pub fn network(&self) -> &FaultProxy {
         &self.network
     }
@@ -83,7 +84,7 @@ impl TestServer {
     /// The server itself.
     ///
     /// # Panics
-    /// While it is stopped.
+    /// Panics while the server is stopped.
     pub fn server(&self) -> Server {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().expect("the server is stopped").running.server().clone()
@@ -92,7 +93,8 @@ impl TestServer {
     /// Publishes to all subscribers of a channel.
     ///
     /// # Panics
-    /// When the channel cannot be published to, when the data are no JSON, or while the server is stopped.
+    /// Panics if the channel is not a valid channel to publish to, if the data cannot be encoded as JSON, or while the
+    /// server is stopped.
     pub fn publish(&self, channel: &str, data: &(impl Serialize + ?Sized)) {
         self.server().publish(channel, data).expect("it can be published");
     }
@@ -100,12 +102,12 @@ impl TestServer {
     /// The sessions, in the order in which they began.
     ///
     /// # Panics
-    /// While it is stopped.
+    /// Panics while the server is stopped.
     pub async fn sessions(&self) -> Vec<ClientId> {
         let server = self.server();
         loop {
             let known = self.known_sessions();
-            // Who keeps the list hears of a session a moment after the server does.
+            // The list follows the server's events, a moment after the server itself.
             if known.len() == server.sessions() {
                 return known;
             }
@@ -118,29 +120,29 @@ impl TestServer {
         running.as_ref().map(Current::sessions).unwrap_or_default()
     }
 
-    /// Dismisses all sessions: their clients are told with a `/meta/disconnect`. One that is between two long polls
-    /// hears only that its session is unknown, and asks for another.
+    /// Ends all sessions: the server sends `/meta/disconnect` to their clients. A client that is between two connects over
+    /// long-polling receives a reply that its session is unknown instead, and handshakes again.
     ///
     /// # Panics
-    /// While it is stopped.
+    /// Panics while the server is stopped.
     pub async fn dismiss_sessions(&self) {
         for session in self.sessions().await {
             self.server().disconnect(&session);
         }
     }
 
-    /// Goes down as by a crash: the port is closed and everything is cut. Without effect on a stopped server.
+    /// Stops the server as a crash does: closes the port and cuts all connections. Does nothing if it is stopped already.
     ///
     /// # Cancel safety
     /// Dropping the future may leave the port closed and the server running.
     pub async fn stop(&self) {
         self.network.refuse().await;
         self.network.cut();
-        // Dropping it cuts what it has open.
+        // Dropping the server cuts its connections.
         drop(self.running.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Crashes if it runs, and comes up on the same port with the same options, but without any session.
+    /// Stops the server as a crash does, if it runs, and starts it on the same port with the same options, without sessions.
     ///
     /// # Cancel safety
     /// Dropping the future may leave the server stopped.
@@ -154,8 +156,8 @@ impl TestServer {
 }
 
 impl TestServerBuilder {
-    /// Options of the server: what makes a builder of it, once at the start and once at each restart. Takes the place
-    /// of the default, `/service/echo` among it.
+    /// A function that returns the builder of the server; it is called at the start and at each restart. It replaces the
+    /// default, including `/service/echo`.
     ///
     /// ```
     /// use bayeux_server::Server;
@@ -172,13 +174,13 @@ impl TestServerBuilder {
         self
     }
 
-    /// Speaks TLS, with this certificate.
+    /// Uses TLS with this certificate.
     pub fn tls(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
     }
 
-    /// Asks clients for a certificate of the authority with this PEM certificate, and refuses those without. Only
+    /// Requires client certificates that are issued by the authority with this PEM certificate. Has an effect only together
     /// with [`tls`](TestServerBuilder::tls).
     pub fn client_authority(mut self, pem: &str) -> Self {
         self.client_authority = Some(pem.to_owned());

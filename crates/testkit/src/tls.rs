@@ -1,4 +1,4 @@
-//! Certificates for tests: an authority that nobody else trusts, and what it issues.
+//! Certificates for tests: an authority that only the test trusts, and the certificates that it issues.
 
 #![allow(clippy::expect_used)]
 
@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-/// A certificate authority of the test's own.
+/// A certificate authority for one test.
 ///
 /// ```
 /// use bayeux::{Client, TlsOptions};
@@ -60,7 +60,7 @@ impl Authority {
         &self.pem
     }
 
-    /// A certificate for a server of these names or IP addresses.
+    /// A certificate for a server with these names or IP addresses.
     pub fn issue(&self, names: &[&str]) -> Identity {
         self.sign(names, "bayeux test server", ExtendedKeyUsagePurpose::ServerAuth)
     }
@@ -89,7 +89,7 @@ fn name(common: &str) -> DistinguishedName {
 }
 
 impl Identity {
-    /// A certificate that was made elsewhere, and its key, both as PEM.
+    /// A certificate from elsewhere and its key, both as PEM.
     pub fn from_pem(certificate: &str, key: &str) -> Self {
         Self { chain: certificate.to_owned(), key: key.to_owned() }
     }
@@ -117,7 +117,8 @@ impl Identity {
         CertificateDer::from_pem_slice(self.chain.as_bytes()).expect("it is PEM")
     }
 
-    /// The server's side of TLS, with HTTP/2 or without; with an authority, clients must come with a certificate of it.
+    /// The configuration for a server, with or without HTTP/2. With an authority, clients must present a certificate that it
+    /// issued.
     pub(crate) fn acceptor(&self, client_authority: Option<&str>) -> TlsAcceptor {
         let builder = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_safe_default_protocol_versions()

@@ -63,7 +63,7 @@ class User:
                 return
 
     def tell(self, error):
-        write({"user": self.number, "told": repr(error)})
+        write({"user": self.number, "reported": repr(error)})
 
     async def subscribe(self, command):
         await self.client.subscribe(command["channel"])

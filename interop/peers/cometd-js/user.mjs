@@ -53,7 +53,7 @@ export function newUser(cometd, deliver, tell = () => {}) {
         for (const channel of ['/meta/unsuccessful', '/meta/disconnect']) {
           client.addListener(channel, (message) => tell(text(message)));
         }
-        // As the documentation has it: whoever was subscribed subscribes again with each new session.
+        // As the documentation describes: the client subscribes again with each new session.
         client.addListener('/meta/handshake', (reply) => {
           if (reply.successful) {
             client.batch(() => {

@@ -50,7 +50,7 @@ function newUser(Faye, deliver) {
       subscriptions.delete(channel);
     },
     publish: ({ channel, data }) => settled(client.publish(channel, data)),
-    // What is sent at once goes out in several requests side by side, so whoever wants an order must wait.
+    // What is sent at once goes out in several requests side by side, so a caller that needs an order must wait.
     batch: async ({ messages }) => {
       for (const { channel, data } of messages) {
         await settled(client.publish(channel, data));
@@ -58,10 +58,10 @@ function newUser(Faye, deliver) {
     },
     connected: async () => client.isUp(),
     close: async () => {
-      const goodbye = client && client.disconnect();
-      if (goodbye) {
+      const disconnected = client && client.disconnect();
+      if (disconnected) {
         client.isUp = () => false;
-        await Promise.race([settled(goodbye), new Promise((resolve) => setTimeout(resolve, 3000))]);
+        await Promise.race([settled(disconnected), new Promise((resolve) => setTimeout(resolve, 3000))]);
       }
     },
   };

@@ -32,7 +32,7 @@ pub(super) async fn odd(
     odd: impl Fn(Value, Vec<Value>) -> Value + Send + 'static,
 ) -> Outcome<Verdict> {
     let verdict = understood(stage, odd).await?;
-    let delivered = stage.heard().contains(&json!("odd"));
+    let delivered = stage.received().contains(&json!("odd"));
     Ok(if verdict == Verdict::Right { right_if(delivered, LOSES) } else { verdict })
 }
 
@@ -42,7 +42,7 @@ pub(super) async fn understood(
     odd: impl Fn(Value, Vec<Value>) -> Value + Send + 'static,
 ) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told) = (stage.mark(), stage.told());
+    let (mark, reported) = (stage.mark(), stage.reported());
     let decent = stage.decent.clone();
     let times: Arc<Mutex<Vec<Instant>>> = Arc::default();
     let asked = Arc::clone(&times);
@@ -64,7 +64,7 @@ pub(super) async fn understood(
         return Ok(Verdict::Wrong(FAILURE));
     }
     stage.behave();
-    let verdict = back(stage, mark, told).await?;
+    let verdict = back(stage, mark, reported).await?;
     Ok(if verdict == Verdict::Right { right_if(taken, FAILURE) } else { verdict })
 }
 
@@ -94,14 +94,14 @@ pub(super) async fn around(stage: &Stage) -> Outcome<Verdict> {
         messages.extend([event(&json!(3)), event(&json!(4))]);
         Answer::messages(messages)
     });
-    until(SOON, || stage.heard().len() >= 4).await;
-    let mut heard = stage.heard();
-    if heard == [json!(1), json!(2), json!(3), json!(4)] {
+    until(SOON, || stage.received().len() >= 4).await;
+    let mut received = stage.received();
+    if received == [json!(1), json!(2), json!(3), json!(4)] {
         return Ok(Verdict::Right);
     }
-    heard.sort_by_key(Value::as_i64);
-    heard.dedup();
-    Ok(Verdict::Wrong(if heard.len() < 4 { LOSES } else { ANOTHER_ORDER }))
+    received.sort_by_key(Value::as_i64);
+    received.dedup();
+    Ok(Verdict::Wrong(if received.len() < 4 { LOSES } else { ANOTHER_ORDER }))
 }
 
 /// Events with data that count as false or as nothing in some languages.
@@ -109,20 +109,20 @@ pub(super) async fn falsy(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
     let data = [json!(false), json!(0), json!(""), json!([]), json!(null), json!("end")];
     stage.bring(data.iter().map(event).collect());
-    until(SOON, || stage.heard().contains(&json!("end"))).await;
-    Ok(right_if(stage.heard() == data, LOSES))
+    until(SOON, || stage.received().contains(&json!("end"))).await;
+    Ok(right_if(stage.received() == data, LOSES))
 }
 
 /// A connect is answered twice in one frame.
 pub(super) async fn answered_twice(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told) = (stage.mark(), stage.told());
+    let (mark, reported) = (stage.mark(), stage.reported());
     let connects = stage.peer.received("/meta/connect");
     let held = connects.last().ok_or("there is no connect")?;
     let reply = Request::reply_to(held);
     stage.peer.push([reply.clone(), reply]);
     if !until(SOON, || stage.attempts(mark) > 0).await {
-        return lost(stage, told).await;
+        return lost(stage, reported).await;
     }
     let second = until(SOON / 3, || stage.attempts(mark) > 1).await;
     Ok(right_if(!second, TWO_CONNECTS))
@@ -154,6 +154,6 @@ pub(super) async fn unanswered(stage: &Stage) -> Outcome<Verdict> {
     Ok(match stage.ends(stage.user.publish("/silent", &json!(1))).await {
         None => Verdict::Wrong(NEVER_ENDS),
         Some(Ok(())) => Verdict::Wrong(SAYS_DONE),
-        Some(Err(_)) => right_if(stage.hears_again(BACK).await, DEAF),
+        Some(Err(_)) => right_if(stage.receives_again(BACK).await, DEAF),
     })
 }

@@ -27,20 +27,20 @@ pub(super) async fn is_hot(stage: &Stage, mark: usize) -> bool {
 }
 
 /// Whether a client comes back with its session, now that all is well again.
-pub(super) async fn back(stage: &Stage, mark: usize, told: usize) -> Outcome<Verdict> {
-    if !stage.hears_again(BACK).await {
-        return lost(stage, told).await;
+pub(super) async fn back(stage: &Stage, mark: usize, reported: usize) -> Outcome<Verdict> {
+    if !stage.receives_again(BACK).await {
+        return lost(stage, reported).await;
     }
     Ok(right_if(stage.since(mark, "/meta/handshake").is_empty(), NEW_SESSION))
 }
 
 /// What a client does that does not come back.
-pub(super) async fn lost(stage: &Stage, told: usize) -> Outcome<Verdict> {
+pub(super) async fn lost(stage: &Stage, reported: usize) -> Outcome<Verdict> {
     let mark = stage.mark();
     if until(BACK / 3, || stage.attempts(mark) > 0).await {
         return Ok(Verdict::Wrong(DEAF));
     }
-    Ok(Verdict::Wrong(if stage.says_so(told).await { GIVES_UP } else { SILENT }))
+    Ok(Verdict::Wrong(if stage.says_so(reported).await { GIVES_UP } else { SILENT }))
 }
 
 /// Whether a client that handshakes again after `mark` restores its subscription.
@@ -52,5 +52,5 @@ pub(super) async fn restored(stage: &Stage, mark: usize) -> Outcome<Verdict> {
     if !until(BACK, restored).await {
         return Ok(Verdict::Wrong(SUBSCRIPTION_LOST));
     }
-    Ok(right_if(stage.hears_again(BACK).await, DEAF))
+    Ok(right_if(stage.receives_again(BACK).await, DEAF))
 }

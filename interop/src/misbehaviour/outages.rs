@@ -15,7 +15,7 @@ use crate::until::until;
 const HELD: Duration = Duration::from_millis(500);
 /// How long a client may take to send what follows a reply.
 const GOES_ON: Duration = Duration::from_secs(3);
-/// How long a client may take to notice that the network is gone: the advised timeout and more than all of them add.
+/// How long a client may take to notice that the network has failed: the advised timeout and more than all of them add.
 const NOTICED: Duration = Duration::from_secs(60);
 
 /// The body of a connect reply with an event is cut in its midst.
@@ -60,17 +60,17 @@ pub(super) async fn another_id(stage: &Stage) -> Outcome<Verdict> {
 /// Nothing arrives any more in either direction, and no connection ends.
 pub(super) async fn half_open(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told) = (stage.mark(), stage.told());
+    let (mark, reported) = (stage.mark(), stage.reported());
     stage.network.stall();
-    // What was just answered may go on over a new connection, which tells nothing.
+    // What was just answered may go on over a new connection, which proves nothing.
     tokio::time::sleep(GOES_ON).await;
     let before = stage.network.accepted();
-    let noticed = until(NOTICED, || stage.network.accepted() > before).await || stage.says_so(told).await;
+    let noticed = until(NOTICED, || stage.network.accepted() > before).await || stage.says_so(reported).await;
     stage.network.forward();
     if !noticed {
         return Ok(Verdict::Wrong(NOT_NOTICED));
     }
-    back(stage, mark, told).await
+    back(stage, mark, reported).await
 }
 
 /// Connects are answered badly for a while, then well again: the client is to come back with its session.
@@ -79,7 +79,7 @@ pub(super) async fn rides_out(
     bad: impl Fn(&Request) -> Answer + Send + 'static,
 ) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told) = (stage.mark(), stage.told());
+    let (mark, reported) = (stage.mark(), stage.reported());
     stage.lie(move |request| {
         if !request.has("/meta/connect") && !request.has("/meta/handshake") {
             return None;
@@ -91,13 +91,13 @@ pub(super) async fn rides_out(
         return Ok(Verdict::Wrong(HOT_LOOP));
     }
     stage.behave();
-    back(stage, mark, told).await
+    back(stage, mark, reported).await
 }
 
 /// The WebSocket is closed with this code, and each that follows for a while, if `again`.
 pub(super) async fn closed(stage: &Stage, code: u16, again: bool) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told) = (stage.mark(), stage.told());
+    let (mark, reported) = (stage.mark(), stage.reported());
     if again {
         stage.lie(move |request| (request.kind == RequestKind::Frame).then(|| Answer::close(code, "")));
     }
@@ -110,13 +110,13 @@ pub(super) async fn closed(stage: &Stage, code: u16, again: bool) -> Outcome<Ver
         }
         stage.behave();
     }
-    back(stage, mark, told).await
+    back(stage, mark, reported).await
 }
 
 /// A frame over WebSocket is cut short of being JSON.
 pub(super) async fn broken_frame(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told) = (stage.mark(), stage.told());
+    let (mark, reported) = (stage.mark(), stage.reported());
     stage.peer.push_text(b"[{\"channel\":\"/ne");
-    back(stage, mark, told).await
+    back(stage, mark, reported).await
 }

@@ -20,7 +20,7 @@ use crate::trace;
 /// How many cells are played at once; most of their time they wait.
 const AT_ONCE: usize = 24;
 
-/// Plays all cells, tells them, and compares the page with them, or writes it. Returns what is not well.
+/// Plays all cells, prints them, and compares the page with them, or writes it. Returns what is not well.
 pub(crate) async fn run(
     options: &Options,
     versions: &BTreeMap<&'static str, String>,
@@ -147,8 +147,8 @@ async fn play_once(scenario: &'static Scenario, client: &'static Peer, driver: O
     println!("{}, {}: {what} ({took:.1} s)", client.name, scenario.name);
     let mut cell = Cell::new(scenario, client, verdict);
     if verdict != Some(Verdict::Right) {
-        let (wire, told) = stage.log();
-        let mut trace = trace::last(&wire, &told);
+        let (wire, reported) = stage.log();
+        let mut trace = trace::last(&wire, &reported);
         if let Some(driver) = driver
             && ended
         {

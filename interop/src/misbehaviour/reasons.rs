@@ -165,6 +165,6 @@ const ALL: &[Reason] = &[
         scenarios: &["2 MiB"],
         seen: "loses it, says so",
         why: "CometD for Java takes responses of 1 MiB at most, unless `maxMessageSize` says more. A listener of \
-              `/meta/connect` hears of it; the messages are lost without the acknowledge extension.",
+              `/meta/connect` is notified; the messages are lost without the acknowledge extension.",
     },
 ];

@@ -214,7 +214,7 @@ pub(crate) const ALL: &[Scenario] = &[
         "restore refused",
         LongPolling,
         "has forgotten the session, and refuses the subscription when it is restored",
-        "tells its user",
+        "reports it to its user",
         |stage| Box::pin(sessions::restore_refused(stage)),
     ),
     Scenario::new(

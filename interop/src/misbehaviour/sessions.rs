@@ -46,9 +46,9 @@ fn session(stage: &Stage) -> Value {
 /// The session is forgotten: each request with it is refused with this error and advice.
 pub(super) async fn forgotten(stage: &Stage, error: &'static str, advice: Value) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told, dead) = (stage.mark(), stage.told(), session(stage));
-    let gone = dead.clone();
-    stage.lie(move |request| refusal(request, &gone, error, &advice));
+    let (mark, reported, dead) = (stage.mark(), stage.reported(), session(stage));
+    let old = dead.clone();
+    stage.lie(move |request| refusal(request, &old, error, &advice));
     stage.release();
     let shaken = || !stage.since(mark, "/meta/handshake").is_empty();
     if until(OUTAGE, || shaken() || stage.attempts(mark) > HOT).await && !shaken() {
@@ -56,7 +56,7 @@ pub(super) async fn forgotten(stage: &Stage, error: &'static str, advice: Value)
         return Ok(Verdict::Wrong(HOT_LOOP));
     }
     if !until(AGAIN, shaken).await {
-        let lost = lost(stage, told).await?;
+        let lost = lost(stage, reported).await?;
         return Ok(if lost == Verdict::Wrong(DEAF) { Verdict::Wrong(DEAD_SESSION) } else { lost });
     }
     restored(stage, mark).await
@@ -65,15 +65,15 @@ pub(super) async fn forgotten(stage: &Stage, error: &'static str, advice: Value)
 /// The session is forgotten, and new ones are refused for a while with the advice to handshake again at once.
 pub(super) async fn refused_at_once(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told, dead) = (stage.mark(), stage.told(), session(stage));
-    let (gone, advice) = (dead.clone(), json!({"reconnect": "handshake", "interval": 0}));
+    let (mark, reported, dead) = (stage.mark(), stage.reported(), session(stage));
+    let (old, advice) = (dead.clone(), json!({"reconnect": "handshake", "interval": 0}));
     stage.lie(move |request| {
         if let Some(handshake) = request.message("/meta/handshake") {
             let mut reply = Request::refusal_of(handshake, "500::busy");
             reply["advice"] = advice.clone();
             return Some(Answer::messages([reply]));
         }
-        refusal(request, &gone, "402::session_unknown", &advice)
+        refusal(request, &old, "402::session_unknown", &advice)
     });
     stage.release();
     if is_hot(stage, mark).await {
@@ -82,7 +82,7 @@ pub(super) async fn refused_at_once(stage: &Stage) -> Outcome<Verdict> {
     stage.behave();
     let mark = stage.mark();
     if !until(BACK, || !stage.since(mark, "/meta/handshake").is_empty()).await {
-        return lost(stage, told).await;
+        return lost(stage, reported).await;
     }
     restored(stage, mark).await
 }
@@ -109,22 +109,22 @@ pub(super) async fn restore_refused(stage: &Stage) -> Outcome<Verdict> {
     if !until(AGAIN, || !stage.since(mark, "/meta/subscribe").is_empty()).await {
         return Ok(Verdict::Wrong(SUBSCRIPTION_LOST));
     }
-    let told = || stage.log().1.iter().any(|told| told.contains("subscribe_denied"));
-    Ok(right_if(until(AWAY, told).await, LOST_IN_SILENCE))
+    let reported = || stage.log().1.iter().any(|reported| reported.contains("subscribe_denied"));
+    Ok(right_if(until(AWAY, reported).await, LOST_IN_SILENCE))
 }
 
 /// The session is ended by a `/meta/disconnect` that has neither an id nor `successful`.
 pub(super) async fn dismissed(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told) = (stage.mark(), stage.told());
+    let (mark, reported) = (stage.mark(), stage.reported());
     stage.bring(vec![json!({"channel": "/meta/disconnect"})]);
-    stays_away(stage, mark, told).await
+    stays_away(stage, mark, reported).await
 }
 
 /// Connects are answered with the advice `none`.
 pub(super) async fn advised_none(stage: &Stage, successful: bool) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told) = (stage.mark(), stage.told());
+    let (mark, reported) = (stage.mark(), stage.reported());
     stage.lie(move |request| {
         let connect = request.message("/meta/connect")?;
         let mut reply = Request::reply_to(connect);
@@ -135,18 +135,18 @@ pub(super) async fn advised_none(stage: &Stage, successful: bool) -> Outcome<Ver
         Some(Answer::messages([reply]).after(Duration::from_millis(300)))
     });
     stage.release();
-    stays_away(stage, mark, told).await
+    stays_away(stage, mark, reported).await
 }
 
-/// Whether a client makes no attempt after the one that is told to go, and says that it is gone.
-async fn stays_away(stage: &Stage, mark: usize, told: usize) -> Outcome<Verdict> {
+/// Whether a client makes no attempt after its session was ended, and reports the end.
+async fn stays_away(stage: &Stage, mark: usize, reported: usize) -> Outcome<Verdict> {
     if !until(AGAIN, || stage.attempts(mark) > 0).await {
         return Err("the client does not connect again".into());
     }
     if until(AWAY, || stage.attempts(mark) > 1).await {
         return Ok(Verdict::Wrong(COMES_BACK));
     }
-    Ok(right_if(stage.says_so(told).await, SILENT))
+    Ok(right_if(stage.says_so(reported).await, SILENT))
 }
 
 /// The first handshake is answered like this; the client is to try again or to say that it will not.

@@ -40,12 +40,12 @@ pub(super) struct Stage {
     pub(super) user: Arc<User>,
     tap: Tap,
     options: Open,
-    heard: Arc<Mutex<Heard>>,
+    received: Arc<Mutex<Received>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Received {
     messages: Vec<(String, Value)>,
     errors: Vec<String>,
 }
@@ -71,8 +71,8 @@ impl Stage {
         if way != Way::WebSocket {
             tasks.spawn(answer_held(Arc::clone(&peer)));
         }
-        let (tasks, heard) = (Mutex::new(tasks), Arc::default());
-        Ok(Self { peer, network, decent, user, tap, options, heard, tasks })
+        let (tasks, received) = (Mutex::new(tasks), Arc::default());
+        Ok(Self { peer, network, decent, user, tap, options, received, tasks })
     }
 
     /// Opens the client, and listens to it from then on.
@@ -81,7 +81,7 @@ impl Stage {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         // Others are slow by themselves.
         let busy = matches!(*self.user, User::Ours(..)) && self.options.plain.is_some_and(|plain| plain.slow);
-        tasks.spawn(listen(Arc::clone(&self.user), Arc::clone(&self.heard), busy));
+        tasks.spawn(listen(Arc::clone(&self.user), Arc::clone(&self.received), busy));
         opened
     }
 
@@ -158,19 +158,19 @@ impl Stage {
         tokio::time::timeout(ENDS, call).await.ok()
     }
 
-    /// What the user has heard.
-    pub(super) fn heard(&self) -> Vec<Value> {
-        self.heard_all().messages.iter().map(|(_, data)| data.clone()).collect()
+    /// The messages that the user received.
+    pub(super) fn received(&self) -> Vec<Value> {
+        self.received_all().messages.iter().map(|(_, data)| data.clone()).collect()
     }
 
-    fn heard_all(&self) -> std::sync::MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn received_all(&self) -> std::sync::MutexGuard<'_, Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the user hears of what is published from now on.
-    pub(super) async fn hears_again(&self, limit: Duration) -> bool {
+    /// Whether the user receives of what is published from now on.
+    pub(super) async fn receives_again(&self, limit: Duration) -> bool {
         let again = async {
-            while !self.heard().contains(&json!("again")) {
+            while !self.received().contains(&json!("again")) {
                 self.publish(&json!("again"));
                 tokio::time::sleep(BEACON).await;
             }
@@ -178,21 +178,21 @@ impl Stage {
         tokio::time::timeout(limit, again).await.is_ok()
     }
 
-    /// How much was told to the user of failures: events, errors.
-    pub(super) fn told(&self) -> usize {
-        self.user.told().len() + self.heard_all().errors.len()
+    /// How many failures were reported to the user: events, errors.
+    pub(super) fn reported(&self) -> usize {
+        self.user.reported().len() + self.received_all().errors.len()
     }
 
-    /// Whether the user was told since, or can see that the client is not connected.
-    pub(super) async fn says_so(&self, told: usize) -> bool {
-        self.told() > told || matches!(self.user.is_connected().await, Ok(false))
+    /// Whether a failure was reported since, or the client shows that it is not connected.
+    pub(super) async fn says_so(&self, reported: usize) -> bool {
+        self.reported() > reported || matches!(self.user.is_connected().await, Ok(false))
     }
 
-    /// What passed, and what the user was told.
+    /// The wire log, and the reports to the user.
     pub(super) fn log(&self) -> (String, Vec<String>) {
-        let mut told = self.user.told();
-        told.extend(self.heard_all().errors.iter().cloned());
-        (self.tap.log(), told)
+        let mut reported = self.user.reported();
+        reported.extend(self.received_all().errors.iter().cloned());
+        (self.tap.log(), reported)
     }
 
     /// Sends the user away.
@@ -210,16 +210,16 @@ pub(super) fn event(data: &Value) -> Value {
     json!({"channel": NEWS, "data": data})
 }
 
-async fn listen(user: Arc<User>, heard: Arc<Mutex<Heard>>, mut busy: bool) {
+async fn listen(user: Arc<User>, received: Arc<Mutex<Received>>, mut busy: bool) {
     loop {
         let next = user.next().await;
         let failed = next.is_err();
         {
-            let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
             match next {
-                Ok(message) => heard.messages.push(message),
-                Err(_) if heard.errors.len() == ERRORS => return,
-                Err(error) => heard.errors.push(error.to_string()),
+                Ok(message) => received.messages.push(message),
+                Err(_) if received.errors.len() == ERRORS => return,
+                Err(error) => received.errors.push(error.to_string()),
             }
         }
         if failed {

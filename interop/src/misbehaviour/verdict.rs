@@ -30,19 +30,19 @@ pub(super) fn right_if(is: bool, otherwise: &'static str) -> Verdict {
 
 /// Attempts without a pause that could be called one.
 pub(super) const HOT_LOOP: &str = "hot loop";
-/// It tries no more, and nothing tells the user.
+/// It tries no more, and reports nothing.
 pub(super) const SILENT: &str = "stops in silence";
 /// It tries no more, and the user can know.
 pub(super) const GIVES_UP: &str = "stops, says so";
 /// It goes on, but what is published does not reach the user.
-pub(super) const DEAF: &str = "goes on, hears nothing";
+pub(super) const DEAF: &str = "goes on, receives nothing";
 /// It has left a session that the server still has.
 pub(super) const NEW_SESSION: &str = "new session";
 /// It goes on with a session that the server does not have.
 pub(super) const DEAD_SESSION: &str = "keeps the dead session";
 /// It has a new session, but not the subscription of the old one.
 pub(super) const SUBSCRIPTION_LOST: &str = "subscription lost";
-/// The same, and nothing told the user.
+/// The same, and nothing is reported.
 pub(super) const LOST_IN_SILENCE: &str = "lost in silence";
 /// It was sent away, and does not stay away.
 pub(super) const COMES_BACK: &str = "comes back";

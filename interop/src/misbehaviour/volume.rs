@@ -22,29 +22,33 @@ const FLOODED: Duration = Duration::from_secs(60);
 /// A message is larger than some limits.
 pub(super) async fn large(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
-    let told = stage.told();
+    let reported = stage.reported();
     let data = Value::from("x".repeat(LARGE));
     stage.bring(vec![event(&data)]);
-    if stage.hears_again(BACK).await && stage.heard().contains(&data) {
+    if stage.receives_again(BACK).await && stage.received().contains(&data) {
         return Ok(Verdict::Right);
     }
-    Ok(Verdict::Wrong(if stage.says_so(told).await { LOSES_AND_SAYS } else { LOSES_IN_SILENCE }))
+    Ok(Verdict::Wrong(if stage.says_so(reported).await { LOSES_AND_SAYS } else { LOSES_IN_SILENCE }))
 }
 
 /// Many messages come while the user is busy with the first of them.
 pub(super) async fn flood(stage: &Stage) -> Outcome<Verdict> {
     stage.settle().await?;
-    let (mark, told) = (stage.mark(), stage.told());
+    let (mark, reported) = (stage.mark(), stage.reported());
     let all: Vec<Value> = (0..FLOOD).map(Value::from).collect();
     for frame in all.chunks(FRAME) {
         stage.peer.push(frame.iter().map(event));
         tokio::task::yield_now().await;
     }
-    until(FLOODED, || stage.heard().len() >= FLOOD).await;
-    if stage.heard() != all {
-        return Ok(Verdict::Wrong(if stage.says_so(told).await { LOSES_AND_SAYS } else { LOSES_IN_SILENCE }));
+    until(FLOODED, || stage.received().len() >= FLOOD).await;
+    if stage.received() != all {
+        return Ok(Verdict::Wrong(if stage.says_so(reported).await {
+            LOSES_AND_SAYS
+        } else {
+            LOSES_IN_SILENCE
+        }));
     }
-    back(stage, mark, told).await
+    back(stage, mark, reported).await
 }
 
 /// With the acknowledge extension, a response is cut in its midst, and then its messages are sent again.
@@ -71,7 +75,7 @@ pub(super) async fn sent_again(stage: &Stage) -> Outcome<Verdict> {
     if connects.iter().take(2).any(|connect| connect["ext"]["ack"] != 1) {
         return Ok(Verdict::Wrong(FALSE_ACK));
     }
-    match stage.heard().as_slice() {
+    match stage.received().as_slice() {
         [only] if *only == json!("first") => Ok(Verdict::Right),
         [] => Ok(Verdict::Wrong(LOSES)),
         _ => Ok(Verdict::Wrong(TWICE)),
@@ -91,7 +95,7 @@ pub(super) async fn false_ack(stage: &Stage) -> Outcome<Verdict> {
     let mark = stage.mark();
     stage.release();
     if !until(BACK, || stage.since(mark, "/meta/connect").len() >= 2).await {
-        return lost(stage, stage.told()).await;
+        return lost(stage, stage.reported()).await;
     }
     let connects = stage.since(mark, "/meta/connect");
     Ok(right_if(connects[1]["ext"]["ack"] == 1, FALSE_ACK))

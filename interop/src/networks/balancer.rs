@@ -110,16 +110,18 @@ pub(super) async fn failover(peer: &'static Peer, transport: Transport) -> Outco
     for (number, user) in users.iter().enumerate() {
         let back = async {
             loop {
-                // The first ones fail, or are published to the server that is gone.
+                // The first ones fail, or are published to the server that was stopped.
                 let _ = user.publish(&channel(number), &json!("are you there?")).await;
-                if user.hears_within(Duration::from_millis(300)).await.is_some() {
+                if user.receives_within(Duration::from_millis(300)).await.is_some() {
                     break;
                 }
             }
         };
         let limit = Duration::from_secs(30);
         let back = tokio::time::timeout(limit, back).await;
-        back.map_err(|_| format!("client {number} is not back in {limit:?}:\n{}", user.told().join("\n")))?;
+        back.map_err(|_| {
+            format!("client {number} is not back in {limit:?}:\n{}", user.reported().join("\n"))
+        })?;
     }
     for user in &users {
         user.close().await?;

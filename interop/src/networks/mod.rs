@@ -82,7 +82,7 @@ pub(crate) struct Row {
 }
 
 impl Setup {
-    /// Brings its programs from Debian, and tells the versions.
+    /// Brings its programs from Debian, and lists the versions.
     pub(crate) async fn install(tool: &str) -> Outcome<String> {
         install::need(tool, tool).await?;
         if tool == "tinyproxy" {

@@ -24,8 +24,8 @@ pub(super) async fn quickstart(cell: &Cell<'_>) -> Outcome {
     let answered = until(ANSWERED, || ann.received("/meta/unsubscribe")).await;
     check(answered, format!("the unsubscription was not answered within {ANSWERED:?}"))?;
     ann.publish("/chat/demo", &json!("for nobody")).await?;
-    let heard = ann.hears_within(SILENCE).await;
-    check(heard.is_none(), format!("after the unsubscription still came {heard:?}"))?;
+    let received = ann.receives_within(SILENCE).await;
+    check(received.is_none(), format!("after the unsubscription still came {received:?}"))?;
     // Some clients keep quiet about what they did not ask for.
     check(!ann.received("for nobody"), "the server still sends what the client unsubscribed from")?;
     check(ann.is_connected().await?, "the client does not say that it is connected")?;

@@ -127,8 +127,8 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "windows",
-        shows: "two windows of one browser, which share their cookies: both get what comes, and where the second may not \
-                wait at the server it is told so",
+        shows: "two windows of one browser, which share their cookies: both receive all messages, and if the server holds \
+                no connect for the second, its advice says so",
         needs: &[Need::Windows, Need::ServerPublish],
         limit: SHORT,
         play: |cell| Box::pin(services::windows(cell)),

@@ -67,7 +67,7 @@ pub(super) async fn cuts(cell: &Cell<'_>) -> Outcome {
         Outcome::Ok(())
     };
     tokio::try_join!(publish, receive)?;
-    let twice = ann.hears_within(Duration::from_millis(500)).await;
+    let twice = ann.receives_within(Duration::from_millis(500)).await;
     check(twice.is_none(), format!("{twice:?} came once more"))
 }
 
@@ -76,7 +76,7 @@ async fn is_back(cell: &Cell<'_>, seat: &Seat, channel: &str) -> Outcome {
     let probe = async {
         for n in 0.. {
             cell.server.publish(channel, &json!({"probe": n})).await?;
-            if let Some((from, data)) = seat.hears_within(PROBE).await {
+            if let Some((from, data)) = seat.receives_within(PROBE).await {
                 check(from == channel && data["probe"].is_u64(), format!("{from} {data} came instead"))?;
                 return Outcome::Ok(());
             }
@@ -113,7 +113,7 @@ pub(super) async fn expiry(cell: &Cell<'_>) -> Outcome {
 
 /// Takes what is still on its way.
 async fn drain(seat: &Seat) {
-    while seat.hears_within(PROBE).await.is_some() {}
+    while seat.receives_within(PROBE).await.is_some() {}
 }
 
 pub(super) async fn dismissal(cell: &Cell<'_>) -> Outcome {
@@ -128,8 +128,8 @@ pub(super) async fn dismissal(cell: &Cell<'_>) -> Outcome {
         }
         Outcome::Ok(())
     };
-    let told = tokio::time::timeout(Duration::from_secs(10), gone).await;
-    told.map_err(|_| "the client does not notice that its session was ended")??;
+    let reported = tokio::time::timeout(Duration::from_secs(10), gone).await;
+    reported.map_err(|_| "the client does not notice that its session was ended")??;
     let sent = || ann.sent("handshake") + ann.sent("connect");
     // What was on its way in that moment is done after this.
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -138,6 +138,6 @@ pub(super) async fn dismissal(cell: &Cell<'_>) -> Outcome {
     check(sent() == before, "the client came back although its session was ended")?;
     bob.publish("/dismissal", &json!(1)).await?;
     bob.expect("/dismissal", &json!(1)).await?;
-    let heard = ann.hears_within(PROBE).await;
-    check(heard.is_none(), format!("after its end {heard:?} came"))
+    let received = ann.receives_within(PROBE).await;
+    check(received.is_none(), format!("after its end {received:?} came"))
 }

@@ -46,9 +46,9 @@ pub(super) async fn windows(cell: &Cell<'_>) -> Outcome {
             window.expect("/windows", &json!(n)).await?;
         }
     }
-    let told = one.tap.log().contains("\"multiple-clients\":true");
+    let reported = one.tap.log().contains("\"multiple-clients\":true");
     check(
-        told != (cell.transport == Transport::WebSocket),
+        reported != (cell.transport == Transport::WebSocket),
         "the advice multiple-clients is for polling alone",
     )
 }

@@ -1,4 +1,4 @@
-//! The crate cometd-client; what it is told and how it measures, src/job.rs and src/meter.rs of the benchmarks have it.
+//! The crate cometd-client. src/job.rs of the benchmarks describes its arguments, src/meter.rs how it measures.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ async fn idle(job: &Job) -> Fallible<Value> {
         for _ in 0..AT_ONCE.min(job.count - from) {
             clients.push(open(job).await?);
         }
-        // The first connect is answered at once, and tells of nothing.
+        // The first connect is answered at once, without events.
         for (_, events) in &mut clients[from..] {
             events.recv().await.ok_or("it ended")?;
         }

@@ -1,4 +1,4 @@
-//! The clients and their rooms.
+//! The clients and their chat rooms.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ struct Chat<'a> {
     msg_id: String,
 }
 
-/// What is read of it.
+/// The part of the payload that is read.
 #[derive(Deserialize)]
 struct Started {
     start: u64,
@@ -39,7 +39,7 @@ struct Started {
 
 pub(crate) struct Crowd {
     clients: Vec<Client>,
-    /// The rooms that somebody is in, with how many are.
+    /// The rooms with members, and the number of members.
     rooms: Vec<(u32, u64)>,
     under_way: Arc<Semaphore>,
     epoch: Instant,
@@ -61,13 +61,13 @@ impl Crowd {
             rooms.iter().for_each(|room| members[*room as usize] += 1);
             join(target, options, rooms)
         });
-        // The rooms of all are known before the first is open.
+        // The rooms are chosen before the first client is open.
         let joining: Vec<_> = joining.collect();
         let mut joining = futures_util::stream::iter(joining).buffer_unordered(AT_ONCE);
         while let Some(client) = joining.next().await {
             let client = client?;
             if clients.is_empty() {
-                // What happens to one happens to all, and need not be reported by each.
+                // The clients share their fate: the events of one are enough.
                 session::report_events(&client, &options.connection);
             }
             tokio::spawn(read(client.clone(), Arc::clone(tally), epoch));
@@ -78,7 +78,7 @@ impl Crowd {
         Ok(Self { clients, rooms, under_way: Arc::new(Semaphore::new(UNDER_WAY)), epoch })
     }
 
-    /// Sends a batch on its way. How many copies are to come of it.
+    /// Starts to publish a batch and returns the number of copies to expect.
     pub(crate) fn publish(&self, options: &Bench, number: u32, tally: &Arc<Tally>) -> u64 {
         let at = if options.randomize { fastrand::usize(..self.clients.len()) } else { number as usize };
         let user = at % self.clients.len();
@@ -90,7 +90,7 @@ impl Crowd {
         let (base, epoch) = (options.channel.clone(), self.epoch);
         let (tally, under_way) = (Arc::clone(tally), Arc::clone(&self.under_way));
         tokio::spawn(async move {
-            // It is never closed.
+            // The semaphore is never closed.
             let Ok(_permit) = under_way.acquire().await else { return };
             let outcomes = client.batch(|batch| {
                 for (at, (room, _)) in targets.iter().enumerate() {
@@ -113,7 +113,7 @@ impl Crowd {
 
     /// Waits until every batch has its replies.
     pub(crate) async fn all_sent(&self) {
-        // It is never closed.
+        // The semaphore is never closed.
         let _ = self.under_way.acquire_many(UNDER_WAY as u32).await;
     }
 
@@ -146,7 +146,7 @@ async fn join(target: &Target, options: &Bench, rooms: Vec<u32>) -> Result<Clien
 
 async fn read(client: Client, tally: Arc<Tally>, epoch: Instant) {
     while let Some(message) = client.next().await {
-        // A connection that is lost for long is told by what is missing in the end.
+        // If the connection stays lost, the result shows the missing messages.
         let Ok(message) = message else { continue };
         if let Ok(Started { start }) = message.data().decode() {
             tally.message(epoch.elapsed().saturating_sub(Duration::from_nanos(start)));

@@ -1,12 +1,12 @@
-//! What this process costs.
+//! CPU time and memory of this process.
 
 use std::time::Duration;
 
-/// CPU time and memory, where they can be had.
+/// CPU time and memory, on systems that provide them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
     pub(crate) cpu: Option<Duration>,
-    /// The most memory so far, in KiB.
+    /// The peak of memory so far, in KiB.
     pub(crate) peak_kib: Option<u64>,
 }
 
@@ -15,7 +15,7 @@ impl Machine {
         Self { cpu: cpu(), peak_kib: peak_kib() }
     }
 
-    /// What was used since then.
+    /// The usage since an earlier measurement.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let cpu = self.cpu.zip(before.cpu).map(|(now, then)| now.saturating_sub(then));
         Self { cpu, ..*self }
@@ -33,7 +33,7 @@ fn cpu() -> Option<Duration> {
     None
 }
 
-/// Linux tells it in a file; elsewhere it stays unknown.
+/// Read from `/proc` on Linux; unknown elsewhere.
 fn peak_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

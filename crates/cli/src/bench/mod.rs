@@ -1,4 +1,4 @@
-//! `bayeux bench`: the work of CometD's load test.
+//! `bayeux bench`: the load of CometD's load test.
 
 mod crowd;
 mod machine;
@@ -21,9 +21,10 @@ use crate::interrupt::interrupted;
 use crate::output;
 use crate::target::Target;
 
-/// How often is looked whether more has come, and how often in vain before what is missing is given up.
-const LOOK: Duration = Duration::from_millis(500);
-const PATIENCE: u32 = 20;
+/// How often the number of received messages is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// After this number of checks without a new message, the messages that are missing count as lost.
+const MAX_IDLE_CHECKS: u32 = 20;
 
 pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
     tokio::select! {
@@ -47,13 +48,13 @@ async fn load(options: &Bench) -> Result<(), Failure> {
     }
     crowd.leave().await;
     if missing > 0 {
-        output::error(&format!("{missing} messages did not come"));
-        return Err(Failure::Told(1));
+        output::error(&format!("{missing} messages were not received"));
+        return Err(Failure::Reported(1));
     }
     Ok(())
 }
 
-/// Publishes all batches, and waits for all that is to come of them.
+/// Publishes all batches and waits until the subscribers have received them.
 async fn iterate(options: &Bench, crowd: &Crowd, tally: &Arc<Tally>) -> Outcome {
     let total = u64::from(options.batches) * u64::from(options.batch_size);
     let bar = bar(0, "messages");
@@ -70,13 +71,13 @@ async fn iterate(options: &Bench, crowd: &Crowd, tally: &Arc<Tally>) -> Outcome 
     crowd.all_sent().await;
     let sent_in = began.elapsed();
     let mut known = tally.received();
-    let mut in_vain = 0;
-    while tally.received() < expected && in_vain < PATIENCE {
+    let mut idle_checks = 0;
+    while tally.received() < expected && idle_checks < MAX_IDLE_CHECKS {
         tokio::select! {
             () = tally.reaches(expected) => {}
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(CHECK_INTERVAL) => {}
         }
-        in_vain = if tally.received() == known { in_vain + 1 } else { 0 };
+        idle_checks = if tally.received() == known { idle_checks + 1 } else { 0 };
         known = tally.received();
         bar.set_position(known);
     }
@@ -94,7 +95,7 @@ async fn iterate(options: &Bench, crowd: &Crowd, tally: &Arc<Tally>) -> Outcome 
     }
 }
 
-/// A bar for people; nobody else sees it.
+/// A progress bar; hidden if standard error is not a terminal.
 fn bar(length: u64, what: &'static str) -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr_with_hz(10)
@@ -102,7 +103,7 @@ fn bar(length: u64, what: &'static str) -> ProgressBar {
         ProgressDrawTarget::hidden()
     };
     let bar = ProgressBar::with_draw_target(Some(length), target);
-    // The template is ours and right.
+    // The template is a constant and valid.
     if let Ok(style) =
         ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {msg}, {per_sec}, {elapsed}")
     {

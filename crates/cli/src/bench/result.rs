@@ -1,4 +1,4 @@
-//! What is told in the end.
+//! The results of a run.
 
 use std::fmt::Write;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What came, and how long it took.
+//! Counts of received messages, and their latencies.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ impl Tally {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins anew.
+    /// Resets all counts.
     pub(crate) fn reset(&self) {
         self.received.store(0, Ordering::Relaxed);
         self.failed.store(0, Ordering::Relaxed);
@@ -36,7 +36,7 @@ impl Tally {
         *self.times() = None;
     }
 
-    /// A message came, so long after it was published.
+    /// Counts a received message and its latency.
     pub(crate) fn message(&self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         let now = Instant::now();
@@ -51,7 +51,7 @@ impl Tally {
         }
     }
 
-    /// A publish was refused, or got lost.
+    /// Counts a publish that failed.
     pub(crate) fn failure(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
@@ -64,17 +64,17 @@ impl Tally {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// When the last one came.
+    /// When the last message was received.
     pub(crate) fn last(&self) -> Instant {
         self.times().as_ref().map_or_else(Instant::now, |times| times.last)
     }
 
-    /// The times in microseconds.
+    /// The latencies in microseconds.
     pub(crate) fn latency(&self) -> Histogram<u64> {
         self.times().as_ref().map_or_else(histogram, |times| times.latency.clone())
     }
 
-    /// Waits until that many came.
+    /// Waits until this number of messages was received.
     pub(crate) async fn reaches(&self, wanted: u64) {
         self.wanted.store(wanted, Ordering::Relaxed);
         if self.received() < wanted {

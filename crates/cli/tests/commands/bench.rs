@@ -57,7 +57,7 @@ fn people_get_a_histogram() {
 }
 
 #[test]
-fn a_server_that_refuses_is_told() {
+fn a_server_that_refuses_is_reported() {
     bayeux(&["bench", "http://127.0.0.1:9/cometd", "--clients", "1"]).assert().code(1);
 }
 
@@ -81,7 +81,7 @@ fn a_server_that_goes_down_is_reported_once() {
 }
 
 #[test]
-fn a_channel_that_cannot_be_is_told() {
+fn a_channel_that_cannot_be_is_reported() {
     for wrong in ["a", "", "/", "/*", "/a/", "/a/**"] {
         bayeux(&["bench", "http://127.0.0.1:9/cometd", &format!("--channel={wrong}")]).assert().code(2);
     }

@@ -27,7 +27,7 @@ fn two_people_see_each_other_come_talk_and_leave() {
         assert_eq!(person.line(), "bob: /who");
     }
     bob.say("/nonsense at all");
-    assert!(bob.line().starts_with("/nonsense is no command: /who lists who is here"));
+    assert!(bob.line().starts_with("/nonsense is not a command: /who lists the members"));
     bob.say("/quit");
     assert_eq!(bob.exit_code(), 0);
     assert_eq!(ann.line(), "bob has left");
@@ -67,12 +67,12 @@ fn a_server_that_comes_back_is_joined_again() {
     let mut ann = chat(&server, "ann");
     assert_eq!(ann.line(), "here: ann");
     server.restart();
-    let mut told = Vec::new();
-    while told.last().is_none_or(|line| line != "here: ann") {
-        told.push(ann.line());
+    let mut printed = Vec::new();
+    while printed.last().is_none_or(|line| line != "here: ann") {
+        printed.push(ann.line());
     }
-    assert!(told[0].starts_with("connection lost: "), "{told:?}");
-    assert!(told.contains(&"connected again over websocket".to_owned()), "{told:?}");
+    assert!(printed[0].starts_with("connection lost: "), "{printed:?}");
+    assert!(printed.contains(&"connected again over websocket".to_owned()), "{printed:?}");
     ann.say("still here");
     assert_eq!(ann.line(), "ann: still here");
 }
@@ -88,7 +88,7 @@ fn what_is_typed_before_the_end_of_the_input_is_sent() {
 }
 
 #[test]
-fn names_and_rooms_that_cannot_be_are_told() {
+fn names_and_rooms_that_cannot_be_are_reported() {
     bayeux(&["chat", "http://localhost/cometd", " "]).assert().code(2);
     bayeux(&["chat", "http://localhost/cometd", "ann", "--room", "a/b"]).assert().code(2);
     bayeux(&["chat", "http://localhost/cometd", "ann", "--room", "*"]).assert().code(2);

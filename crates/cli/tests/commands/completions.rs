@@ -16,7 +16,7 @@ fn each_shell_gets_a_script_with_commands_options_and_values() {
     }
 }
 
-/// A script with a mistake breaks the shell of whoever sources it; which shells are there depends on the machine.
+/// A script with a mistake breaks the shell of the user who sources it. Which shells exist depends on the machine.
 #[test]
 fn the_scripts_are_sound_where_their_shell_is_installed() {
     for shell in ["bash", "zsh", "fish"] {
@@ -29,6 +29,6 @@ fn the_scripts_are_sound_where_their_shell_is_installed() {
 }
 
 #[test]
-fn an_unknown_shell_is_told() {
+fn an_unknown_shell_is_reported() {
     bayeux(&["completions", "cobol"]).assert().code(2);
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::running::{PATIENCE, Server, command, folder};
+use crate::running::{Server, TIME_LIMIT, command, folder};
 
 /// A configuration file of its own.
 struct Config {
@@ -15,7 +15,7 @@ impl Config {
     }
 
     fn run(&self, args: &[&str]) -> snapbox::cmd::OutputAssert {
-        let command = snapbox::cmd::Command::from_std(command()).args(args).timeout(PATIENCE);
+        let command = snapbox::cmd::Command::from_std(command()).args(args).timeout(TIME_LIMIT);
         command.env("BAYEUX_CONFIG", &self.file).assert()
     }
 
@@ -52,6 +52,8 @@ fn contexts_are_added_listed_used_shown_and_removed_without_a_secret_on_the_scre
             "http://ann:s3cret@proxy:3128",
             "--fallback-url",
             "https://ann:s3cret@example.org/cometd",
+            "--insecure",
+            "--secure-cookies-over-http",
         ])
         .success()
         .stdout_eq("")
@@ -75,6 +77,8 @@ ext           more=@{here}/ext.json
 fallback-url  https://example.org/cometd
 transport     long-polling
 proxy         http://proxy:3128/
+insecure      true
+secure-cookies-over-http  true
 "
     ));
     config.run(&["context", "rm", "shop"]).success();
@@ -140,7 +144,7 @@ fn many_at_once_lose_nothing() {
 }
 
 #[test]
-fn what_is_wrong_is_told() {
+fn what_is_wrong_is_reported() {
     let config = Config::new("contexts-wrong");
     let wrong = |args: &[&str], text: &str| {
         let output = config.run(args).code(2);
@@ -149,7 +153,7 @@ fn what_is_wrong_is_told() {
     };
     wrong(&["context", "use", "a"], "there is no context a, nor any other");
     wrong(&["context", "add", "a b", "http://a/"], "the name of a context");
-    wrong(&["context", "add", "a", "localhost/cometd"], "this is no URL of a server");
+    wrong(&["context", "add", "a", "localhost/cometd"], "the URL of the server lacks");
     wrong(&["context", "add", "a", "ftp://s3cret@host/"], "is no URL of a server");
     for option in [
         "--header=s3cret",
@@ -206,7 +210,7 @@ fn a_context_gives_the_url_to_every_command_that_connects() {
     config.run(&["publish", "/a", "1", "--context", "nowhere"]).code(1);
     // The environment comes before the file.
     let in_environment = |args: &[&str]| {
-        let command = snapbox::cmd::Command::from_std(command()).args(args).timeout(PATIENCE);
+        let command = snapbox::cmd::Command::from_std(command()).args(args).timeout(TIME_LIMIT);
         command.env("BAYEUX_CONFIG", &config.file).env("BAYEUX_CONTEXT", "nowhere").assert()
     };
     in_environment(&["publish", "/a", "1"]).code(1);

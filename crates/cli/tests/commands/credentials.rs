@@ -8,10 +8,10 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::options::one_request;
-use crate::running::{PATIENCE, command, folder};
+use crate::running::{TIME_LIMIT, command, folder};
 
 fn run(args: &[&str], environment: &[(&str, &str)]) -> snapbox::cmd::OutputAssert {
-    let command = snapbox::cmd::Command::from_std(command()).args(args).timeout(PATIENCE);
+    let command = snapbox::cmd::Command::from_std(command()).args(args).timeout(TIME_LIMIT);
     environment.iter().fold(command, |command, (name, value)| command.env(name, value)).assert()
 }
 
@@ -124,7 +124,7 @@ fn the_file_of_a_token_is_read_again_when_the_server_refuses_it() {
         let mut requests = Vec::new();
         for status in ["401 Unauthorized", "404 Not Found"] {
             let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
             let mut request = Vec::new();
             let mut buffer = [0; 4096];
             while !request.windows(4).any(|end| end == b"\r\n\r\n") {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::running::{PATIENCE, Running, Server, command, folder};
+use crate::running::{Running, Server, TIME_LIMIT, command, folder};
 
 const PAGE: &str = include_str!("../../../../docs/cli.md");
 /// The URL of the samples, which is that of a server with default options.
@@ -106,7 +106,8 @@ fn the_samples_of_the_page_print_what_the_page_says() {
             assert_eq!(line, printed[0]);
             vec![line]
         } else {
-            let output = snapbox::cmd::Command::from_std(prepare(&text)).timeout(PATIENCE).output().unwrap();
+            let output =
+                snapbox::cmd::Command::from_std(prepare(&text)).timeout(TIME_LIMIT).output().unwrap();
             assert!(output.status.success(), "{command}: {output:?}");
             assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{command}");
             String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()

@@ -31,6 +31,7 @@ fn each_command_that_connects_has_the_options_of_a_connection() {
             "--key",
             "--proxy",
             "--insecure",
+            "--secure-cookies-over-http",
             "--outage-timeout",
             "--connect-timeout",
             "--events",
@@ -48,7 +49,7 @@ fn the_version_is_that_of_the_package() {
 }
 
 #[test]
-fn a_mistyped_option_or_command_is_told_with_what_was_meant() {
+fn a_mistyped_option_or_command_is_reported_with_what_was_meant() {
     bayeux(&["subscribe", "http://localhost/cometd", "/a", "--trasport", "websocket"])
         .assert()
         .code(2)
@@ -68,7 +69,7 @@ error: unrecognized subcommand 'subscrib'
 }
 
 #[test]
-fn a_value_that_cannot_be_is_told_with_what_can_be() {
+fn a_value_that_cannot_be_is_reported_with_what_can_be() {
     let subscribe = |option: &str, value: &str| {
         let output = bayeux(&["subscribe", "http://localhost/cometd", "/a", option, value]).assert().code(2);
         String::from_utf8(output.get_output().stderr.clone()).unwrap()

@@ -35,7 +35,7 @@ fn the_same_as_json_without_the_secrets_of_the_url() {
 }
 
 #[test]
-fn each_transport_that_fails_is_told_with_why() {
+fn each_transport_that_fails_is_reported_with_why() {
     let nobody = nobody();
     bayeux(&["inspect", &nobody]).assert().code(1).stdout_eq(snapbox::str![[r#"
 websocket     fails: open: cannot reach http://127.0.0.1:[..]: [..]

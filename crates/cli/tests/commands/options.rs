@@ -11,18 +11,24 @@ pub(crate) fn one_request(status: &str) -> (String, std::thread::JoinHandle<Stri
     let response = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let thread = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(crate::running::PATIENCE)).unwrap();
-        let mut request = Vec::new();
-        let mut buffer = [0; 4096];
-        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-            let read = stream.read(&mut buffer).unwrap();
-            assert!(read > 0, "the request broke off");
-            request.extend_from_slice(&buffer[..read]);
-        }
+        let request = head_of(&mut stream);
         stream.write_all(response.as_bytes()).unwrap();
-        String::from_utf8_lossy(&request).to_lowercase()
+        request
     });
     (url, thread)
+}
+
+/// What a client sends up to the end of its headers, in lower case.
+fn head_of(stream: &mut std::net::TcpStream) -> String {
+    stream.set_read_timeout(Some(crate::running::TIME_LIMIT)).unwrap();
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "the request broke off");
+        request.extend_from_slice(&buffer[..read]);
+    }
+    String::from_utf8_lossy(&request).to_lowercase()
 }
 
 #[test]
@@ -46,7 +52,7 @@ fn headers_and_cookies_are_sent() {
     .code(1)
     .stderr_eq(snapbox::str![[r#"
 error: open: [..] answered HTTP 401 [..]
- hint: the server wants credentials: --header "Authorization: Bearer …", or --cookie name=value
+ hint: the server requires credentials: --header "Authorization: Bearer …", or --cookie name=value
 
 "#]]);
     let request = request.join().unwrap();
@@ -55,13 +61,76 @@ error: open: [..] answered HTTP 401 [..]
     }
 }
 
+/// A server behind a proxy: its name is not looked up, and is not that of a loopback address, to which such cookies
+/// are always sent.
 #[test]
-fn the_status_of_a_wrong_path_is_told_with_a_hint() {
+fn secure_cookies_are_sent_over_http_if_the_user_says_so() {
+    for (flags, sent) in [(&[][..], false), (&["--secure-cookies-over-http"][..], true)] {
+        let (proxy, request) = second_request(
+            r#"[{"channel":"/meta/handshake","successful":true,"version":"1.0","clientId":"c","id":"1",
+                "supportedConnectionTypes":["long-polling"]}]"#,
+            "sid=c00kie; Secure",
+        );
+        let url = "http://cometd.test/cometd";
+        let mut args = vec!["publish", url, "/a", "1", "--transport", "long-polling", "--proxy", &proxy];
+        args.extend(flags);
+        let process = Running::start(&args);
+        let request = request.join().unwrap();
+        assert_eq!(request.contains("cookie: sid=c00kie\r\n"), sent, "{request}");
+        if !sent {
+            process.error_with("--secure-cookies-over-http sends them");
+        }
+    }
+}
+
+/// Answers the first request with a reply and a cookie; the second, which ends the server.
+fn second_request(reply: &str, cookie: &str) -> (String, std::thread::JoinHandle<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let response = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Type: application/json\r\nSet-Cookie: {cookie}\r\n\
+         Connection: close\r\n\r\n{reply}",
+        reply.len()
+    );
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        head_of(&mut stream);
+        stream.write_all(response.as_bytes()).unwrap();
+        drop(stream);
+        head_of(&mut listener.accept().unwrap().0)
+    });
+    (url, thread)
+}
+
+/// On a machine that permits too few open files, an error says so and how to change it.
+#[cfg(unix)]
+#[test]
+fn too_many_open_files_are_reported_with_the_limit() {
+    let server = Server::start();
+    let mut refused = 0;
+    for limit in 8..32 {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_bayeux")]);
+        shell.args(["publish", &server.url, "/a", "1", "--transport", "long-polling"]);
+        shell.env("BAYEUX_CONFIG", concat!(env!("CARGO_TARGET_TMPDIR"), "/no-config.toml"));
+        let output =
+            snapbox::cmd::Command::from_std(shell).timeout(crate::running::TIME_LIMIT).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        if error.contains("error: open: ") && error.contains("open files") {
+            refused += 1;
+            assert!(error.contains("hint: this machine permits no more open files"), "{limit}: {error}");
+        }
+    }
+    assert!(refused > 0, "no limit was too low for a connection alone");
+}
+
+#[test]
+fn the_status_of_a_wrong_path_is_reported_with_a_hint() {
     let (url, request) = one_request("404 Not Found");
     bayeux(&["publish", &url, "/a", "1", "--transport", "websocket"]).assert().code(1).stderr_eq(
         snapbox::str![[r#"
 error: open: [..] answered HTTP 404 Not Found to the WebSocket upgrade
- hint: check the path: CometD servers usually listen at /cometd
+ hint: check the path, which is usually /cometd
 
 "#]],
     );
@@ -126,15 +195,15 @@ fn errors_have_no_secrets() {
         &["inspect", &url, "--json"],
     ] {
         let output = bayeux(args).assert().failure().get_output().clone();
-        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(!told.is_empty() && !told.contains("s3cret"), "{args:?}: {told}");
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!printed.is_empty() && !printed.contains("s3cret"), "{args:?}: {printed}");
     }
 }
 
 #[test]
-fn a_url_that_is_none_is_told_with_how_to_write_it() {
+fn a_url_that_is_none_is_reported_with_how_to_write_it() {
     bayeux(&["inspect", "localhost:8080/cometd"]).assert().code(2).stderr_eq(snapbox::str![[r#"
-error: this is no URL of a server: http://, https://, ws:// or wss:// is missing
+error: the URL of the server lacks http://, https://, ws:// or wss://
  hint: write it as http://localhost:8080/cometd
 
 "#]]);
@@ -154,16 +223,16 @@ fn a_host_that_does_not_exist_is_named() {
         error.starts_with(&format!("error: open: cannot reach http://{host}/cometd: unknown host")),
         "{error}"
     );
-    assert!(error.contains(&format!(" hint: no address is known for {host}: ")), "{error}");
+    assert!(error.contains(&format!(" hint: no address was found for {host}: ")), "{error}");
 }
 
 #[test]
-fn a_server_without_tls_is_told() {
+fn a_server_without_tls_is_reported() {
     let server = Server::start();
     let url = server.url.replace("http://", "https://");
     bayeux(&["publish", &url, "/a", "1"]).assert().code(1).stderr_eq(snapbox::str![[r#"
 error: open: TLS with https://127.0.0.1:[..]/cometd failed: [..]
- hint: --ca FILE trusts a certificate authority of your own; a server without TLS wants http://
+ hint: --ca FILE trusts a certificate of your own; for a server without TLS, use http://
 
 "#]]);
 }
@@ -187,13 +256,13 @@ fn files_that_cannot_be_used_are_named() {
 }
 
 #[test]
-fn a_proxy_that_is_not_there_is_told_and_none_ignores_the_environment() {
+fn a_proxy_that_is_not_there_is_reported_and_none_ignores_the_environment() {
     let server = Server::start();
     let proxy = nobody();
     bayeux(&["publish", &server.url, "/a", "1", "--proxy", &proxy]).assert().code(1).stderr_eq(
         snapbox::str![[r#"
 error: open: the proxy http://127.0.0.1:[..] to http://127.0.0.1:[..]/cometd[..]
- hint: check --proxy, and the proxy variables of the environment (--proxy none ignores them)
+ hint: check --proxy and the proxy variables of the environment (--proxy none ignores them)
 
 "#]],
     );
@@ -212,7 +281,7 @@ fn a_server_that_does_not_answer_is_given_up_in_time() {
     let args = ["publish", &url, "/a", "1", "--transport", "websocket", "--connect-timeout", "300ms"];
     bayeux(&args).assert().code(4).stderr_eq(snapbox::str![[r#"
 error: open: [..] within 300ms[..]
- hint: the server does not answer in time; -v shows what travels, --connect-timeout gives it longer
+ hint: the server does not respond in time; -v logs the messages, --connect-timeout sets the limit
 
 "#]]);
     assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}", start.elapsed());
@@ -264,7 +333,7 @@ fn waiting_for_a_server_has_a_bound() {
         .get_output()
         .clone();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(error.matches(started).count(), 1, "it is told once: {error}");
+    assert_eq!(error.matches(started).count(), 1, "it is reported once: {error}");
     let output = bayeux(&["subscribe", "--wait", "5s", "/a"]).assert().code(2).get_output().clone();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("hint: a time to wait is written --wait=1m"), "{error}");

@@ -130,7 +130,7 @@ fn the_end_of_the_input_closes_when_all_is_done() {
 }
 
 #[test]
-fn a_lost_connection_and_its_return_are_told() {
+fn a_lost_connection_and_its_return_are_reported() {
     let mut server = Server::start();
     let mut pipe = pipe(&server, &["--outage-timeout", "200ms"]);
     pipe.json_where(event("connected"));

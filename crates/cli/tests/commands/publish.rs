@@ -48,7 +48,7 @@ fn a_thousand_lines_arrive_in_their_order() {
 }
 
 #[test]
-fn no_json_is_told_with_how_to_write_it() {
+fn no_json_is_reported_with_how_to_write_it() {
     let server = Server::start();
     bayeux(&["publish", &server.url, "/a", "hello"]).assert().code(2).stdout_eq("").stderr_eq(snapbox::str![
         [r#"

@@ -39,16 +39,16 @@ fn strict(token: Option<&'static str>) -> (Runtime, Listening) {
 }
 
 #[test]
-fn what_the_policy_forbids_is_told_with_the_server_s_words() {
+fn what_the_policy_forbids_is_reported_with_the_server_s_words() {
     let (_runtime, server) = strict(None);
     bayeux(&["publish", &server.url(), "/denied/a", "1"]).assert().code(3).stderr_eq(snapbox::str![[r#"
 error: publish to /denied/a: the server refused: 403:[..]
- hint: the server's policy forbids it; credentials may help: --header "Authorization: Bearer …"
+ hint: the server does not permit this; it may require credentials: --header "Authorization: Bearer …"
 
 "#]]);
     bayeux(&["subscribe", &server.url(), "/a", "/denied/a"]).assert().code(3).stderr_eq(snapbox::str![[r#"
 error: subscribe to /denied/a: the server refused: 403:[..]
- hint: the server's policy forbids it; credentials may help: --header "Authorization: Bearer …"
+ hint: the server does not permit this; it may require credentials: --header "Authorization: Bearer …"
 
 "#]]);
     bayeux(&["publish", &server.url(), "/denied/a", "-"]).stdin("1\n2\n").assert().code(3).stderr_eq(
@@ -67,14 +67,14 @@ fn a_refused_handshake_ends_it() {
         let args = ["subscribe", &server.url(), "/a", "--transport", transport];
         bayeux(&args).assert().code(3).stderr_eq(snapbox::str![[r#"
 error: open: [..]403:[..]
- hint: the server's policy forbids it; credentials may help: --header "Authorization: Bearer …"
+ hint: the server does not permit this; it may require credentials: --header "Authorization: Bearer …"
 
 "#]]);
     }
 }
 
 #[test]
-fn a_session_that_the_server_ends_is_told() {
+fn a_session_that_the_server_ends_is_reported() {
     let (runtime, server) = strict(None);
     let mut events = server.server().events();
     let mut next_session = || {

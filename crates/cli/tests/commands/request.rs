@@ -14,20 +14,20 @@ fn the_answer_of_the_service_is_printed_as_it_came() {
 }
 
 #[test]
-fn a_refusal_of_the_service_is_told() {
+fn a_refusal_of_the_service_is_reported() {
     let server = Server::start();
     bayeux(&["request", &server.url, "/service/members", r#"{"user": "ann", "room": "/nowhere"}"#])
         .assert()
         .code(3)
         .stdout_eq("")
         .stderr_eq(snapbox::str![[r#"
-error: request to /service/members: the server refused: 400::a room is called /chat/NAME
+error: request to /service/members: the server refused: 400::the name of a chat room is /chat/NAME
 
 "#]]);
 }
 
 #[test]
-fn a_channel_that_is_no_service_is_told() {
+fn a_channel_that_is_no_service_is_reported() {
     let server = Server::start();
     bayeux(&["request", &server.url, "/chat/demo", "1"]).assert().code(2).stderr_eq(snapbox::str![[r#"
 error: request to /chat/demo: /chat/demo is no service channel; only those answer requests
@@ -36,13 +36,13 @@ error: request to /chat/demo: /chat/demo is no service channel; only those answe
 }
 
 #[test]
-fn a_service_that_does_not_answer_is_told_in_time() {
+fn a_service_that_does_not_answer_is_reported_in_time() {
     let server = Server::start();
     let joins = r#"{"user": "ann", "room": "/chat/demo"}"#;
     bayeux(&["request", &server.url, "/service/members", joins]).assert().code(4).stderr_eq(snapbox::str![[
         r#"
 error: request to /service/members: no reply within 10.0s
- hint: is there a service on this channel? A server without it does not say so
+ hint: check that the server has a service on this channel; without one, the server sends no reply
 
 "#
     ]]);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take. Far more than it does, so that a busy machine fails no test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// The command, without what the environment of the test would add.
 pub(crate) fn command() -> Command {
@@ -29,7 +29,7 @@ pub(crate) fn command() -> Command {
 
 /// The command, run to its end.
 pub(crate) fn bayeux(args: &[&str]) -> snapbox::cmd::Command {
-    snapbox::cmd::Command::from_std(command()).args(args).timeout(PATIENCE)
+    snapbox::cmd::Command::from_std(command()).args(args).timeout(TIME_LIMIT)
 }
 
 /// The command, as long as it runs.
@@ -60,7 +60,7 @@ impl Running {
 
     /// The next line of standard output.
     pub(crate) fn line(&self) -> String {
-        self.output.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+        self.output.recv_timeout(TIME_LIMIT).unwrap_or_else(|error| {
             panic!(
                 "no line came: {error}; on standard error: {:?}",
                 self.errors.try_iter().collect::<Vec<_>>()
@@ -92,8 +92,8 @@ impl Running {
     /// Waits until a line of standard error contains the text; the line.
     pub(crate) fn error_with(&self, text: &str) -> String {
         loop {
-            let line = self.errors.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|error| panic!("nothing told {text:?}: {error}"));
+            let line = self.errors.recv_timeout(TIME_LIMIT);
+            let line = line.unwrap_or_else(|error| panic!("no line with {text:?}: {error}"));
             if line.contains(text) {
                 return line;
             }
@@ -123,7 +123,7 @@ impl Running {
 
     /// Waits for the end; the exit code.
     pub(crate) fn exit_code(&mut self) -> i32 {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIME_LIMIT;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code().unwrap_or_else(|| panic!("it was killed: {status}"));

@@ -76,7 +76,7 @@ fn pages_of_other_sites_are_to_be_let_in() {
 
 #[cfg(unix)]
 #[test]
-fn an_interruption_is_its_good_end_and_its_clients_are_told() {
+fn an_interruption_is_its_good_end_and_its_clients_are_reported() {
     let mut server = Server::start();
     let subscriber = Running::start(&["subscribe", &server.url, "/a", "--events"]);
     subscriber.error_with("\"subscribed\"");
@@ -86,21 +86,21 @@ fn an_interruption_is_its_good_end_and_its_clients_are_told() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_with_what_to_do() {
+fn a_port_that_is_taken_is_reported_with_what_to_do() {
     let server = Server::start();
     bayeux(&["serve", "--port", &server.port()]).assert().code(2).stderr_eq(snapbox::str![[r#"
-error: cannot listen at 127.0.0.1, port [..]: [..]
- hint: --port 0 takes a free port
+error: cannot listen on 127.0.0.1, port [..]: [..]
+ hint: --port 0 picks a free port
 
 "#]]);
 }
 
 #[test]
-fn an_address_of_another_machine_is_told() {
+fn an_address_of_another_machine_is_reported() {
     // TEST-NET-1: nobody has it.
     bayeux(&["serve", "--host", "192.0.2.1", "--port", "0"]).assert().code(2).stderr_eq(snapbox::str![[r#"
-error: cannot listen at 192.0.2.1, port 0: [..]
- hint: --host takes an address of this machine: 127.0.0.1, or 0.0.0.0 for all
+error: cannot listen on 192.0.2.1, port 0: [..]
+ hint: --host must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all addresses
 
 "#]]);
 }

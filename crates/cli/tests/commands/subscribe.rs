@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::running::{PATIENCE, Running, Server, bayeux, nobody};
+use crate::running::{Running, Server, TIME_LIMIT, bayeux, nobody};
 
 fn subscribe(server: &Server, args: &[&str]) -> Running {
     let mut all = vec!["subscribe", &server.url];
@@ -58,7 +58,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 
 /// Publishes to /a until the reader has printed a line: it is not known when it has subscribed.
 fn publish_until_it_comes(server: &Server, reader: &Running) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     while reader.line_within(Duration::from_millis(50)).is_none() {
         assert!(Instant::now() < deadline, "nothing comes");
         server.publish("/a", "1");
@@ -88,7 +88,7 @@ fn an_interruption_closes_cleanly() {
 #[test]
 fn a_server_that_comes_back_is_subscribed_to_again() {
     let mut server = Server::start();
-    // Without --events it is people who are told.
+    // Without --events, events are reported as sentences.
     let subscriber = Running::start(&["subscribe", &server.url, "/a", "--outage-timeout", "none"]);
     publish_until_it_comes(&server, &subscriber);
     server.restart();
@@ -111,16 +111,16 @@ fn a_server_that_stays_away_ends_it() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_told_with_what_to_do() {
+fn a_server_that_is_not_there_is_reported_with_what_to_do() {
     bayeux(&["subscribe", &nobody(), "/a"]).assert().code(1).stdout_eq("").stderr_eq(snapbox::str![[r#"
 error: open: cannot reach http://127.0.0.1:[..]/cometd: [..]
- hint: check the address and the port, and that the server runs
+ hint: check the address and the port, and whether the server is running
 
 "#]]);
 }
 
 #[test]
-fn a_channel_that_is_none_is_told() {
+fn a_channel_that_is_none_is_reported() {
     let server = Server::start();
     bayeux(&["subscribe", &server.url, "a"]).assert().code(2).stderr_eq(snapbox::str![[r#"
 error: subscribe: invalid channel name "a": it must begin with '/'

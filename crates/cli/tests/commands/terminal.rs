@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use crate::running::{PATIENCE, Running, Server, command};
+use crate::running::{Running, Server, TIME_LIMIT, command};
 
 /// The command at a terminal.
 struct Terminal {
@@ -67,7 +67,7 @@ impl Terminal {
 
     /// Waits until the text is shown, after what was waited for before.
     fn sees(&mut self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIME_LIMIT;
         loop {
             if let Some(at) = self.seen.find(text) {
                 self.seen.drain(..at + text.len());
@@ -82,7 +82,7 @@ impl Terminal {
     }
 
     fn exit_code(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIME_LIMIT;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
@@ -149,7 +149,7 @@ fn control_c_leaves_the_chat() {
 }
 
 #[test]
-fn a_chat_that_is_told_to_end_gives_the_terminal_back() {
+fn a_chat_that_is_reported_to_end_gives_the_terminal_back() {
     let server = Server::start();
     let mut ann = Terminal::start(&["chat", &server.url, "ann"]);
     ann.sees("here: ann");
@@ -279,7 +279,7 @@ fn colours_are_for_terminals() {
 }
 
 #[test]
-fn a_subscriber_at_a_terminal_is_told_that_it_listens() {
+fn a_subscriber_at_a_terminal_is_reported_that_it_listens() {
     let server = Server::start();
     let mut terminal = Terminal::start(&["subscribe", &server.url, "/a", "/b"]);
     terminal.sees("subscribed to /a, /b over websocket; ^C ends");

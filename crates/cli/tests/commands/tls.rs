@@ -98,7 +98,7 @@ fn an_authority_of_one_s_own_is_trusted_when_it_is_named() {
         secure.publish(transport, &["--insecure"]).success();
         secure.publish(transport, &[]).code(1).stderr_eq(snapbox::str![[r#"
 error: open: TLS with https://localhost:[..] failed: invalid peer certificate: UnknownIssuer[..]
- hint: --ca FILE trusts a certificate authority of your own; a server without TLS wants http://
+ hint: --ca FILE trusts a certificate of your own; for a server without TLS, use http://
 
 "#]]);
     }

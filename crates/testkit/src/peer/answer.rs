@@ -1,13 +1,13 @@
-//! What a peer says.
+//! Answers of the peer.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
 
-/// What a [`Peer`](super::Peer) does about a [`Request`](super::Request).
+/// How a [`Peer`](super::Peer) answers a [`Request`](super::Request).
 ///
-/// What is said to a frame goes out as a frame, all else as an HTTP response.
+/// The answer to a frame is sent as a frame, any other answer as an HTTP response.
 #[derive(Clone, Debug)]
 #[must_use = "an answer must be returned from the script"]
 pub struct Answer {
@@ -20,7 +20,7 @@ pub struct Answer {
 
 #[derive(Clone, Debug)]
 pub(super) enum Says {
-    /// Messages now, and others when there is a reason to.
+    /// Some messages now, and others after a push or a disconnect.
     Messages {
         now: Vec<Value>,
         hold: Vec<Value>,
@@ -65,28 +65,28 @@ impl Answer {
         Self::new(Says::Messages { now, hold })
     }
 
-    /// These messages, but not before [`Peer::push`](super::Peer::push) or a disconnect gives a reason to answer.
+    /// These messages, sent at the next [`Peer::push`](super::Peer::push) or disconnect.
     pub fn hold(messages: impl IntoIterator<Item = Value>) -> Self {
         Self::now_and_later(Vec::new(), messages.into_iter().collect())
     }
 
-    /// A response with this status and an empty body. To an upgrade that is a refusal.
+    /// A response with this status and an empty body. It refuses an upgrade.
     pub fn status(status: u16) -> Self {
         Self::new(Says::Body { status, body: Bytes::new() })
     }
 
-    /// This text as it is: the body of a response with status 200, said to be JSON, or a text frame.
+    /// This text, unchanged: as the body of a response with status 200 and a JSON content type, or as a text frame.
     pub fn body(body: impl Into<Bytes>) -> Self {
         Self::new(Says::Body { status: 200, body: body.into() })
     }
 
-    /// This page, with that status.
+    /// This page with this status.
     pub fn page(status: u16, html: &str) -> Self {
         let body = Bytes::copy_from_slice(html.as_bytes());
         Self::new(Says::Body { status, body }).header("content-type", "text/html")
     }
 
-    /// These bytes, without HTTP or frames around them.
+    /// These bytes, without HTTP or a frame.
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
         Self::new(Says::Raw(bytes.into()))
     }
@@ -101,7 +101,7 @@ impl Answer {
         Self::new(Says::Partly { body: body.into(), sent, cut: false })
     }
 
-    /// This body in pieces of so many bytes, each after a pause.
+    /// This body in pieces of this size, with a pause before each.
     pub fn drip(body: impl Into<Bytes>, piece: usize, every: Duration) -> Self {
         Self::new(Says::Drip { body: body.into(), piece: piece.max(1), every })
     }
@@ -116,13 +116,12 @@ impl Answer {
         Self::new(Says::Cut)
     }
 
-    /// A WebSocket, to an upgrade.
+    /// Accepts an upgrade.
     pub fn accept() -> Self {
         Self::new(Says::Accept { listens: true })
     }
 
-    /// A WebSocket whose frames vanish, as behind some proxies: nothing that is sent over it arrives, and nothing
-    /// comes.
+    /// Accepts an upgrade, but discards all frames and sends none, as some proxies do.
     pub fn accept_and_swallow() -> Self {
         Self::new(Says::Accept { listens: false })
     }
@@ -132,19 +131,19 @@ impl Answer {
         Self::new(Says::Close { code, reason: reason.to_owned() })
     }
 
-    /// The same, with that header when it is an HTTP response.
+    /// The same answer with this header, if it is an HTTP response.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The same, so much later.
+    /// The same answer after this delay.
     pub fn after(mut self, pause: Duration) -> Self {
         self.after = pause;
         self
     }
 
-    /// The same, and the connection is cut once it is sent.
+    /// The same answer; the connection is cut after it.
     pub fn then_cut(mut self) -> Self {
         self.then_cut = true;
         self

@@ -27,12 +27,12 @@ pub(super) struct Stage {
     pub(super) in_flight: Mutex<(usize, usize)>,
 }
 
-/// What a test says to all connections.
+/// Commands of the test to all connections.
 #[derive(Clone, Debug)]
 pub(super) enum Word {
     Push(Vec<Value>),
     Raw(Bytes),
-    /// A session was ended, so that nothing is held any longer.
+    /// A session has ended: connects are no longer held.
     Disconnected,
     Cut,
 }
@@ -40,7 +40,7 @@ pub(super) enum Word {
 type Words = broadcast::Receiver<Word>;
 
 impl Stage {
-    /// Keeps a request, and asks the script about it.
+    /// Records a request and calls the script.
     fn ask(&self, mut request: Request) -> Answer {
         request.messages = messages(&request.body);
         self.received.send_modify(|received| {
@@ -74,7 +74,7 @@ pub(super) async fn serve(client: TcpStream, number: usize, stage: &Stage, mut w
             _ => respond(&mut client, &answer, &mut words).await?,
         }
         if ends {
-            // Nobody need hold anything.
+            // Connects are no longer held.
             let _ = stage.words.send(Word::Disconnected);
         }
         if answer.then_cut {
@@ -128,11 +128,11 @@ async fn pause(client: &mut BufReader<TcpStream>, pause: Duration) -> Result<()>
     }
 }
 
-/// Reads until the client goes away.
+/// Reads until the client closes the connection.
 async fn listen_in_vain(client: &mut BufReader<TcpStream>) -> Result<()> {
     let mut nothing = [0; 1024];
     while client.read(&mut nothing).await? > 0 {}
-    Err(Error::other("the client is gone"))
+    Err(Error::other("the client closed the connection"))
 }
 
 async fn read_request(client: &mut BufReader<TcpStream>, connection: usize) -> Result<Option<Request>> {
@@ -187,7 +187,7 @@ async fn read_chunks(client: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> R
             Err(_) => return Err(Error::other("a chunk without a size")),
         }
     }
-    // What may follow ends with an empty line.
+    // The trailer ends with an empty line.
     loop {
         line.clear();
         if client.read_line(&mut line).await? <= "\r\n".len() {
@@ -237,7 +237,7 @@ async fn respond(client: &mut BufReader<TcpStream>, answer: &Answer, words: &mut
     }
 }
 
-/// Waits for something to say to a held connect. The events that go with it.
+/// Waits until a held connect can be answered, and returns the events for it.
 async fn until_reason(client: &mut BufReader<TcpStream>, words: &mut Words) -> Result<Vec<Value>> {
     let reason = async {
         loop {
@@ -294,7 +294,7 @@ async fn accept(
     client.write_all(response.as_bytes()).await
 }
 
-/// Serves a WebSocket: frames as they come, and what the test says.
+/// Serves a WebSocket: the frames of the client and the commands of the test.
 async fn socket(
     client: BufReader<TcpStream>,
     upgrade: &Request,
@@ -302,7 +302,7 @@ async fn socket(
     mut words: Words,
 ) -> Result<()> {
     let (reading, mut writing) = tokio::io::split(client);
-    // A frame is read as a whole by a task of its own, so that nothing of it is lost to a `select!`.
+    // A task of its own reads whole frames, so that a `select!` cannot lose a part of one.
     let (frames, mut arrived) = tokio::sync::mpsc::channel(64);
     let reader = tokio::spawn(async move {
         let mut reading = reading;

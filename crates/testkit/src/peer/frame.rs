@@ -1,4 +1,4 @@
-//! WebSocket frames by hand (RFC 6455, section 5), so that they can be wrong.
+//! WebSocket frames (RFC 6455, section 5), written without a library so that they can be invalid.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -7,7 +7,7 @@ pub(super) const CLOSE: u8 = 8;
 pub(super) const PING: u8 = 9;
 pub(super) const PONG: u8 = 10;
 
-/// A whole frame of a server's.
+/// A complete frame from a server.
 pub(super) fn encode(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
@@ -25,7 +25,7 @@ pub(super) fn encode(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The next frame of a client's: opcode and payload. Clients that are tested here do not split their messages.
+/// Reads the next frame from a client: opcode and payload. The clients under test do not fragment messages.
 pub(super) async fn read(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<(u8, Vec<u8>)> {
     const MOST: u64 = 64 * 1024 * 1024;
     let opcode = from.read_u8().await? & 0x0f;

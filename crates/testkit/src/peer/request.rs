@@ -1,27 +1,27 @@
-//! What a client sent, and what a decent server would say to it.
+//! Requests that the peer received, and the answers of a correct server.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
 
-/// Something that a client sent to a [`Peer`](super::Peer).
+/// A request, upgrade or frame that a [`Peer`](super::Peer) received.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {
-    /// What it is.
+    /// The kind of request.
     pub kind: RequestKind,
     /// The path and query of the URL.
     pub path: String,
-    /// The headers, with lowercase names; those of the upgrade for a frame.
+    /// The headers, with lowercase names; for a frame, those of the upgrade.
     pub headers: Vec<(String, String)>,
     /// The body or payload.
     pub body: Bytes,
-    /// The Bayeux messages in it; none when it is no JSON.
+    /// The Bayeux messages in it; empty if it is not JSON.
     pub messages: Vec<Value>,
-    /// Which connection it came over; the first is 0.
+    /// The number of the connection; the first is 0.
     pub connection: usize,
-    /// How many came before it of the same [`name`](Request::name); the first is 0.
+    /// The number of earlier requests with the same [`name`](Request::name).
     pub nth: usize,
 }
 
@@ -40,7 +40,7 @@ pub enum RequestKind {
 }
 
 impl Request {
-    /// The channel of the first message; `upgrade` for an upgrade, empty for what has neither.
+    /// The channel of the first message; `upgrade` for an upgrade; empty otherwise.
     pub fn name(&self) -> &str {
         match self.kind {
             RequestKind::Upgrade => "upgrade",
@@ -48,12 +48,12 @@ impl Request {
         }
     }
 
-    /// The first message on that channel.
+    /// The first message on this channel.
     pub fn message(&self, channel: &str) -> Option<&Value> {
         self.messages.iter().find(|message| message["channel"] == channel)
     }
 
-    /// Whether there is a message on that channel.
+    /// Whether there is a message on this channel.
     pub fn has(&self, channel: &str) -> bool {
         self.message(channel).is_some()
     }
@@ -63,7 +63,7 @@ impl Request {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// A successful reply to a message: its channel, its id, its session, what it asked about.
+    /// A successful reply to a message, with its channel, id, client id and subscription.
     pub fn reply_to(message: &Value) -> Value {
         let mut reply = json!({"channel": message["channel"], "id": message["id"], "successful": true});
         for field in ["clientId", "subscription"] {
@@ -105,9 +105,9 @@ impl Request {
         reply
     }
 
-    /// What a decent server without any other clients would say: it grants everything, answers a connect at once that
-    /// asks for it, and holds others until [`Peer::push`](super::Peer::push) has something for them or the session is
-    /// ended.
+    /// The answer of a correct server without other clients: it grants everything, answers a connect at once if the
+    /// connect asks for that, and holds other connects until [`Peer::push`](super::Peer::push) is called or the session
+    /// ends.
     pub fn decently(&self) -> Answer {
         match self.kind {
             RequestKind::Upgrade => Answer::accept(),

@@ -1,4 +1,4 @@
-//! The peer as a test sees it.
+//! The scripted peer.
 
 #![allow(clippy::expect_used, clippy::panic)]
 
@@ -15,14 +15,15 @@ use super::answer::Answer;
 use super::connection::{self, Stage, Word};
 use super::request::Request;
 
-/// A server whose every answer is up to the test, over HTTP long-polling and WebSocket. It keeps all that it receives.
+/// A server that answers every request as the test specifies, over HTTP long-polling and WebSocket. It records all
+/// requests.
 ///
 /// ```
 /// use bayeux::{Client, Transport};
 /// use bayeux_testkit::{Answer, Peer};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), bayeux::Error> {
-/// // A server that knows no WebSocket, and whose first publish goes wrong.
+/// // A server without WebSocket, whose first reply to a publish is an error page.
 /// let peer = Peer::start(|request| match request.name() {
 ///     "upgrade" => Answer::status(404),
 ///     "/news" if request.nth == 0 => Answer::page(503, "<title>Busy</title>"),
@@ -46,7 +47,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer on a free port; the script is asked about each request.
+    /// Starts a peer on a free port. It calls the script for each request.
     pub async fn start(script: impl FnMut(&Request) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -61,7 +62,7 @@ impl Peer {
         Self { address, stage, task }
     }
 
-    /// A peer that does everything [decently](Request::decently).
+    /// Starts a peer that answers every request [correctly](Request::decently).
     pub async fn decent() -> Self {
         Self::start(Request::decently).await
     }
@@ -76,27 +77,27 @@ impl Peer {
         self.address
     }
 
-    /// Answers by another script from now on.
+    /// Uses another script from now on.
     pub fn follow(&self, script: impl FnMut(&Request) -> Answer + Send + 'static) {
         *self.stage.script.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(script);
     }
 
-    /// All that came so far, in its order.
+    /// All requests received so far, in order.
     pub fn requests(&self) -> Vec<Request> {
         self.stage.received.borrow().clone()
     }
 
-    /// All messages on a channel that came so far.
+    /// All messages received so far on a channel.
     pub fn received(&self, channel: &str) -> Vec<Value> {
         let requests = self.stage.received.borrow();
         let messages = requests.iter().flat_map(|request| &request.messages);
         messages.filter(|message| message["channel"] == channel).cloned().collect()
     }
 
-    /// Waits for a request that fits, and counts those that came before.
+    /// Waits for a request that matches. Requests that were received before count too.
     ///
     /// # Panics
-    /// When none comes within 10 s; with all that came instead.
+    /// Panics if none is received within 10 s, and prints all requests.
     pub async fn wait_for(&self, fits: impl Fn(&Request) -> bool) -> Request {
         let mut received = self.stage.received.subscribe();
         let found = received.wait_for(|requests| requests.iter().any(&fits));
@@ -108,10 +109,10 @@ impl Peer {
         panic!("no such request within 10 s, but {:#?}", self.requests());
     }
 
-    /// Waits until there are so many messages on a channel.
+    /// Waits until this number of messages was received on a channel.
     ///
     /// # Panics
-    /// When they do not come within 10 s.
+    /// Panics if they are not received within 10 s.
     pub async fn wait_for_messages(&self, channel: &str, count: usize) -> Vec<Value> {
         let mut received = self.stage.received.subscribe();
         let come = received.wait_for(|requests| {
@@ -123,17 +124,17 @@ impl Peer {
         self.received(channel)
     }
 
-    /// Sends messages to all clients: as a frame to each WebSocket, and before the reply to each held connect.
+    /// Sends messages to all clients: as a frame on each WebSocket, and before the reply to each held connect.
     pub fn push(&self, messages: impl IntoIterator<Item = Value>) {
         self.say(Word::Push(messages.into_iter().collect()));
     }
 
-    /// Sends bytes to all WebSockets, without a frame around them.
+    /// Sends bytes on all WebSockets without a frame.
     pub fn push_raw(&self, bytes: impl Into<bytes::Bytes>) {
         self.say(Word::Raw(bytes.into()));
     }
 
-    /// Sends a text frame to all WebSockets.
+    /// Sends a text frame on all WebSockets.
     pub fn push_text(&self, text: &[u8]) {
         self.say(Word::Raw(super::frame::encode(super::frame::TEXT, text).into()));
     }
@@ -143,12 +144,12 @@ impl Peer {
         self.say(Word::Cut);
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub fn open_connections(&self) -> usize {
         *self.stage.open.borrow()
     }
 
-    /// How many HTTP requests there were at once, at most.
+    /// The largest number of HTTP requests that were in progress at once.
     pub fn most_in_flight(&self) -> usize {
         self.stage.in_flight.lock().unwrap_or_else(PoisonError::into_inner).1
     }
@@ -156,7 +157,7 @@ impl Peer {
     /// Waits until no connection is open.
     ///
     /// # Panics
-    /// When that takes longer than 10 s.
+    /// Panics if that takes longer than 10 s.
     pub async fn wait_until_idle(&self) {
         let mut open = self.stage.open.subscribe();
         let idle =
@@ -165,7 +166,7 @@ impl Peer {
     }
 
     fn say(&self, word: Word) {
-        // With no connection there is nobody to hear it.
+        // This fails only if there is no connection.
         let _ = self.stage.words.send(word);
     }
 }
@@ -184,7 +185,7 @@ async fn accept(listener: TcpListener, stage: Arc<Stage>) {
         let words = stage.words.subscribe();
         stage.open.send_modify(|open| *open += 1);
         tokio::spawn(async move {
-            // A client that breaks off is what many tests are about.
+            // Many tests end connections early.
             let _ = connection::serve(client, number, &stage, words).await;
             stage.open.send_modify(|open| *open -= 1);
         });

@@ -1,4 +1,4 @@
-//! A network that breaks on demand.
+//! A network that fails on demand.
 
 #![allow(clippy::expect_used)]
 
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// A network between a client and a server: it forwards TCP connections, and breaks when it is told to.
+/// A network between a client and a server: it forwards TCP connections, and fails on demand.
 ///
 /// ```
 /// use bayeux::Client;
@@ -54,7 +54,7 @@ enum Fault {
 }
 
 impl FaultProxy {
-    /// A network, healthy at first, on a free port; it leads to the server at `target`.
+    /// Starts a network on a free port that forwards to the server at `target`.
     pub async fn to(target: SocketAddr) -> Self {
         Self::with_tls(target, None).await
     }
@@ -85,51 +85,53 @@ impl FaultProxy {
         format!("{scheme}://{}/cometd", self.address)
     }
 
-    /// Leads to another server from now on.
+    /// Forwards to another server from now on.
     pub fn lead_to(&self, target: SocketAddr) {
         *self.network.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
     }
 
-    /// Is healthy again: new connections are taken, and bytes flow. Connections that lost bytes in a stall are cut.
+    /// Ends all faults: new connections are accepted, and bytes are forwarded. Connections that lost bytes in a stall are
+    /// cut.
     pub fn forward(&self) {
         self.become_faulty(Fault::None);
     }
 
-    /// Goes half-open: connections stay, and new ones are taken, but all bytes vanish in both directions.
+    /// Makes the network half-open: connections stay open and new ones are accepted, but bytes are discarded in both
+    /// directions.
     pub fn stall(&self) {
         self.become_faulty(Fault::Stall);
     }
 
-    /// Takes that much longer for all bytes, in each direction.
+    /// Delays all bytes by this time, in each direction.
     pub fn delay(&self, by: Duration) {
         self.become_faulty(Fault::Delay(by));
     }
 
-    /// Cuts all connections now. New ones are taken.
+    /// Cuts all connections. New ones are accepted.
     pub fn cut(&self) {
         self.network.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Refuses new connections until another fault or [`forward`](FaultProxy::forward) is asked for; those that are
-    /// open stay.
+    /// Refuses new connections until another fault or [`forward`](FaultProxy::forward) is set. Open connections are not
+    /// affected.
     ///
     /// # Cancel safety
-    /// Dropping the future does not stop it.
+    /// If the future is dropped, the network refuses connections all the same.
     pub async fn refuse(&self) {
         let accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = accepting {
             task.abort();
-            // Its end is what was asked for.
+            // The task is aborted, as intended.
             let _ = task.await;
         }
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub fn open_connections(&self) -> usize {
         *self.network.open.borrow()
     }
 
-    /// How many connections were taken since the beginning.
+    /// The number of connections that were accepted since the start.
     pub fn accepted(&self) -> usize {
         *self.network.accepted.borrow()
     }
@@ -137,7 +139,7 @@ impl FaultProxy {
     /// Waits until no connection is open.
     ///
     /// # Panics
-    /// When that takes longer than 10 s.
+    /// Panics if that takes longer than 10 s.
     pub async fn wait_until_idle(&self) {
         let mut open = self.network.open.subscribe();
         let idle = open.wait_for(|open| *open == 0);
@@ -178,7 +180,7 @@ async fn accept(listener: TcpListener, network: Arc<Network>) {
         let mut cuts = network.cuts.subscribe();
         tokio::spawn(async move {
             let _counted = Counted(&network.open);
-            // Nothing is sent late: what a test sees is what it asked for.
+            // Send without delay: a test sees only the delays that it sets.
             let _ = client.set_nodelay(true);
             tokio::select! {
                 _ = cuts.changed() => {}
@@ -216,7 +218,7 @@ async fn carry(mut client: TcpStream, network: &Network) {
 async fn both_ways(client: impl AsyncRead + AsyncWrite, server: TcpStream, network: &Network) {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = tokio::io::split(server);
-    // The end of either direction is the end of both: HTTP and WebSocket close no halves.
+    // If one direction ends, so does the other: HTTP and WebSocket do not use half-closed connections.
     tokio::select! {
         () = one_way(&mut from_client, &mut to_server, network) => {}
         () = one_way(&mut from_server, &mut to_client, network) => {}
@@ -242,7 +244,7 @@ async fn one_way(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite 
     }
 }
 
-/// Takes bytes and gives none, until the stall is over.
+/// Discards bytes until the stall is over.
 async fn swallow(from: &mut (impl AsyncRead + Unpin), network: &Network) {
     let mut fault = network.fault.subscribe();
     let mut buffer = vec![0; 16 * 1024];

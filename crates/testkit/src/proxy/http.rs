@@ -35,15 +35,15 @@ pub struct HttpProxy {
     task: JoinHandle<()>,
 }
 
-/// A request that came to an [`HttpProxy`].
+/// A request that an [`HttpProxy`] received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProxiedRequest {
     /// `CONNECT` for a tunnel, or the method of the request itself.
     pub method: String,
-    /// Where it should go: an authority for a tunnel, else a URL.
+    /// The target: an authority for a tunnel, otherwise a URL.
     pub target: String,
-    /// Whether the password was right, or none was needed.
+    /// Whether the password was correct, or none was required.
     pub granted: bool,
 }
 
@@ -53,12 +53,12 @@ struct Shared {
 }
 
 impl HttpProxy {
-    /// A proxy for everybody.
+    /// Starts a proxy without a password.
     pub async fn start() -> Self {
         Self::listen(None).await
     }
 
-    /// A proxy that answers 407 to all who do not come with that user and password (Basic authentication).
+    /// Starts a proxy that answers 407 to requests without this user and password (Basic authentication).
     pub async fn with_password(user: &str, password: &str) -> Self {
         Self::listen(Some((user.to_owned(), password.to_owned()))).await
     }
@@ -84,7 +84,7 @@ impl HttpProxy {
         }
     }
 
-    /// All requests that came so far.
+    /// All requests received so far.
     pub fn requests(&self) -> Vec<ProxiedRequest> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -110,7 +110,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Serves one request: a connection is not used for a second one, which HTTP allows.
+/// Serves one request and closes the connection, as HTTP permits.
 async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     let Some((head, rest)) = read_head(&mut client).await else { return };
     let mut lines = head.split("\r\n");
@@ -161,12 +161,12 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
         server.write_all(request.as_bytes()).await
     };
     if sent.is_ok() && server.write_all(&rest).await.is_ok() {
-        // How the two part is theirs to say.
+        // An error here is the end of one of the two connections.
         let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
     }
 }
 
-/// The request line and headers, and what came behind them.
+/// The request line, the headers, and the bytes after them.
 async fn read_head(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut read = Vec::new();
     loop {

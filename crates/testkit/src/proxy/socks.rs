@@ -32,7 +32,7 @@ pub struct SocksProxy {
 }
 
 impl SocksProxy {
-    /// A proxy on a free port.
+    /// Starts a proxy on a free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -41,12 +41,12 @@ impl SocksProxy {
         Self { address, targets, task }
     }
 
-    /// The proxy's URL, with which it resolves the names of hosts itself.
+    /// The proxy's URL, with the scheme that lets the proxy resolve host names.
     pub fn url(&self) -> String {
         format!("socks5h://{}", self.address)
     }
 
-    /// Where clients wanted to go so far, each as `HOST:PORT`.
+    /// The targets that clients have asked for so far, each as `HOST:PORT`.
     pub fn targets(&self) -> Vec<String> {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -65,7 +65,7 @@ async fn accept(listener: TcpListener, targets: Arc<Mutex<Vec<String>>>) {
             accepted = listener.accept() => {
                 if let Ok((client, _)) = accepted {
                     let targets = Arc::clone(&targets);
-                    // A client that breaks off is of no interest.
+                    // The client has closed the connection.
                     connections.spawn(async move { let _ = serve(client, &targets).await; });
                 }
             }

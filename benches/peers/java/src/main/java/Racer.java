@@ -21,7 +21,7 @@ import org.cometd.client.transport.ClientTransport;
 import org.cometd.client.websocket.jakarta.WebSocketTransport;
 import org.eclipse.jetty.client.HttpClient;
 
-/** CometD's Java client; what it is told and how it measures, src/job.rs and src/meter.rs have it. */
+/** CometD's Java client. src/job.rs describes its arguments, src/meter.rs how it measures. */
 public class Racer {
     private static final OperatingSystemMXBean SYSTEM =
         (OperatingSystemMXBean)ManagementFactory.getOperatingSystemMXBean();

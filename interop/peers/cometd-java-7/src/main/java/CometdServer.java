@@ -29,7 +29,7 @@ import org.eclipse.jetty.websocket.jakarta.server.config.JakartaWebSocketServlet
 
 /**
  * A CometD server with the services that the scenarios use. Prints {@code READY URL}, and ends when its standard
- * input does, so that it cannot outlive whoever started it.
+ * input does, so that it cannot outlive the process that started it.
  */
 public class CometdServer {
     public static void main(String[] args) throws Exception {

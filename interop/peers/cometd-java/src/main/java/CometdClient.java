@@ -141,7 +141,7 @@ public class CometdClient {
                     }
                 });
             }
-            // As the documentation has it: whoever was subscribed subscribes again with each new session.
+            // As the documentation describes: the client subscribes again with each new session.
             client.getChannel(Channel.META_HANDSHAKE).addListener((ClientSessionChannel.MessageListener)(from, reply) -> {
                 if (reply.isSuccessful()) {
                     client.batch(() -> subscriptions.forEach(
@@ -198,7 +198,7 @@ public class CometdClient {
         private void tell(Message message) {
             Map<String, Object> line = new LinkedHashMap<>();
             line.put("user", number);
-            line.put("told", String.valueOf(message));
+            line.put("reported", String.valueOf(message));
             write(line);
         }
 
