@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bayeux_proto::Transport;
-use bayeux_proto::client::{Config, Delivery, Offline, Retry};
+use bayeux_proto::client::{Config, Delivery, Offline};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::Url;
@@ -15,6 +15,7 @@ use crate::driver::{Parts, Urls};
 use crate::error::Error;
 use crate::extension::{Extension, Extensions};
 use crate::queue::{Capacity, Overflow};
+use crate::retry::{Decide, Retry};
 use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, display_url};
 
 /// Makes a [`Client`]. Every wait and every size has a bound and a default, named at its method.
@@ -30,6 +31,7 @@ pub struct Builder {
     headers: Vec<(String, String)>,
     patience: Option<Duration>,
     auth_timeout: Duration,
+    decide_retry: Option<Decide>,
     inbox: Capacity,
     stream: Capacity,
     extensions: Extensions,
@@ -84,6 +86,7 @@ impl Builder {
             headers: Vec::new(),
             patience: Some(Duration::from_secs(10)),
             auth_timeout: Duration::from_secs(30),
+            decide_retry: None,
             inbox: capacity(65_536),
             stream: capacity(16_384),
             extensions: Extensions::default(),
@@ -193,7 +196,10 @@ impl Builder {
     /// # Ok::<(), bayeux::Error>(())
     /// ```
     pub fn retry(mut self, retry: impl Into<Retry>) -> Self {
-        self.session.retry = retry.into();
+        let (policy, decide) = retry.into().into_parts();
+        self.session.retry = policy;
+        self.session.decide_retries = decide.is_some();
+        self.decide_retry = decide;
         self
     }
 
@@ -405,6 +411,7 @@ impl Builder {
             extensions: self.extensions,
             auth: self.auth.0,
             auth_timeout: self.auth_timeout,
+            decide_retry: self.decide_retry,
             patience: self.patience,
         };
         Ok(Client::new(parts, urls, self.inbox, self.stream))

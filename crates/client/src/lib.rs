@@ -58,6 +58,7 @@ mod operation;
 mod queue;
 mod receiver;
 mod receiving;
+mod retry;
 mod sending;
 mod shared;
 mod snapshot;
@@ -77,6 +78,7 @@ pub use error::{Error, ErrorKind};
 pub use events::Events;
 pub use extension::{Extension, Veto};
 pub use queue::Overflow;
+pub use retry::Retry;
 pub use snapshot::SessionSnapshot;
 pub use stream::Subscription;
 pub use timestamp::Timestamp;
@@ -85,7 +87,7 @@ pub use transport::{Proxy, TlsOptions};
 
 pub use bayeux_proto::client::{
     Backoff, CallError, CloseReason, Delivery, Event, FailedAttempt, Failure, FailureKind, LostCause,
-    Offline, Retry, State, Verdict,
+    Offline, State, Verdict,
 };
 pub use bayeux_proto::ext::binary::{Binary, BinaryError};
 pub use bayeux_proto::{

@@ -42,6 +42,9 @@ pub struct Config {
     pub close_timeout: Duration,
     /// The delays between attempts, and when to stop. Default: 1 s doubling to 30 s, jittered, without end.
     pub retry: Retry,
+    /// Whether the driver decides about each attempt after a failure, within what `retry` permits:
+    /// [`Output::DecideRetry`](super::Output::DecideRetry) is emitted after each failed attempt. Default: false.
+    pub decide_retries: bool,
     /// The longest wait that a server can ask for: with the `interval` and `timeout` of its advice, and with
     /// `Retry-After`. A longer one is cut to this, and [`Event::AdviceCapped`](super::Event::AdviceCapped) is emitted.
     /// Default: 1 h, which maintenance takes, while a number that was meant otherwise does not silence a client for good.
@@ -108,6 +111,7 @@ impl Default for Config {
             retry_open: false,
             close_timeout: Duration::from_secs(5),
             retry: Retry::default(),
+            decide_retries: false,
             max_advised_wait: Duration::from_secs(3600),
             ping_interval: Some(Duration::from_secs(20)),
             ack: true,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::event::Event;
 use super::failure::Failure;
 use super::outcome::CallResult;
+use super::retry::{FailedAttempt, Verdict};
 use super::snapshot::SessionSnapshot;
 use crate::channel::Channel;
 use crate::data::Data;
@@ -85,8 +86,9 @@ pub enum Operation {
 }
 
 /// What happens to a session.
+///
+/// The enum is exhaustive, as [`Output`] is: both sides of the contract are complete.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Input {
     /// A user's call.
     Call(CallId, Operation),
@@ -125,13 +127,16 @@ pub enum Input {
     },
     /// The credentials that were asked for: keys for the `ext` of handshakes. Their headers are the shell's.
     Credentials(Result<Map<String, Value>, String>),
-    /// Nothing: the time that was asked for has come.
+    /// The answer to [`Output::DecideRetry`].
+    RetryDecided(Verdict),
+    /// The time of [`Session::poll_timeout`](super::Session::poll_timeout) has come.
     Timeout,
 }
 
 /// What a session wants done.
+///
+/// The enum is exhaustive, so that a driver that does not know a variant does not compile.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Output {
     /// Send these messages. A WebSocket that is not open is to be opened first.
     Send(Transmit),
@@ -167,7 +172,11 @@ pub enum Output {
     },
     /// Something changed.
     Event(Event),
-    /// Ask for credentials, and answer with [`Input::Credentials`].
+    /// An attempt to connect failed, and the [`Retry`](super::Retry) permits another: decide whether it takes place, and pass
+    /// [`Input::RetryDecided`]. Emitted only if [`Config::decide_retries`](super::Config::decide_retries) is set. Without an
+    /// answer, the next attempt follows after the usual pause.
+    DecideRetry(FailedAttempt),
+    /// Ask for credentials, and pass [`Input::Credentials`].
     Authenticate(AuthReason),
 }
 

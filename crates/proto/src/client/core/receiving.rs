@@ -1,26 +1,24 @@
 //! What comes from the server: which message answers what, and which is an event.
 
-use super::ack::Place;
-use super::contract::ExchangeId;
-use super::core::{ConnectStage, Core, Handshake, Next};
-use super::event::{Event, State};
-use super::outcome::CloseReason;
-use super::requests::Kind;
-use super::subscriptions::Status;
-use crate::advice::{Advice, Interval};
+use super::{Core, Next, Phase};
 use crate::channel::{Channel, ChannelKind};
+use crate::client::ack::Place;
+use crate::client::contract::ExchangeId;
+use crate::client::event::Event;
+use crate::client::outcome::CloseReason;
+use crate::client::requests::Kind;
+use crate::client::subscriptions::Status;
 use crate::message::{Message, Subscription};
 use crate::time::Time;
 
 impl Core {
     pub(super) fn message(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
-        if let Some(advice) = &message.fields().advice {
-            let mut known = self.advice.clone();
-            known.merge(advice);
-            if known != self.advice {
-                let before = std::mem::replace(&mut self.advice, known.clone());
-                self.event(Event::AdviceChanged(known));
-                self.cap_advice(&before);
+        if let Some(advice) = &message.fields().advice
+            && let Some(capped) = self.advised.merge(advice)
+        {
+            self.outbox.event(Event::AdviceChanged(self.advised.advice().clone()));
+            for capped in capped {
+                self.report_capped(Some(capped));
             }
         }
         match message.channel().kind() {
@@ -32,22 +30,11 @@ impl Core {
         }
     }
 
-    /// Says what of new advice is not followed as it is.
-    fn cap_advice(&mut self, before: &Advice) {
-        let Advice { interval, timeout, .. } = self.advice;
-        if let Some(Interval::Wait(interval)) = interval.filter(|_| interval != before.interval) {
-            self.cap("interval", interval);
-        }
-        if let Some(timeout) = timeout.filter(|_| timeout != before.timeout) {
-            self.cap("timeout", timeout);
-        }
-    }
-
     fn meta(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
         match message.channel().as_str() {
             Channel::HANDSHAKE => self.handshake_reply(exchange, message, now),
             Channel::CONNECT => self.connect_reply(exchange, message, now),
-            Channel::DISCONNECT if message.id().is_none() && self.state != State::Disconnecting => {
+            Channel::DISCONNECT if message.id().is_none() && !matches!(self.phase, Phase::Closing(_)) => {
                 Next::Terminate(CloseReason::Server(Box::new(message)))
             }
             Channel::DISCONNECT | Channel::SUBSCRIBE | Channel::UNSUBSCRIBE => {
@@ -58,7 +45,7 @@ impl Core {
             }
             other => {
                 let what = format!("a message on {other}, which is no channel of the protocol");
-                self.event(Event::Ignored { what });
+                self.outbox.event(Event::Ignored { what });
                 Next::Nothing
             }
         }
@@ -138,7 +125,7 @@ impl Core {
             Some(error) => format!("a message without channel: {error}"),
             None => "a message without channel".to_owned(),
         };
-        self.event(Event::Ignored { what });
+        self.outbox.event(Event::Ignored { what });
         if message.fields().successful.is_none() && message.fields().error.is_none() {
             return Next::Nothing;
         }
@@ -147,9 +134,8 @@ impl Core {
             reply.set_channel(channel.clone());
             reply
         };
-        let handshake = matches!(self.handshake, Handshake::Sent(sent) if Some(sent.exchange) == exchange);
-        let connect =
-            matches!(self.connect.stage, ConnectStage::Sent(sent) if Some(sent.exchange) == exchange);
+        let handshake = exchange.is_some() && self.handshake_exchange() == exchange;
+        let connect = exchange.is_some() && self.connect_exchange() == exchange;
         if handshake {
             let reply = with_channel(&Channel::from_wire(Channel::HANDSHAKE));
             return self.handshake_reply(exchange, reply, now);

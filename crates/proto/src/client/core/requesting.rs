@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::cause::{LostCause, server_error};
-use super::config::{Delivery, Offline};
-use super::contract::{AuthReason, CallId, ExchangeId, Lane, Operation, Output, SinkId};
-use super::core::{Core, Next};
-use super::diagnosis::{Diagnosis, diagnose};
-use super::event::{Event, State};
-use super::failure::{Failure, FailureKind};
-use super::outcome::{CallError, CallResult, CloseReason};
-use super::requests::{Kind, Request, Stamp, wire_size};
-use super::subscriptions::Status;
+use super::{Core, Flow, Next, Phase};
 use crate::channel::Channel;
+use crate::client::cause::{LostCause, server_error};
+use crate::client::config::{Delivery, Offline};
+use crate::client::contract::{AuthReason, CallId, ExchangeId, Lane, Operation, SinkId};
+use crate::client::diagnosis::{Diagnosis, diagnose};
+use crate::client::event::Event;
+use crate::client::failure::{Failure, FailureKind};
+use crate::client::outcome::{CallError, CallResult, CloseReason};
+use crate::client::requests::{Kind, Request, Stamp, wire_size};
+use crate::client::subscriptions::Status;
 use crate::codec;
 use crate::id::{ClientId, MessageId};
 use crate::message::{Message, Subscription};
@@ -29,17 +29,21 @@ const MAX_POST: usize = 256 * 1024;
 impl Core {
     /// Takes in a call that becomes a message; `group` holds those that travel together.
     pub(super) fn call(&mut self, call: CallId, operation: Operation, group: u64, now: Time) {
-        if matches!(self.state, State::Disconnected | State::Disconnecting) {
-            let reason = if self.closing.is_some() { CloseReason::Requested } else { CloseReason::NotOpen };
-            return self.resolve(Some(call), Err(CallError::Closed(reason)));
+        let closed = match self.phase {
+            Phase::Closed => Some(CloseReason::NotOpen),
+            Phase::Closing(_) => Some(CloseReason::Requested),
+            Phase::Opening(_) | Phase::Established(_) => None,
+        };
+        if let Some(reason) = closed {
+            return self.outbox.resolve(Some(call), Err(CallError::Closed(reason)));
         }
-        let refuse = self.config.offline == Offline::Refuse && self.state != State::Connected;
+        let refuse = self.config.offline == Offline::Refuse && !self.is_connected();
         let publishes = matches!(
             operation,
             Operation::Publish { .. } | Operation::PublishBinary { .. } | Operation::Request { .. }
         );
         if refuse && publishes {
-            return self.resolve(Some(call), Err(CallError::Offline));
+            return self.outbox.resolve(Some(call), Err(CallError::Offline));
         }
         let taken = match operation {
             Operation::Publish { channel, data } => {
@@ -66,7 +70,7 @@ impl Core {
             }
         };
         if let Err(error) = taken {
-            self.resolve(Some(call), Err(error));
+            self.outbox.resolve(Some(call), Err(error));
         }
     }
 
@@ -99,7 +103,7 @@ impl Core {
     fn sent_size(&self, message: &Message) -> usize {
         // As long as CometD's, in a session that is not there yet.
         const ID: &str = "0123456789012345678901234567890123456789";
-        let client_id = self.client_id.as_ref().map_or(ID, ClientId::as_str);
+        let client_id = self.session().map_or(ID, |session| session.client_id.as_str());
         let at_most = wire_size(message) + client_id.len();
         if at_most <= self.config.max_send_size {
             return at_most;
@@ -126,7 +130,7 @@ impl Core {
             Some(Status::Active) => {
                 self.subscriptions.add(&channel, sink, Status::Active);
                 self.subscriptions.change(&channel, |entry| entry.inbox_granted |= sink == SinkId::INBOX);
-                self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
+                self.outbox.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
             Some(status @ Status::Pending(id)) if self.requests.get(id).is_some() => {
                 self.subscriptions.add(&channel, sink, status);
@@ -136,7 +140,7 @@ impl Core {
             None if channel.is_service() => {
                 self.subscriptions.add(&channel, sink, Status::Active);
                 self.subscriptions.change(&channel, |entry| entry.established = true);
-                self.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
+                self.outbox.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
             // What is to be restored in a session that is not there yet has no request that would run out.
             None | Some(Status::Refused(_) | Status::Pending(_)) => {
@@ -168,7 +172,7 @@ impl Core {
             return Err(CallError::NotSubscribed(channel));
         };
         for waiting in removed.waiting {
-            self.resolve(Some(waiting), Err(CallError::NotSubscribed(channel.clone())));
+            self.outbox.resolve(Some(waiting), Err(CallError::NotSubscribed(channel.clone())));
         }
         let known_to_server = match removed.status {
             // What still waits for its turn need not be sent at all, when nobody else wants it.
@@ -179,14 +183,14 @@ impl Core {
                 self.requests.remove(id);
                 false
             }
-            Status::Pending(_) | Status::Active => self.state != State::Handshaking && !channel.is_service(),
+            Status::Pending(_) | Status::Active => self.established().is_some() && !channel.is_service(),
             Status::Refused(_) => false,
         };
         if removed.last && known_to_server {
             let message = subscription_message(Channel::UNSUBSCRIBE, &channel);
             self.enqueue(Some(call), Kind::Unsubscribe(channel), message, None, group, now)?;
         } else {
-            self.resolve(Some(call), Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(&channel))));
+            self.outbox.resolve(Some(call), Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(&channel))));
         }
         Ok(())
     }
@@ -204,7 +208,7 @@ impl Core {
         if self.requests.len() >= cap {
             return Err(CallError::TooManyPending { cap });
         }
-        let id = self.new_id();
+        let id = self.outbox.new_id();
         let request = self.request(id, call, kind, message, timeout, now);
         self.requests.push_back(id, group, request);
         Ok(id)
@@ -240,7 +244,7 @@ impl Core {
 
     /// The message that ends the session, after all that waits.
     pub(super) fn enqueue_disconnect(&mut self, now: Time) {
-        let id = self.new_id();
+        let id = self.outbox.new_id();
         let timeout = Some(self.config.close_timeout);
         let request =
             self.request(id, None, Kind::Disconnect, Message::meta(Channel::DISCONNECT), timeout, now);
@@ -273,7 +277,7 @@ impl Core {
     }
 
     fn subscribe_request(&mut self, channel: &Channel, now: Time) -> (u64, Request) {
-        let id = self.new_id();
+        let id = self.outbox.new_id();
         self.subscriptions.change(channel, |entry| entry.status = Status::Pending(id));
         let message = subscription_message(Channel::SUBSCRIBE, channel);
         (id, self.request(id, None, Kind::Subscribe(channel.clone()), message, None, now))
@@ -291,18 +295,19 @@ impl Core {
             exchanges.extend(request.exchange);
             match &request.kind {
                 Kind::Unsubscribe(channel) => {
-                    self.resolve(request.call, Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(channel))));
+                    self.outbox
+                        .resolve(request.call, Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(channel))));
                 }
                 Kind::Subscribe(channel) => {
-                    // With another id, because a late reply to the old request says nothing about the new session.
-                    let again = self.last_id + 1;
-                    let wanted = self
+                    let awaited = self
                         .subscriptions
                         .entry(channel)
                         .is_some_and(|entry| entry.status == Status::Pending(id) && entry.is_awaited());
-                    if wanted {
+                    if awaited {
+                        // With another id, because a late reply to the old request says nothing about the new session.
+                        let again = self.outbox.new_id();
                         self.subscriptions.change(channel, |entry| entry.status = Status::Pending(again));
-                        let message = request.message.clone().with_id(self.new_id());
+                        let message = request.message.clone().with_id(again);
                         renewed.push((again, Request { message, ..request }));
                     }
                 }
@@ -319,31 +324,34 @@ impl Core {
 
     /// Sends what waits, as far as the lane is free.
     pub(super) fn flush(&mut self, now: Time) {
-        let open = matches!(self.state, State::Connecting | State::Connected | State::Disconnecting);
-        let resting = self.lane.rest_until.is_some_and(|until| until > now);
-        if !open || self.client_id.is_none() || self.auth.asking || resting {
+        let session = match &self.phase {
+            Phase::Established(session) if session.flow != Flow::Unconnected => session,
+            Phase::Closing(closing) => &closing.session,
+            _ => return,
+        };
+        if self.credentials.asking() || self.lane.rests_until(now).is_some() {
             return;
         }
-        // While a better transport is tried, messages go the way that is known to work; but none go into a socket that
-        // is closed when the trial succeeds.
-        let transport = self.connect.trial.unwrap_or(self.transport());
+        // While a better transport is tried, messages are sent over the one that works; but none go into a socket that
+        // is closed if the trial succeeds.
+        let trial = session.connect.trial();
+        let transport = trial.unwrap_or(self.transport());
         let duplex = transport.is_duplex();
-        if duplex && self.connect.trial.is_some() {
+        if duplex && trial.is_some() {
             return;
         }
         let most = self.config.max_send_size;
         let max_bytes = if duplex { MAX_FRAME } else { MAX_POST }.min(most);
         // What went out over HTTP before a change of transports is not to be overtaken.
-        while self.lane.busy.is_none() && self.requests.has_queued() {
-            let exchange = self.new_exchange();
-            let stamp = Stamp { generation: self.auth.generation, session: self.sessions };
+        while self.lane.exchange().is_none() && self.requests.has_queued() {
+            let exchange = self.outbox.new_exchange();
+            let stamp = Stamp { generation: self.credentials.generation(), session: self.sessions };
             let messages = self.requests.take_turn(exchange, max_bytes, most, stamp, now);
             if !duplex {
-                self.lane.busy = Some(exchange);
-                self.lane.look_at = now + self.config.request_timeout;
+                self.lane.occupy(exchange, now + self.config.request_timeout);
             }
             let messages = messages.into_iter().map(|(_, message)| message).collect();
-            self.send_over(transport, Lane::Other, exchange, messages);
+            self.send(transport, Lane::Other, exchange, messages);
         }
     }
 
@@ -358,7 +366,7 @@ impl Core {
         let granted = reply.fields().successful != Some(false)
             && (reply.is_successful() || (request.kind == Kind::Service && reply.has_data()));
         if granted {
-            self.auth.unproven = false;
+            self.credentials.accepted();
             self.settle(id, request, Ok(reply), now);
             return Next::Nothing;
         }
@@ -413,12 +421,12 @@ impl Core {
         match request.kind {
             Kind::Subscribe(channel) => self.settle_subscribe(id, &channel, &result, now),
             Kind::Disconnect => {
-                if let Some(closing) = &mut self.closing {
+                if let Phase::Closing(closing) = &mut self.phase {
                     closing.confirmed = true;
                     closing.deadline = closing.deadline.min(now + LINGER);
                 }
             }
-            Kind::Publish | Kind::Service | Kind::Unsubscribe(_) => self.resolve(request.call, result),
+            Kind::Publish | Kind::Service | Kind::Unsubscribe(_) => self.outbox.resolve(request.call, result),
         }
     }
 
@@ -448,19 +456,19 @@ impl Core {
                     // Whoever wanted it was told by the outcome of a call.
                     self.subscriptions.forget(channel);
                 } else {
-                    let retry_at = now + self.backoff(failures);
+                    let retry_at = now + self.attempts.backoff(failures);
                     self.subscriptions.change(channel, |entry| entry.status = Status::Refused(retry_at));
                     let (channel, error) = (channel.clone(), error.clone());
-                    self.emit(Output::SubscriptionLost { sinks, channel, error });
+                    self.outbox.subscription_lost(sinks, channel, error);
                 }
             }
             Err(_) => self.subscriptions.forget(channel),
         }
         if restored {
-            self.event(Event::Resubscribed { channel: channel.clone(), outcome });
+            self.outbox.event(Event::Resubscribed { channel: channel.clone(), outcome });
         }
         for (call, _) in waiting {
-            self.resolve(Some(call), result.clone());
+            self.outbox.resolve(Some(call), result.clone());
         }
     }
 
@@ -476,7 +484,7 @@ impl Core {
         // With new credentials it is as if nothing had happened.
         if let Some(channel) = channel.filter(|_| outcome.renewed < ids.len()) {
             let (messages, repeated) = (ids.len(), outcome.repeated);
-            self.event(Event::RequestFailed { channel, failure, messages, repeated, delay });
+            self.outbox.event(Event::RequestFailed { channel, failure, messages, repeated, delay });
         }
     }
 
@@ -491,7 +499,7 @@ impl Core {
             self.requests.note(*id, &failure);
         }
         let (messages, delay) = (ids.len(), Duration::ZERO);
-        self.event(Event::RequestFailed { channel, failure, messages, repeated: 0, delay });
+        self.outbox.event(Event::RequestFailed { channel, failure, messages, repeated: 0, delay });
     }
 
     /// An exchange, or the whole transport, failed: so did the requests that went out with it. Those that the server
@@ -527,7 +535,7 @@ impl Core {
     /// The socket is gone, and with it the requests on it; those that went out over HTTP before a change of transports
     /// are not on it.
     pub(super) fn fail_frames(&mut self, failure: &Failure, now: Time) {
-        let elsewhere = self.lane.busy.map(|busy| self.requests.of_exchange(busy)).unwrap_or_default();
+        let elsewhere = self.lane.exchange().map(|busy| self.requests.of_exchange(busy)).unwrap_or_default();
         let mut sent = self.requests.sent();
         sent.retain(|id| !elsewhere.contains(id));
         self.fail_requests(&sent, failure, now);
@@ -546,11 +554,10 @@ impl Core {
     /// Lets the lane for all but connects rest after a failed exchange: longer after each, and no shorter than the server
     /// asks for. For how long.
     fn rest_lane(&mut self, failure: &Failure, now: Time) -> Duration {
-        self.lane.failures = self.lane.failures.saturating_add(1);
-        self.lane.last = Some(failure.clone());
+        let failures = self.lane.failed(failure);
         let advised = self.advised_pause(Some(failure));
-        let pause = self.backoff(self.lane.failures).max(advised);
-        self.lane.rest_until = Some(now + pause);
+        let pause = self.attempts.backoff(failures).max(advised);
+        self.lane.rest(now + pause);
         pause
     }
 
@@ -574,7 +581,7 @@ impl Core {
         while let Some((_, id)) = self.requests.next_deadline().filter(|(at, _)| *at <= now) {
             // What waits for its turn waits for what is under way.
             if let Some(exchange) =
-                self.requests.get(id).and_then(|request| request.exchange.or(self.lane.busy))
+                self.requests.get(id).and_then(|request| request.exchange.or(self.lane.exchange()))
             {
                 let put_off = self.arrivals.put_off(exchange, span);
                 if put_off > now && self.requests.extend(id, put_off) {
@@ -588,7 +595,7 @@ impl Core {
                     expired.get_or_insert_with(|| (request.message.channel().clone(), 0, 0));
                 *messages += 1;
             }
-            let silent = now.since(self.last_received) >= self.config.request_timeout;
+            let silent = now.since(self.liveness.last_received()) >= self.config.request_timeout;
             dead |= sent.is_some() && !request.accepted && silent && self.transport().is_duplex();
             if sent.is_some() && self.may_repeat(&request) && now < request.give_up {
                 if let Some((.., repeated)) = &mut expired {
@@ -616,20 +623,30 @@ impl Core {
         if let Some((channel, messages, repeated)) = expired {
             let failure = self.silence(&format!("message on {channel}"), span);
             let delay = Duration::ZERO;
-            self.event(Event::RequestFailed { channel, failure, messages, repeated, delay });
+            self.outbox.event(Event::RequestFailed { channel, failure, messages, repeated, delay });
         }
         dead
     }
 
+    /// Why a message has not had its turn: what keeps the connection from being made, or the messages before it.
+    fn obstacle(&self) -> Option<Box<Failure>> {
+        let cause = if self.is_connected() {
+            self.lane.last_failure()
+        } else {
+            self.attempts.last_cause().and_then(LostCause::failure)
+        };
+        cause.cloned().map(Box::new)
+    }
+
     /// Frees the lane of an exchange whose response does not come, and that nobody waits for.
     pub(super) fn free_lane(&mut self, now: Time) {
-        if let Some(exchange) = self.lane.busy.filter(|_| self.lane.look_at <= now) {
+        if let Some(exchange) = self.lane.due(now) {
             let span = self.config.request_timeout;
             let put_off = self.arrivals.put_off(exchange, span);
             if put_off > now {
-                self.lane.look_at = put_off;
+                self.lane.progress(exchange, put_off);
             } else {
-                self.lane.look_at = now + span;
+                self.lane.progress(exchange, now + span);
                 self.release(exchange);
             }
         }
@@ -637,31 +654,10 @@ impl Core {
 
     /// Gives an HTTP exchange up when nobody waits for it any more.
     fn release(&mut self, exchange: ExchangeId) {
-        if self.lane.busy == Some(exchange) && self.requests.of_exchange(exchange).is_empty() {
-            self.lane.busy = None;
-            self.emit(Output::Cancel(exchange));
+        if self.lane.carries(exchange) && self.requests.of_exchange(exchange).is_empty() {
+            self.lane.release(exchange);
+            self.outbox.cancel(exchange);
             self.unread();
-        }
-    }
-
-    /// A response, or the rest of a socket, will not be read. Unless the server keeps them until they are acknowledged,
-    /// events may have been in it: they ride on any reply.
-    pub(super) fn unread(&mut self) {
-        if self.window.batch().is_none() {
-            self.connect.gap = true;
-            if self.state == State::Connected {
-                self.tell_gap();
-            }
-        }
-    }
-
-    /// Says that messages may have been missed, if there is anything to miss.
-    pub(super) fn tell_gap(&mut self) {
-        if std::mem::take(&mut self.connect.gap) {
-            let channels = self.subscriptions.established();
-            if !channels.is_empty() {
-                self.event(Event::GapPossible { channels });
-            }
         }
     }
 
@@ -683,7 +679,7 @@ impl Core {
     }
 
     /// The caller waits no more.
-    pub(super) fn forget(&mut self, call: CallId) {
+    pub(super) fn forget_call(&mut self, call: CallId) {
         // Requests for subscriptions are nobody's: whoever waits for one is known there.
         if self.subscriptions.forget_caller(call) {
             return;
