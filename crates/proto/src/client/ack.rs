@@ -1,8 +1,8 @@
-//! The acknowledge extension: which events the server may forget, and which of those it sends again are known.
+//! The acknowledge extension: which events the server need not keep any more, and which it sends again.
 //!
-//! Each connect says the number of the last batch that is done with. The server keeps what came after it, and sends all
-//! of that again, from its first message on, with each reply to a connect that says the same number. So the place of an
-//! event among those of one turn tells whether it was seen before.
+//! Each connect carries the ack id of the last batch that is done with. The server keeps what came after it, and
+//! sends all of that again, from its first message on, with each reply to a connect that carries the same ack id. So
+//! the place of an event among those of one turn shows whether it was seen before.
 
 /// What is acknowledged, and what has been seen beyond that.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Window {
         self.place = 0;
     }
 
-    /// The place of the event that just came in answer to a connect; `None` when places mean nothing.
+    /// The place of the event that just came in answer to a connect; `None` if the server does not keep events.
     pub(super) fn place(&mut self) -> Option<Place> {
         if !self.agreed {
             return None;
@@ -72,7 +72,7 @@ impl Window {
         }
     }
 
-    /// The reply to the connect names the batch that it ends: all that was seen is done with.
+    /// The reply to the connect carries the ack id of the batch that it ends: all that was seen is done with.
     pub(super) fn close(&mut self, batch: u64) {
         if self.agreed {
             self.batch = batch;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::event::Event;
 use crate::advice::{Advice, Interval};
 
 /// The advice of the server so far. It outlives a session, except for what to do next (`reconnect`).
@@ -14,9 +15,15 @@ pub(super) struct Advised {
 /// An advised wait that is not followed as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Capped {
-    pub(super) what: &'static str,
-    pub(super) advised: Duration,
-    pub(super) used: Duration,
+    what: &'static str,
+    advised: Duration,
+    used: Duration,
+}
+
+impl From<Capped> for Event {
+    fn from(Capped { what, advised, used }: Capped) -> Self {
+        Self::AdviceCapped { what, advised, used }
+    }
 }
 
 impl Advised {

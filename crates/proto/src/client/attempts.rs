@@ -118,8 +118,8 @@ impl Attempts {
         }
     }
 
-    /// How many failures the successes count for that did not last: otherwise success and failure in turn would be a loop
-    /// without a growing pause. The first does not count.
+    /// How many failures the successes count for that did not last: otherwise success and failure in turn would be a
+    /// loop without a growing pause. The first does not count.
     fn relapses(&self) -> u32 {
         self.lapses.saturating_sub(1)
     }

@@ -52,8 +52,14 @@ enum Stage {
 /// A connect that was answered.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Answered {
-    pub(super) pending: Pending,
+    pending: Pending,
     probe: bool,
+}
+
+impl Answered {
+    pub(super) fn pending(&self) -> &Pending {
+        &self.pending
+    }
 }
 
 impl Connect {
@@ -102,8 +108,8 @@ impl Connect {
         matches!(self.stage, Stage::NeedsCredentials)
     }
 
-    /// Whether the next connect asks to be answered at once: the first one, each after a loss, and each that tries another
-    /// transport. That proves the connection.
+    /// Whether the next connect asks to be answered at once: the first one, each after a loss, and each that tries
+    /// another transport. That proves the connection.
     pub(super) fn is_probe(&self) -> bool {
         self.proven.is_none() || self.trial.is_some()
     }
@@ -153,8 +159,8 @@ impl Connect {
         }
     }
 
-    /// The connect succeeded. Returns for how many turns the next one is to be slowed down, because the last ones came back
-    /// at once without an event.
+    /// The connect succeeded. Returns for how many turns the next one is to be slowed down, because the last ones
+    /// came back at once without an event.
     pub(super) fn succeeded(&mut self, answered: &Answered, now: Time) -> u32 {
         self.proven.get_or_insert(now);
         self.session_proven = true;
@@ -178,8 +184,8 @@ impl Connect {
         self.proven.take()
     }
 
-    /// An event came, so the turns are not idle. Some servers send the events of a reply after it: returns whether the next
-    /// connect waits only because of the idle turns before.
+    /// An event came, so the turns are not idle. Some servers send the events of a reply after it: returns whether
+    /// the next connect waits only because of the idle turns before.
     pub(super) fn event_received(&mut self) -> bool {
         self.events = true;
         std::mem::take(&mut self.idle_turns) > IDLE_TURNS && self.waits_until().is_some()
@@ -230,16 +236,6 @@ impl Connect {
     /// Ends the trial. Returns the transport that worked before.
     pub(super) fn end_trial(&mut self) -> Option<Transport> {
         self.trial.take()
-    }
-
-    /// When to send the next connect, or when the reply is overdue. A connect does not go out while credentials are asked
-    /// for.
-    pub(super) fn next_timeout(&self, asking: bool) -> Option<Time> {
-        match &self.stage {
-            Stage::Waiting(at) if !asking => Some(*at),
-            Stage::Sent { pending, .. } => Some(pending.deadline()),
-            _ => None,
-        }
     }
 }
 
@@ -314,8 +310,7 @@ mod tests {
         let mut connect = Connect::granted(2);
         connect.wait_until(at(10_000));
         assert_eq!([(); 3].map(|()| connect.handshake_event_received()), [false, true, false]);
-        assert_eq!(connect.next_timeout(true), None, "not while credentials are asked for");
-        assert_eq!(connect.next_timeout(false), Some(at(10_000)));
+        assert_eq!(connect.waits_until(), Some(at(10_000)));
     }
 
     #[test]
@@ -323,7 +318,7 @@ mod tests {
         let mut connect = Connect::granted(0);
         connect.wait_until(at(1));
         connect.plan_none();
-        assert_eq!(connect.next_timeout(false), None);
+        assert_eq!(connect.waits_until(), None);
         let pending = Pending::new(1, ExchangeId(1), 0, at(1), Duration::from_secs(10));
         connect.sent(pending);
         connect.plan_none();

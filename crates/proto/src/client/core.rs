@@ -1,11 +1,13 @@
 //! What a session consists of, by lifetime, and the small steps that the rest of it shares.
 //!
 //! The parts (one file each, next to this one) have private fields and know nothing of each other. The files in `core/`
-//! coordinate them. A file there calls only those below it: `inputs`, `lifecycle`, `resuming`, `receiving`, `handshaking`,
-//! `connecting`, `retrying`, `failover`, `requesting`, `delivering`. What belongs above is returned as [`Next`].
+//! coordinate them. A file there calls only those after it in this list: `inputs`, `lifecycle`, `resuming`, `receiving`,
+//! `handshaking`, `connecting`, `retrying`, `failover`, `failing`, `requesting`, `delivering`, and this one. What belongs
+//! before it in the list is returned as [`Next`].
 
 mod connecting;
 mod delivering;
+mod failing;
 mod failover;
 mod handshaking;
 mod inputs;
@@ -24,9 +26,9 @@ use super::attempts::Attempts;
 use super::cause::LostCause;
 use super::config::Config;
 use super::connect::Connect;
-use super::contract::{AuthReason, CallId, ExchangeId, Lane, Output, Transmit};
+use super::contract::{AuthReason, CallId, ExchangeId, Lane, Transmit};
 use super::credentials::{Credentials, Refresh};
-use super::credits::Credits;
+use super::credits::{Credits, Missed};
 use super::event::{Event, State};
 use super::failure::{Failure, FailureKind};
 use super::handshake::Handshake;
@@ -39,6 +41,7 @@ use super::requests::Requests;
 use super::servers::Servers;
 use super::subscriptions::Subscriptions;
 use super::transports::Transports;
+use super::undecided::Undecided;
 use crate::channel::Channel;
 use crate::id::ClientId;
 use crate::message::{Message, Subscription};
@@ -66,7 +69,7 @@ pub(super) struct Core {
     /// The call that opens the session, until messages flow.
     opening: Option<Opening>,
     /// A failed attempt that the driver decides about.
-    undecided: Option<retrying::Undecided>,
+    undecided: Option<Undecided>,
     /// Whether there was a session since the client was opened.
     had_session: bool,
     /// Counts the sessions that were granted.
@@ -91,6 +94,8 @@ struct Established {
     flow: Flow,
     /// What is acknowledged of the events of this session.
     window: Window,
+    /// The events that receivers had no credit for.
+    missed: Missed,
     /// Messages may have been lost with a connection, and no event was emitted yet.
     gap: bool,
     connect: Connect,
@@ -208,16 +213,6 @@ impl Core {
         self.sessions
     }
 
-    /// Takes the next output. Messages of calls are put into batches only if there is no other output, so that calls
-    /// that were handed in together travel together.
-    pub(super) fn next_output(&mut self) -> Option<Output> {
-        if let Some(output) = self.outbox.next() {
-            return Some(output);
-        }
-        self.flush(self.now);
-        self.outbox.next()
-    }
-
     /// The session at the server, if there is one.
     fn session(&self) -> Option<&Established> {
         match &self.phase {
@@ -259,6 +254,13 @@ impl Core {
         }
     }
 
+    /// Sends the next connect at `at`.
+    fn connect_at(&mut self, at: Time) {
+        if let Some(session) = self.established_mut() {
+            session.connect.wait_until(at);
+        }
+    }
+
     /// The exchange of the handshake that waits for its reply.
     fn handshake_exchange(&self) -> Option<ExchangeId> {
         match &self.phase {
@@ -292,8 +294,8 @@ impl Core {
     }
 
     fn report_capped(&mut self, capped: Option<Capped>) {
-        if let Some(Capped { what, advised, used }) = capped {
-            self.outbox.event(Event::AdviceCapped { what, advised, used });
+        if let Some(capped) = capped {
+            self.outbox.event(capped.into());
         }
     }
 
@@ -323,8 +325,8 @@ impl Core {
         Failure::new(FailureKind::Malformed, text)
     }
 
-    /// The server refused the credentials of `generation`. Returns whether newer ones are there or being asked for, so that
-    /// the caller should try again.
+    /// The server refused the credentials of `generation`. Returns whether newer ones are there or being asked for,
+    /// so that the caller should try again.
     fn refresh(&mut self, generation: u64, reason: AuthReason) -> bool {
         match self.credentials.refused(generation) {
             Refresh::Ask => {
@@ -354,6 +356,7 @@ impl Core {
 
 impl Established {
     fn new(client_id: ClientId, window: Window, connect: Connect, gap: bool) -> Self {
-        Self { client_id, flow: Flow::Connecting, window, gap, connect, moving: Moving::default() }
+        let (flow, missed, moving) = (Flow::Connecting, Missed::default(), Moving::default());
+        Self { client_id, flow, window, missed, gap, connect, moving }
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// What is known of the credentials. Each answer to a question for credentials begins a new generation; a refusal counts
-/// only if it is about the current one.
+/// What is known of the credentials. Each answer to a question for credentials begins a new generation; a refusal
+/// counts only if it is about the current one.
 #[derive(Debug)]
 pub(super) struct Credentials {
     /// Whether credentials can be asked for at all.

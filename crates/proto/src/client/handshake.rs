@@ -31,13 +31,21 @@ impl Handshake {
         self.stage = Stage::Waiting(at);
     }
 
+    /// When the handshake is to be sent.
+    pub(super) fn waits_until(&self) -> Option<Time> {
+        match self.stage {
+            Stage::Waiting(at) => Some(at),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.stage, Stage::Waiting(_))
+        self.waits_until().is_some()
     }
 
     /// Whether the handshake is to be sent now.
     pub(super) fn is_due(&self, now: Time) -> bool {
-        matches!(self.stage, Stage::Waiting(at) if at <= now)
+        self.waits_until().is_some_and(|at| at <= now)
     }
 
     pub(super) fn need_credentials(&mut self) {
@@ -80,15 +88,6 @@ impl Handshake {
         self.stage = Stage::Idle;
         pending
     }
-
-    /// When to send the handshake, or when its reply is overdue.
-    pub(super) fn next_timeout(&self) -> Option<Time> {
-        match &self.stage {
-            Stage::Waiting(at) => Some(*at),
-            Stage::Sent(pending) => Some(pending.deadline()),
-            Stage::Idle | Stage::NeedsCredentials => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -112,6 +111,6 @@ mod tests {
         assert_eq!(handshake.answered_by(&reply), None, "it is answered already");
         handshake.sent(pending);
         assert_eq!(handshake.answered_by(&reply), Some(pending));
-        assert_eq!(handshake.next_timeout(), None);
+        assert_eq!((handshake.outstanding(), handshake.waits_until()), (None, None));
     }
 }

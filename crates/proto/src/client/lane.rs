@@ -38,8 +38,8 @@ impl CallLane {
         self.exchange() == Some(exchange)
     }
 
-    /// The response to an exchange is in. If it is the one that occupied the lane, the lane is free and has no failures.
-    /// Returns whether it was.
+    /// The response to an exchange is in. If it is the one that occupied the lane, the lane is free and has no
+    /// failures. Returns whether it was.
     pub(super) fn answered(&mut self, exchange: ExchangeId) -> bool {
         let carried = self.carries(exchange);
         if carried {

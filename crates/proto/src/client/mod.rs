@@ -22,6 +22,7 @@ mod moving;
 mod outbox;
 mod outcome;
 mod pending;
+mod request;
 mod requests;
 mod retry;
 mod routes;
@@ -30,6 +31,7 @@ mod session;
 mod snapshot;
 mod subscriptions;
 mod transports;
+mod undecided;
 
 pub use backoff::Backoff;
 pub use cause::LostCause;

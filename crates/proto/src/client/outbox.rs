@@ -58,8 +58,8 @@ impl Outbox {
         self.outputs.push_back(Output::CloseWebSocket { graceful });
     }
 
-    /// Removes the frames that were not taken yet, because their socket is lost. The driver would open another socket for
-    /// them, beside the attempt that follows the loss.
+    /// Removes the frames that were not taken yet, because their socket is lost. The driver would open another socket
+    /// for them, beside the attempt that follows the loss.
     pub(super) fn withdraw_frames(&mut self) {
         self.outputs
             .retain(|output| !matches!(output, Output::Send(transmit) if transmit.transport.is_duplex()));

@@ -21,9 +21,9 @@ use crate::transport::Transport;
 /// 2. Take outputs from [`poll_output`](Session::poll_output) until it returns `None`, and carry each out, in order.
 /// 3. Wait for the next input, but at most until [`poll_timeout`](Session::poll_timeout); then pass [`Input::Timeout`].
 ///
-/// `now` never goes back. Inputs that an output leads to (a response, say) are inputs like any other: they may be passed
-/// while outputs are taken, or later. Messages of calls are put into batches in step 2, so that calls that were passed
-/// together travel together.
+/// `now` never goes back. Inputs that an output leads to (a response, say) are inputs like any other: they may be
+/// passed while outputs are taken, or later. Messages of calls are put into batches in step 2, so that calls that
+/// were passed together travel together.
 ///
 /// ```
 /// use std::time::Duration;
@@ -63,7 +63,8 @@ impl Session {
         self.core.transport()
     }
 
-    /// Returns the server in use, or to be used: 0 is the one that the session is configured with, others are its fallbacks.
+    /// Returns the server in use, or to be used: 0 is the one that the session is configured with, others are its
+    /// fallbacks.
     pub fn server(&self) -> usize {
         self.core.servers().current()
     }
@@ -79,7 +80,8 @@ impl Session {
     }
 
     /// Returns what another process needs to continue the session; `None` if there is no session. With `goes_on` the
-    /// session continues here as well: a process that resumes it later may get events again that this one gets meanwhile.
+    /// session continues here as well: a process that resumes it later may get events again that this one gets
+    /// meanwhile.
     pub fn snapshot(&self, goes_on: bool) -> Option<SessionSnapshot> {
         self.core.snapshot(goes_on)
     }
@@ -99,8 +101,8 @@ impl Session {
         self.core.subscriptions().version()
     }
 
-    /// Returns which of [`Session::subscriptions`] may have changed since the last call of this method: cheaper than to
-    /// read all of them.
+    /// Returns which of [`Session::subscriptions`] may have changed since the last call of this method: cheaper than
+    /// to read all of them.
     pub fn take_subscription_changes(&mut self) -> SubscriptionChanges {
         self.core.subscriptions_mut().take_changes()
     }

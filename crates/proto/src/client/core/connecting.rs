@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::retrying::Then;
 use super::{Core, Flow, Next, Phase};
 use crate::advice::{Advice, Interval, Reconnect};
 use crate::channel::Channel;
@@ -15,6 +14,7 @@ use crate::client::failure::{Failure, FailureKind};
 use crate::client::moving::is_refused;
 use crate::client::outcome::CloseReason;
 use crate::client::pending::Pending;
+use crate::client::undecided::Then;
 use crate::ext::ack;
 use crate::message::Message;
 use crate::time::Time;
@@ -47,12 +47,6 @@ impl Core {
         };
         self.connect_at(now + pause);
         Next::Nothing
-    }
-
-    pub(super) fn connect_at(&mut self, at: Time) {
-        if let Some(session) = self.established_mut() {
-            session.connect.wait_until(at);
-        }
     }
 
     /// Sends the connect that was planned, when its time has come.
@@ -88,7 +82,7 @@ impl Core {
     pub(super) fn connect_reply(&mut self, by: Option<ExchangeId>, reply: Message, now: Time) -> Next {
         let Some(session) = self.session_mut() else { return Next::Nothing };
         let Some(answered) = session.connect.answered_by(&reply) else { return Next::Nothing };
-        if self.cancel_overtaken(&answered.pending, by) {
+        if self.cancel_overtaken(answered.pending(), by) {
             self.unread();
         }
         if matches!(self.phase, Phase::Closing(_)) {
@@ -97,12 +91,12 @@ impl Core {
         if reply.is_successful() {
             self.connect_granted(&answered, reply, now)
         } else {
-            self.connect_refused(&answered.pending, reply, now)
+            self.connect_refused(answered.pending(), reply, now)
         }
     }
 
-    /// A server may answer with the response to another request. The response to the request that asked is then cancelled,
-    /// because the next of its kind must not go out beside it. Returns whether there was one.
+    /// A server may answer with the response to another request. The response to the request that asked is then
+    /// cancelled, because the next of its kind must not go out beside it. Returns whether there was one.
     pub(super) fn cancel_overtaken(&mut self, pending: &Pending, by: Option<ExchangeId>) -> bool {
         let overtaken = !self.transport().is_duplex() && by != Some(pending.exchange());
         if overtaken {
@@ -149,16 +143,6 @@ impl Core {
         let next = self.schedule_connect(self.advised.interval().map(|interval| interval.max(brake)), now);
         self.announce_connected();
         next
-    }
-
-    /// An event came: the turns of the loop are not idle. Some servers send the events of a reply after it.
-    pub(super) fn not_idle(&mut self, now: Time) {
-        let Some(session) = self.session_mut() else { return };
-        if session.connect.event_received()
-            && let Some(interval) = self.advised.interval()
-        {
-            self.connect_at(now + interval);
-        }
     }
 
     /// Reports that messages flow, once the first connect is answered and all subscriptions are settled.
@@ -208,8 +192,8 @@ impl Core {
         }
     }
 
-    /// The server does not know the session over this transport. If the session was moved here just now, the server may know
-    /// it over the transport before.
+    /// The server does not know the session over this transport. If the session was moved here just now, the server
+    /// may know it over the transport before.
     fn session_unknown(&mut self, cause: LostCause, now: Time) -> Next {
         let before = self.established_mut().and_then(|session| session.moving.is_unknown(&cause));
         let Some(before) = before else { return Next::Rehandshake(cause) };
@@ -312,8 +296,8 @@ impl Core {
         self.connect_again(LostCause::Transport(failure), changed, now)
     }
 
-    /// Continues the same session at another server, without a pause: the server may know it, and answers if it does not.
-    /// Loss and return in turn are slowed down as always.
+    /// Continues the same session at another server, without a pause: the server may know it, and answers if it does
+    /// not. Loss and return in turn are slowed down as always.
     fn connect_elsewhere(&mut self, failure: Failure, now: Time) -> Next {
         self.lost(now, &LostCause::Transport(failure));
         self.disconnect();
@@ -343,13 +327,14 @@ impl Core {
         true
     }
 
-    /// Tries, between two turns of a connection that works, whether a better transport works again. The session stays the
-    /// same, and moves only if the server answers its next connect there.
+    /// Tries, between two turns of a connection that works, whether a better transport works again. The session stays
+    /// the same, and moves only if the server answers its next connect there.
     fn begin_trial(&mut self, now: Time) {
         let Phase::Established(session) = &mut self.phase else { return };
         let from = self.transports.current();
         let settled = session.flow == Flow::Connected && !session.connect.is_holding();
-        // If a socket is left, the replies that are still to come with it are lost, and the events that come with them.
+        // If a socket is left, the replies that are still to come with it are lost, and the events that come with
+        // them.
         let settled = settled && (!from.is_duplex() || self.requests.sent().is_empty());
         if let Some(better) = self.transports.better(now).filter(|_| settled) {
             session.connect.begin_trial(from);

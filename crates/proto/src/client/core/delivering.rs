@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Core, Flow, Phase};
+use super::{Closing, Core, Flow, Phase};
 use crate::channel::{Channel, ChannelKind};
 use crate::client::ack::Place;
 use crate::client::contract::{ExchangeId, SinkId};
@@ -19,8 +19,8 @@ fn is_event(message: &Message) -> bool {
 }
 
 impl Core {
-    /// The place of an event among those that the outstanding connect has brought, if the server keeps them until they are
-    /// acknowledged.
+    /// The place of an event among those that the outstanding connect has brought, if the server keeps them until
+    /// they are acknowledged.
     pub(super) fn place(&mut self, exchange: Option<ExchangeId>) -> Option<Place> {
         if !self.has_places(exchange) {
             return None;
@@ -65,22 +65,37 @@ impl Core {
     /// Delivers an event to its receivers.
     pub(super) fn deliver(&mut self, message: Message, place: Option<Place>) {
         let route = self.subscriptions.route(message.channel());
-        let size = || message.data().as_bytes().len();
-        let admitted = match place {
-            None => None,
-            Some(Place::New(place)) => self.credits.admit(route, place, size(), true),
-            Some(Place::Again(place)) => self.credits.admit(route, place, size(), false),
+        let admitted = match (place, &mut self.phase) {
+            (Some(place), Phase::Established(session) | Phase::Closing(Closing { session, .. })) => {
+                let (place, is_new) = match place {
+                    Place::New(place) => (place, true),
+                    Place::Again(place) => (place, false),
+                };
+                let size = message.data().as_bytes().len();
+                session.missed.admit(&mut self.credits, route, place, size, is_new)
+            }
+            _ => None,
         };
         let admitted = admitted.map(Arc::from);
         self.outbox.deliver_one(admitted.as_ref().unwrap_or(route), message);
     }
 
-    /// The reply to a connect ends a batch. The batch is acknowledged when all receivers have what was in it; until then
-    /// the server keeps it, and sends it again.
+    /// An event came: the turns of the loop are not idle. Some servers send the events of a reply after it.
+    pub(super) fn not_idle(&mut self, now: Time) {
+        let Some(session) = self.session_mut() else { return };
+        if session.connect.event_received()
+            && let Some(interval) = self.advised.interval()
+        {
+            self.connect_at(now + interval);
+        }
+    }
+
+    /// The reply to a connect ends a batch. The batch is acknowledged when all receivers have what was in it; until
+    /// then the server keeps it, and sends it again.
     pub(super) fn end_batch(&mut self, batch: u64) {
         let Phase::Established(session) = &mut self.phase else { return };
-        self.credits.settle(session.window.seen());
-        let held = self.credits.any_missed();
+        session.missed.settle(session.window.seen());
+        let held = session.missed.any();
         if !held {
             session.window.close(batch);
         }
@@ -90,6 +105,9 @@ impl Core {
     /// A receiver has credit, or needs none.
     pub(super) fn credit(&mut self, sink: SinkId, credit: Option<(usize, usize)>, now: Time) {
         self.credits.set(sink, credit);
+        if let Some(session) = self.session_mut().filter(|_| credit.is_none()) {
+            session.missed.forget(sink);
+        }
         let freed = self.established().is_some_and(|session| {
             session.flow == Flow::Connected
                 && session.connect.is_holding()
@@ -103,14 +121,15 @@ impl Core {
     /// How long to put the next connect off, because no receiver has credit for what it would bring.
     pub(super) fn hold_back(&self) -> Duration {
         let Some(session) = self.established() else { return Duration::ZERO };
-        if !session.connect.is_holding() || self.credits.any_ready() || !self.credits.any_missed() {
+        let missed = &session.missed;
+        if !session.connect.is_holding() || missed.any_ready(&self.credits) || !missed.any() {
             return Duration::ZERO;
         }
         session.connect.hold_back(self.advised.kept())
     }
 
-    /// A response, or the rest of a socket, will not be read. Events may have been in it, since they come with any reply; they
-    /// are lost unless the server keeps them until they are acknowledged.
+    /// A response, or the rest of a socket, will not be read. Events may have been in it, since they come with any
+    /// reply; they are lost unless the server keeps them until they are acknowledged.
     pub(super) fn unread(&mut self) {
         let Phase::Established(session) = &mut self.phase else { return };
         if session.window.batch().is_none() {

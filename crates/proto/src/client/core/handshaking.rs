@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::retrying::Then;
 use super::{Core, Established, Next, Phase};
 use crate::advice::Reconnect;
 use crate::channel::Channel;
@@ -16,9 +15,9 @@ use crate::client::credentials::Readiness;
 use crate::client::diagnosis::{Diagnosis, diagnose};
 use crate::client::event::Event;
 use crate::client::failure::{Failure, FailureKind};
-use crate::client::handshake::Handshake;
 use crate::client::outcome::CloseReason;
 use crate::client::pending::Pending;
+use crate::client::undecided::Then;
 use crate::data::Data;
 use crate::ext::ack;
 use crate::message::Message;
@@ -28,19 +27,6 @@ use crate::transport::Transport;
 const VERSION: &str = "1.0";
 
 impl Core {
-    /// Asks for a session, after `pause`. Drops the session before.
-    pub(super) fn start_handshake(&mut self, pause: Duration, now: Time) {
-        let socket = self.may_have_socket();
-        self.phase = Phase::Opening(Handshake::waiting(now + pause));
-        self.undecided = None;
-        self.advised.begin_session();
-        let next = self.transports.begin_round(now);
-        if socket && !next.is_duplex() {
-            // It may be open, and would stay open beside the transport that is tried next.
-            self.outbox.close_websocket(true);
-        }
-    }
-
     /// Sends the handshake that was planned, when its time has come.
     pub(super) fn send_due_handshake(&mut self, now: Time) {
         let Phase::Opening(handshake) = &mut self.phase else { return };
@@ -132,7 +118,6 @@ impl Core {
             self.outbox.event(Event::TransportChanged { from: carried_by, to: chosen, cause: None });
         }
         self.credentials.accepted();
-        self.credits.forget();
         let window = Window::new(if self.config.ack { ack::agreed(&reply) } else { None }, 0);
         let events = fields.handshake_messages.unwrap_or(0);
         if let Some(opening) = &mut self.opening {

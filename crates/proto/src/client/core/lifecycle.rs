@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::retrying::Then;
 use super::{Closing, Core, Flow, Next, Opening, Phase};
 use crate::advice::Advice;
 use crate::channel::Channel;
 use crate::client::cause::LostCause;
-use crate::client::contract::{CallId, ExchangeId, SinkId};
+use crate::client::contract::{CallId, ExchangeId};
 use crate::client::event::Event;
 use crate::client::failure::{Failure, FailureKind};
 use crate::client::liveness::Check;
 use crate::client::outcome::{CallError, CloseReason};
 use crate::client::snapshot::SessionSnapshot;
+use crate::client::undecided::Then;
 use crate::message::Message;
 use crate::time::Time;
 
@@ -92,8 +92,8 @@ impl Core {
         self.void_subscription_requests();
         self.fail_accepted(now);
         let Some(session) = self.established() else { return };
-        // A session that never had a successful connect was lost at once: to ask again without a pause would be a loop, and
-        // to ask with the same cookies may have the same result.
+        // A session that never had a successful connect was lost at once: to ask again without a pause would be a
+        // loop, and to ask with the same cookies may have the same result.
         if !session.connect.was_ever_proven() {
             self.outbox.reset_cookies();
             let next = self.attempt_failed(cause, Then::Handshake, now);
@@ -124,18 +124,14 @@ impl Core {
         let closed = || CallError::Closed(reason.clone());
         for id in self.requests.ids(|_| true) {
             if let Some(request) = self.requests.remove(id) {
-                self.outbox.resolve(request.call, Err(closed()));
+                self.outbox.resolve(request.call(), Err(closed()));
             }
         }
         for channel in self.subscriptions.remote() {
             let waiting = self.subscriptions.take_waiting(&channel);
             if !waiting.is_empty() {
                 // A subscription whose call fails does not outlive the session, unless it was granted before.
-                self.subscriptions.change(&channel, |entry| {
-                    let granted = entry.inbox_granted;
-                    let kept = |sink: &SinkId| granted && *sink == SinkId::INBOX;
-                    entry.sinks.retain(|sink| kept(sink) || !waiting.iter().any(|(_, waits)| waits == sink));
-                });
+                self.subscriptions.drop_receivers(&channel, &waiting, true);
             }
             for (call, _) in waiting {
                 self.outbox.resolve(Some(call), Err(closed()));
@@ -162,7 +158,6 @@ impl Core {
         self.phase = Phase::Closed;
         self.undecided = None;
         self.subscriptions.keep_inbox_only();
-        self.credits.forget();
         self.credentials.withdraw_question();
         self.outbox.event(Event::Closed(reason.clone()));
     }
@@ -330,7 +325,7 @@ impl Core {
             return self.connect_failed(failure(), now);
         }
         if let Some(id) = message.id().and_then(|id| id.number()) {
-            let exchange = self.requests.get(id).and_then(|request| request.exchange);
+            let exchange = self.requests.get(id).and_then(|request| request.exchange());
             self.veto(id, reason, now);
             if let Some(exchange) = exchange
                 && self.requests.of_exchange(exchange).is_empty()
@@ -379,21 +374,9 @@ impl Core {
     }
 
     /// Ends an opening that takes too long.
-    pub(super) fn expire_opening(&mut self, now: Time) {
-        if self.opening.as_ref().is_some_and(|opening| opening.deadline.is_some_and(|at| at <= now)) {
-            let after = self.config.open_timeout.unwrap_or_default();
-            let last = self.attempts.last_cause().cloned().map(Box::new);
-            self.terminate(&CloseReason::OpenTimeout { after, last });
-        }
-    }
-
-    /// Ends a closing session that the server has confirmed, or that takes too long.
-    pub(super) fn expire_closing(&mut self, now: Time) {
-        if let Phase::Closing(closing) = &self.phase {
-            let connect_is_out = closing.session.connect.outstanding().is_some();
-            if closing.deadline <= now || (closing.confirmed && !connect_is_out) {
-                self.terminate(&CloseReason::Requested);
-            }
-        }
+    pub(super) fn expire_opening(&mut self) {
+        let after = self.config.open_timeout.unwrap_or_default();
+        let last = self.attempts.last_cause().cloned().map(Box::new);
+        self.terminate(&CloseReason::OpenTimeout { after, last });
     }
 }

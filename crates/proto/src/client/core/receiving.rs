@@ -6,7 +6,7 @@ use crate::client::ack::Place;
 use crate::client::contract::ExchangeId;
 use crate::client::event::Event;
 use crate::client::outcome::CloseReason;
-use crate::client::requests::Kind;
+use crate::client::request::Kind;
 use crate::client::subscriptions::Status;
 use crate::message::{Message, Subscription};
 use crate::time::Time;
@@ -56,37 +56,33 @@ impl Core {
         let requests = &self.requests;
         if let Some(id) = reply.id() {
             let id = id.number()?;
-            return requests
-                .get(id)
-                .filter(|request| request.message.channel() == reply.channel())
-                .map(|_| id);
+            return requests.get(id).filter(|request| request.channel() == reply.channel()).map(|_| id);
         }
         let name = match &reply.fields().subscription {
             Some(Subscription::One(name)) => Some(Channel::from_wire(name)),
             _ => None,
         };
         // Mostly it names what was asked for last.
-        if let Some(Status::Pending(id)) =
-            name.as_ref().and_then(|name| self.subscriptions.entry(name)).map(|entry| entry.status)
+        if let Some(Status::Pending(id)) = name.as_ref().and_then(|name| self.subscriptions.status(name))
             && reply.channel() == Channel::SUBSCRIBE
-            && requests.get(id).is_some_and(|request| request.exchange.is_some())
+            && requests.get(id).is_some_and(|request| request.is_sent())
         {
             return Some(id);
         }
         requests.oldest(|request| {
-            let about = match &request.kind {
+            let about = match request.kind() {
                 Kind::Subscribe(channel) | Kind::Unsubscribe(channel) => Some(channel),
                 Kind::Publish | Kind::Service | Kind::Disconnect => None,
             };
-            request.exchange.is_some()
-                && request.message.channel() == reply.channel()
+            request.is_sent()
+                && request.channel() == reply.channel()
                 && (name.is_none() || name.as_ref() == about)
         })
     }
 
     /// A message on a channel of the application: an event, or the reply to a publish, which has no data.
     fn application(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
-        // Replies without data are no part of what the server keeps for us.
+        // Replies without data are not among the messages that the server keeps until they are acknowledged.
         let kept = message.has_data() || message.fields().successful.is_none();
         let place = if kept { self.place(exchange) } else { None };
         if kept {
@@ -103,7 +99,7 @@ impl Core {
         };
         if is_reply {
             let request = self.request_of(&message).filter(|id| {
-                let kind = self.requests.get(*id).map(|request| &request.kind);
+                let kind = self.requests.get(*id).map(|request| request.kind());
                 !message.has_data() || kind == Some(&Kind::Service) || message.fields().successful.is_some()
             });
             if let Some(id) = request {
@@ -151,7 +147,7 @@ impl Core {
         };
         let mut first = Next::Nothing;
         for id in ids {
-            let Some(channel) = self.requests.get(id).map(|request| request.message.channel().clone()) else {
+            let Some(channel) = self.requests.get(id).map(|request| request.channel().clone()) else {
                 continue;
             };
             let next = self.reply(id, with_channel(&channel), now);

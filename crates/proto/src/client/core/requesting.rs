@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::{Core, Flow, Next, Phase};
 use crate::channel::Channel;
 use crate::client::cause::{LostCause, server_error};
-use crate::client::config::{Delivery, Offline};
+use crate::client::config::Offline;
 use crate::client::contract::{AuthReason, CallId, ExchangeId, Lane, Operation, SinkId};
 use crate::client::diagnosis::{Diagnosis, diagnose};
 use crate::client::event::Event;
 use crate::client::failure::{Failure, FailureKind};
 use crate::client::outcome::{CallError, CallResult, CloseReason};
-use crate::client::requests::{Kind, Request, Stamp, wire_size};
+use crate::client::request::{Kind, Request, Stamp};
+use crate::client::requests::wire_size;
 use crate::client::subscriptions::Status;
 use crate::codec;
 use crate::id::{ClientId, MessageId};
@@ -122,14 +123,13 @@ impl Core {
         now: Time,
     ) -> Result<(), CallError> {
         if channel.is_meta() {
-            let why = "is a meta channel; what happens there is told as events";
+            let why = "is a meta channel; what happens there is emitted as events";
             return Err(CallError::WrongChannel { channel, why });
         }
-        let status = self.subscriptions.entry(&channel).map(|entry| entry.status);
+        let status = self.subscriptions.status(&channel);
         match status {
             Some(Status::Active) => {
-                self.subscriptions.add(&channel, sink, Status::Active);
-                self.subscriptions.change(&channel, |entry| entry.inbox_granted |= sink == SinkId::INBOX);
+                self.subscriptions.join(&channel, sink);
                 self.outbox.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
             Some(status @ Status::Pending(id)) if self.requests.get(id).is_some() => {
@@ -138,8 +138,7 @@ impl Core {
             }
             // A server keeps no subscriptions to service channels, and some refuse them.
             None if channel.is_service() => {
-                self.subscriptions.add(&channel, sink, Status::Active);
-                self.subscriptions.change(&channel, |entry| entry.established = true);
+                self.subscriptions.add_local(&channel, sink);
                 self.outbox.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
             // What is to be restored in a session that is not there yet has no request that would run out.
@@ -153,7 +152,7 @@ impl Core {
                     now,
                 )?;
                 self.subscriptions.add(&channel, sink, Status::Pending(id));
-                self.subscriptions.change(&channel, |entry| entry.status = Status::Pending(id));
+                self.subscriptions.ask(&channel, id);
                 self.subscriptions.wait(&channel, call, sink);
             }
         }
@@ -175,10 +174,9 @@ impl Core {
             self.outbox.resolve(Some(waiting), Err(CallError::NotSubscribed(channel.clone())));
         }
         let known_to_server = match removed.status {
-            // What still waits for its turn need not be sent at all, when nobody else wants it.
+            // What still waits for its turn need not be sent at all if there is no other receiver.
             Status::Pending(id)
-                if removed.last
-                    && self.requests.get(id).is_some_and(|request| request.exchange.is_none()) =>
+                if removed.last && self.requests.get(id).is_some_and(|request| !request.is_sent()) =>
             {
                 self.requests.remove(id);
                 false
@@ -224,22 +222,8 @@ impl Core {
         now: Time,
     ) -> Request {
         let give_up = now + timeout.unwrap_or(self.config.call_timeout);
-        Request {
-            kind,
-            call,
-            message: message.with_id(id),
-            started: now,
-            deadline: give_up,
-            reply_within: timeout.is_none().then_some(self.config.request_timeout),
-            give_up,
-            exchange: None,
-            again: false,
-            accepted: false,
-            maybe_seen: false,
-            last: None,
-            restores: false,
-            stamp: Stamp::default(),
-        }
+        let reply_within = timeout.is_none().then_some(self.config.request_timeout);
+        Request::new(kind, call, message.with_id(id), now, give_up, reply_within)
     }
 
     /// The message that ends the session, after all that waits.
@@ -252,12 +236,12 @@ impl Core {
         self.requests.push_back(id, group, request);
     }
 
-    /// Asks a new session for all that is wanted, before anything else is sent. What is asked for already only moves
-    /// to the front: the calls that wait for it have waited since then.
+    /// Asks a new session for all desired subscriptions, before anything else is sent. What is asked for already only
+    /// moves to the front: the calls that wait for it have waited since then.
     pub(super) fn resubscribe(&mut self, now: Time) {
         let mut restored = Vec::new();
         for channel in self.subscriptions.remote() {
-            let asked = match self.subscriptions.entry(&channel).map(|entry| entry.status) {
+            let asked = match self.subscriptions.status(&channel) {
                 Some(Status::Pending(id)) => self.requests.remove(id).map(|request| (id, request)),
                 _ => None,
             };
@@ -278,37 +262,32 @@ impl Core {
 
     fn subscribe_request(&mut self, channel: &Channel, now: Time) -> (u64, Request) {
         let id = self.outbox.new_id();
-        self.subscriptions.change(channel, |entry| entry.status = Status::Pending(id));
+        self.subscriptions.ask(channel, id);
         let message = subscription_message(Channel::SUBSCRIBE, channel);
         (id, self.request(id, None, Kind::Subscribe(channel.clone()), message, None, now))
     }
 
     /// Prepares the calls for a new session: what was asked of the old one about subscriptions is void, and what
-    /// somebody waits for is to be asked of the new one.
+    /// calls wait for is asked of the new one.
     pub(super) fn void_subscription_requests(&mut self) {
         let mut renewed = Vec::new();
         let mut exchanges = BTreeSet::new();
         for id in
-            self.requests.ids(|request| matches!(request.kind, Kind::Subscribe(_) | Kind::Unsubscribe(_)))
+            self.requests.ids(|request| matches!(request.kind(), Kind::Subscribe(_) | Kind::Unsubscribe(_)))
         {
             let Some(request) = self.requests.remove(id) else { continue };
-            exchanges.extend(request.exchange);
-            match &request.kind {
+            exchanges.extend(request.exchange());
+            match request.kind() {
                 Kind::Unsubscribe(channel) => {
                     self.outbox
-                        .resolve(request.call, Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(channel))));
+                        .resolve(request.call(), Ok(Self::synthetic(Channel::UNSUBSCRIBE, Some(channel))));
                 }
                 Kind::Subscribe(channel) => {
-                    let awaited = self
-                        .subscriptions
-                        .entry(channel)
-                        .is_some_and(|entry| entry.status == Status::Pending(id) && entry.is_awaited());
-                    if awaited {
+                    if self.subscriptions.is_awaited(channel, id) {
                         // With another id, because a late reply to the old request says nothing about the new session.
                         let again = self.outbox.new_id();
-                        self.subscriptions.change(channel, |entry| entry.status = Status::Pending(again));
-                        let message = request.message.clone().with_id(again);
-                        renewed.push((again, Request { message, ..request }));
+                        self.subscriptions.ask(channel, again);
+                        renewed.push((again, request.renumbered(again)));
                     }
                 }
                 Kind::Publish | Kind::Service | Kind::Disconnect => {}
@@ -345,7 +324,7 @@ impl Core {
         // What went out over HTTP before a change of transports is not to be overtaken.
         while self.lane.exchange().is_none() && self.requests.has_queued() {
             let exchange = self.outbox.new_exchange();
-            let stamp = Stamp { generation: self.credentials.generation(), session: self.sessions };
+            let stamp = Stamp::new(self.credentials.generation(), self.sessions);
             let messages = self.requests.take_turn(exchange, max_bytes, most, stamp, now);
             if !duplex {
                 self.lane.occupy(exchange, now + self.config.request_timeout);
@@ -358,37 +337,37 @@ impl Core {
     /// A reply to the request `id`.
     pub(super) fn reply(&mut self, id: u64, reply: Message, now: Time) -> Next {
         let Some(request) = self.requests.get(id) else { return Next::Nothing };
-        if request.kind == Kind::Service && reply.is_successful() && !reply.has_data() {
+        if *request.kind() == Kind::Service && reply.is_successful() && !reply.has_data() {
             self.requests.accept(id);
             return Next::Nothing;
         }
         let Some(request) = self.requests.remove(id) else { return Next::Nothing };
         let granted = reply.fields().successful != Some(false)
-            && (reply.is_successful() || (request.kind == Kind::Service && reply.has_data()));
+            && (reply.is_successful() || (*request.kind() == Kind::Service && reply.has_data()));
         if granted {
             self.credentials.accepted();
-            self.settle(id, request, Ok(reply), now);
+            self.settle(id, &request, Ok(reply), now);
             return Next::Nothing;
         }
         match diagnose(&reply) {
-            Diagnosis::SessionUnknown if request.kind != Kind::Disconnect => {
+            Diagnosis::SessionUnknown if *request.kind() != Kind::Disconnect => {
                 let cause = LostCause::SessionLost(Box::new(reply.clone()));
-                let current = request.stamp.session == self.sessions;
+                let current = request.stamp().session() == self.sessions;
                 self.again_or(id, request, CallError::Refused(Box::new(reply)), now);
-                // A late word about a session that was given up already says nothing about the new one.
+                // A late reply about a session that was given up already says nothing about the new one.
                 return if current { Next::Rehandshake(cause) } else { Next::Nothing };
             }
             Diagnosis::Credentials => {
                 let reason = AuthReason::Refused(server_error(&reply));
                 let error = CallError::Refused(Box::new(reply));
-                if self.refresh(request.stamp.generation, reason) {
+                if self.refresh(request.stamp().generation(), reason) {
                     self.again_or(id, request, error, now);
                 } else {
-                    self.settle(id, request, Err(error), now);
+                    self.settle(id, &request, Err(error), now);
                 }
             }
             Diagnosis::SessionUnknown | Diagnosis::Plain => {
-                self.settle(id, request, Err(CallError::Refused(Box::new(reply))), now);
+                self.settle(id, &request, Err(CallError::Refused(Box::new(reply))), now);
             }
         }
         Next::Nothing
@@ -396,20 +375,18 @@ impl Core {
 
     /// The server has certainly not acted on a request this time: it is sent once more, or fails for good. One that it
     /// may have acted on before is sent as long as there is time, as after any failure.
-    fn again_or(&mut self, id: u64, mut request: Request, error: CallError, now: Time) {
-        let repeats = request.maybe_seen && now < request.give_up;
-        if request.again && !repeats {
-            let error = self.told_truly(&request, error);
-            return self.settle(id, request, Err(error), now);
+    pub(super) fn again_or(&mut self, id: u64, request: Request, error: CallError, now: Time) {
+        if !request.may_go_again(now) {
+            let error = self.with_earlier_fate(&request, error);
+            return self.settle(id, &request, Err(error), now);
         }
-        request.again = true;
-        self.requests.push_again(id, request);
+        self.requests.push_again(id, request.not_acted_on());
     }
 
-    /// What to say of a request that cannot be sent once more: a word against its last sending says nothing about one
-    /// before it, whose fate is not known.
-    fn told_truly(&self, request: &Request, error: CallError) -> CallError {
-        if !request.maybe_seen {
+    /// The error of a request that cannot be sent once more: a refusal of its last sending says nothing about an
+    /// earlier one, whose fate is not known.
+    pub(super) fn with_earlier_fate(&self, request: &Request, error: CallError) -> CallError {
+        if !request.is_maybe_seen() {
             return error;
         }
         let text = format!("{}: sent before without a reply, and then: {error}", self.servers.name());
@@ -417,49 +394,37 @@ impl Core {
     }
 
     /// A request has its outcome.
-    fn settle(&mut self, id: u64, request: Request, result: CallResult, now: Time) {
-        match request.kind {
-            Kind::Subscribe(channel) => self.settle_subscribe(id, &channel, &result, now),
+    pub(super) fn settle(&mut self, id: u64, request: &Request, result: CallResult, now: Time) {
+        match request.kind() {
+            Kind::Subscribe(channel) => self.settle_subscribe(id, channel, &result, now),
             Kind::Disconnect => {
                 if let Phase::Closing(closing) = &mut self.phase {
                     closing.confirmed = true;
                     closing.deadline = closing.deadline.min(now + LINGER);
                 }
             }
-            Kind::Publish | Kind::Service | Kind::Unsubscribe(_) => self.outbox.resolve(request.call, result),
+            Kind::Publish | Kind::Service | Kind::Unsubscribe(_) => {
+                self.outbox.resolve(request.call(), result)
+            }
         }
     }
 
     fn settle_subscribe(&mut self, id: u64, channel: &Channel, result: &CallResult, now: Time) {
-        let entry = self.subscriptions.entry(channel).filter(|entry| entry.status == Status::Pending(id));
-        let Some(restored) = entry.map(|entry| entry.established) else { return };
+        let Some(restored) = self.subscriptions.asked_by(channel, id) else { return };
         let waiting = self.subscriptions.take_waiting(channel);
         let outcome = result.as_ref().map(|_| ()).map_err(CallError::clone);
         match &outcome {
-            Ok(()) => {
-                self.subscriptions.change(channel, |entry| {
-                    entry.status = Status::Active;
-                    entry.established = true;
-                    entry.inbox_granted = entry.sinks.contains(&SinkId::INBOX);
-                    entry.failures = 0;
-                });
-            }
+            Ok(()) => self.subscriptions.grant(channel),
             Err(error) if restored => {
-                let failed = self.subscriptions.change(channel, |entry| {
-                    entry.failures += 1;
-                    entry.sinks.retain(|sink| !waiting.iter().any(|(_, waits)| waits == sink));
-                    entry.inbox_granted &= entry.sinks.contains(&SinkId::INBOX);
-                    (entry.failures, entry.sinks.clone())
-                });
-                let (failures, sinks) = failed.unwrap_or_default();
-                if sinks.is_empty() {
-                    // Whoever wanted it was told by the outcome of a call.
-                    self.subscriptions.forget(channel);
-                } else {
-                    let retry_at = now + self.attempts.backoff(failures);
-                    self.subscriptions.change(channel, |entry| entry.status = Status::Refused(retry_at));
-                    let (channel, error) = (channel.clone(), error.clone());
-                    self.outbox.subscription_lost(sinks, channel, error);
+                self.subscriptions.drop_receivers(channel, &waiting, false);
+                match self.subscriptions.count_refusal(channel) {
+                    Some((failures, sinks)) => {
+                        let retry_at = now + self.attempts.backoff(failures);
+                        self.subscriptions.refuse(channel, retry_at);
+                        self.outbox.subscription_lost(sinks, channel.clone(), error.clone());
+                    }
+                    // The outcomes of the calls say so.
+                    None => self.subscriptions.forget(channel),
                 }
             }
             Err(_) => self.subscriptions.forget(channel),
@@ -472,188 +437,8 @@ impl Core {
         }
     }
 
-    /// An HTTP exchange with calls failed.
-    pub(super) fn fail_exchange(&mut self, exchange: ExchangeId, failure: Failure, now: Time) {
-        let ids = self.requests.of_exchange(exchange);
-        let channel = ids
-            .first()
-            .and_then(|id| self.requests.get(*id))
-            .map(|request| request.message.channel().clone());
-        let outcome = self.fail_requests(&ids, &failure, now);
-        let delay = self.rest_lane(&failure, now);
-        // With new credentials it is as if nothing had happened.
-        if let Some(channel) = channel.filter(|_| outcome.renewed < ids.len()) {
-            let (messages, repeated) = (ids.len(), outcome.repeated);
-            self.outbox.event(Event::RequestFailed { channel, failure, messages, repeated, delay });
-        }
-    }
-
-    /// The response to an HTTP exchange with calls has come, and has no reply to these. They may still come another way.
-    pub(super) fn miss_replies(&mut self, exchange: ExchangeId) {
-        let mut ids = self.requests.of_exchange(exchange);
-        ids.retain(|id| self.requests.get(*id).is_some_and(|request| !request.accepted));
-        let first = ids.first().and_then(|id| self.requests.get(*id));
-        let Some(channel) = first.map(|request| request.message.channel().clone()) else { return };
-        let failure = self.no_reply(&format!("message on {channel}"));
-        for id in &ids {
-            self.requests.note(*id, &failure);
-        }
-        let (messages, delay) = (ids.len(), Duration::ZERO);
-        self.outbox.event(Event::RequestFailed { channel, failure, messages, repeated: 0, delay });
-    }
-
-    /// An exchange, or the whole transport, failed: so did the requests that went out with it. Those that the server
-    /// cannot have seen wait for their turn again, and so do those that may be sent twice.
-    pub(super) fn fail_requests(&mut self, ids: &[u64], failure: &Failure, now: Time) -> Failed {
-        let mut outcome = Failed::default();
-        let unseen = failure.is_before_sending();
-        let unauthorized = matches!(failure.kind(), FailureKind::Http { status: 401 });
-        // Whatever says so is not in a mood: too slow, too early and too often are.
-        let refused = matches!(
-            failure.kind(),
-            FailureKind::Http { status: 400..=499 } if !matches!(failure.http_status(), Some(408 | 425 | 429))
-        );
-        for &id in ids {
-            let Some(request) = self.requests.remove(id) else { continue };
-            let fate_unknown = !unseen || request.maybe_seen;
-            let error = CallError::Transport { failure: failure.clone(), fate_unknown };
-            if unauthorized && self.refresh(request.stamp.generation, AuthReason::HttpRefused(401)) {
-                outcome.renewed += 1;
-                self.again_or(id, request, error, now);
-            } else if !refused && (unseen || self.may_repeat(&request)) && now < request.give_up {
-                outcome.repeated += 1;
-                let maybe_seen = request.maybe_seen || !unseen;
-                let last = Some(Box::new(failure.clone()));
-                self.requests.push_again(id, Request { maybe_seen, last, ..request });
-            } else {
-                self.settle(id, request, Err(error), now);
-            }
-        }
-        outcome
-    }
-
-    /// The socket is gone, and with it the requests on it; those that went out over HTTP before a change of transports
-    /// are not on it.
-    pub(super) fn fail_frames(&mut self, failure: &Failure, now: Time) {
-        let elsewhere = self.lane.exchange().map(|busy| self.requests.of_exchange(busy)).unwrap_or_default();
-        let mut sent = self.requests.sent();
-        sent.retain(|id| !elsewhere.contains(id));
-        self.fail_requests(&sent, failure, now);
-    }
-
-    /// The session is gone, and with it the answers that were to come in it.
-    pub(super) fn fail_accepted(&mut self, now: Time) {
-        for id in self.requests.ids(|request| request.accepted) {
-            let Some(request) = self.requests.remove(id) else { continue };
-            let text = format!("{}: the session that the answer was to come in is gone", self.servers.name());
-            let failure = Failure::new(FailureKind::Lost, text);
-            self.settle(id, request, Err(CallError::Transport { failure, fate_unknown: true }), now);
-        }
-    }
-
-    /// Lets the lane for all but connects rest after a failed exchange: longer after each, and no shorter than the server
-    /// asks for. For how long.
-    fn rest_lane(&mut self, failure: &Failure, now: Time) -> Duration {
-        let failures = self.lane.failed(failure);
-        let advised = self.advised_pause(Some(failure));
-        let pause = self.attempts.backoff(failures).max(advised);
-        self.lane.rest(now + pause);
-        pause
-    }
-
-    /// Whether a request may reach the server twice.
-    fn may_repeat(&self, request: &Request) -> bool {
-        match request.kind {
-            Kind::Publish => self.config.delivery == Delivery::AtLeastOnce,
-            // Asking twice is the same as asking once.
-            Kind::Subscribe(_) | Kind::Unsubscribe(_) => true,
-            Kind::Service | Kind::Disconnect => false,
-        }
-    }
-
-    /// Gives up the requests whose time is over. Whether the transport seems dead: it was given a message, and
-    /// nothing came back at all.
-    pub(super) fn expire_requests(&mut self, now: Time) -> bool {
-        let mut dead = false;
-        let span = self.config.request_timeout;
-        let mut exchanges = BTreeSet::new();
-        let mut expired: Option<(Channel, usize, usize)> = None;
-        while let Some((_, id)) = self.requests.next_deadline().filter(|(at, _)| *at <= now) {
-            // What waits for its turn waits for what is under way.
-            if let Some(exchange) =
-                self.requests.get(id).and_then(|request| request.exchange.or(self.lane.exchange()))
-            {
-                let put_off = self.arrivals.put_off(exchange, span);
-                if put_off > now && self.requests.extend(id, put_off) {
-                    continue;
-                }
-            }
-            let Some(request) = self.requests.remove(id) else { continue };
-            let sent = request.exchange;
-            if sent.is_some() && !request.accepted {
-                let (_, messages, _) =
-                    expired.get_or_insert_with(|| (request.message.channel().clone(), 0, 0));
-                *messages += 1;
-            }
-            let silent = now.since(self.liveness.last_received()) >= self.config.request_timeout;
-            dead |= sent.is_some() && !request.accepted && silent && self.transport().is_duplex();
-            if sent.is_some() && self.may_repeat(&request) && now < request.give_up {
-                if let Some((.., repeated)) = &mut expired {
-                    *repeated += 1;
-                }
-                self.requests.push_again(id, Request { maybe_seen: true, ..request });
-            } else {
-                let after = now.since(request.started);
-                let fate_unknown = sent.is_some() || request.maybe_seen;
-                let last = match (&request.last, sent) {
-                    (Some(last), _) => Some(last.clone()),
-                    (None, Some(_)) => Some(Box::new(
-                        self.silence(&format!("message on {}", request.message.channel()), after),
-                    )),
-                    (None, None) => self.obstacle(),
-                };
-                let error = CallError::Timeout { after, fate_unknown, last };
-                self.settle(id, request, Err(error), now);
-            }
-            exchanges.extend(sent);
-        }
-        for exchange in exchanges {
-            self.release(exchange);
-        }
-        if let Some((channel, messages, repeated)) = expired {
-            let failure = self.silence(&format!("message on {channel}"), span);
-            let delay = Duration::ZERO;
-            self.outbox.event(Event::RequestFailed { channel, failure, messages, repeated, delay });
-        }
-        dead
-    }
-
-    /// Why a message has not had its turn: what keeps the connection from being made, or the messages before it.
-    fn obstacle(&self) -> Option<Box<Failure>> {
-        let cause = if self.is_connected() {
-            self.lane.last_failure()
-        } else {
-            self.attempts.last_cause().and_then(LostCause::failure)
-        };
-        cause.cloned().map(Box::new)
-    }
-
-    /// Frees the lane of an exchange whose response does not come, and that nobody waits for.
-    pub(super) fn free_lane(&mut self, now: Time) {
-        if let Some(exchange) = self.lane.due(now) {
-            let span = self.config.request_timeout;
-            let put_off = self.arrivals.put_off(exchange, span);
-            if put_off > now {
-                self.lane.progress(exchange, put_off);
-            } else {
-                self.lane.progress(exchange, now + span);
-                self.release(exchange);
-            }
-        }
-    }
-
-    /// Gives an HTTP exchange up when nobody waits for it any more.
-    fn release(&mut self, exchange: ExchangeId) {
+    /// Gives an HTTP exchange up if no request waits for it any more.
+    pub(super) fn release(&mut self, exchange: ExchangeId) {
         if self.lane.carries(exchange) && self.requests.of_exchange(exchange).is_empty() {
             self.lane.release(exchange);
             self.outbox.cancel(exchange);
@@ -661,48 +446,22 @@ impl Core {
         }
     }
 
-    /// An extension of the user's did not let a message out.
-    pub(super) fn veto(&mut self, id: u64, reason: &str, now: Time) {
-        if let Some(request) = self.requests.remove(id) {
-            self.settle(id, request, Err(CallError::Vetoed(reason.to_owned())), now);
-        }
-    }
-
-    /// No new credentials could be had for the calls that were refused for want of them.
-    pub(super) fn fail_refused(&mut self, text: &str, now: Time) {
-        for id in self.requests.ids(|request| request.again && request.exchange.is_none()) {
-            if let Some(request) = self.requests.remove(id) {
-                let error = self.told_truly(&request, CallError::NoCredentials(text.to_owned()));
-                self.settle(id, request, Err(error), now);
-            }
-        }
-    }
-
-    /// The caller waits no more.
+    /// The caller does not wait any more.
     pub(super) fn forget_call(&mut self, call: CallId) {
-        // Requests for subscriptions are nobody's: whoever waits for one is known there.
+        // Requests for subscriptions belong to no call: the calls that wait are kept with the subscription.
         if self.subscriptions.forget_caller(call) {
             return;
         }
-        for id in self.requests.ids(|request| request.call == Some(call)) {
+        for id in self.requests.ids(|request| request.call() == Some(call)) {
             let Some(request) = self.requests.get(id) else { continue };
-            // An unsubscription is carried out even when nobody waits for its confirmation.
-            if request.exchange.is_none() && !matches!(request.kind, Kind::Unsubscribe(_)) {
+            // An unsubscription is carried out even if no caller waits for its confirmation.
+            if !request.is_sent() && !matches!(request.kind(), Kind::Unsubscribe(_)) {
                 self.requests.remove(id);
             } else {
                 self.requests.disown(id);
             }
         }
     }
-}
-
-/// What became of requests whose exchange failed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Failed {
-    /// How many are sent again.
-    repeated: usize,
-    /// How many wait for new credentials.
-    renewed: usize,
 }
 
 fn subscription_message(meta: &'static str, channel: &Channel) -> Message {

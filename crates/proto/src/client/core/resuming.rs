@@ -9,13 +9,12 @@ use crate::client::contract::{AuthReason, CallId, SinkId};
 use crate::client::credentials::Readiness;
 use crate::client::outcome::{CallError, CloseReason};
 use crate::client::snapshot::SessionSnapshot;
-use crate::client::subscriptions::Status;
 use crate::id::ClientId;
 use crate::time::Time;
 
 impl Core {
-    /// Returns what another process must know of the session; `None` if there is none. If the session `continues` here after
-    /// that, the place within a batch means nothing later, and the events beyond it come again.
+    /// Returns what another process must know of the session; `None` if there is none. If the session `continues`
+    /// here after that, the place within a batch means nothing later, and the events beyond it come again.
     pub(in crate::client) fn snapshot(&self, continues: bool) -> Option<SessionSnapshot> {
         let session = self.established()?;
         let names = |inbox: bool| {
@@ -32,7 +31,7 @@ impl Core {
             transport: session.connect.trial().unwrap_or(self.transport()).as_str().to_owned(),
             ack: window.batch(),
             // What a receiver had no credit for was not delivered. Rather twice to the others than never to that one.
-            seen: if continues { 0 } else { self.credits.first_missed().unwrap_or(window.seen()) },
+            seen: if continues { 0 } else { session.missed.first().unwrap_or(window.seen()) },
             last_id: self.outbox.last_id(),
             advice: advice.to_json(),
             inbox: names(true),
@@ -49,14 +48,9 @@ impl Core {
             self.advised.begin(Advice::from_json(raw.get()).unwrap_or_default());
         }
         self.outbox.continue_ids(snapshot.last_id);
-        self.credits.forget();
         for (names, temporary) in [(&snapshot.inbox, false), (&snapshot.streams, true)] {
             for channel in names.iter().filter_map(|name| Channel::parse(name).ok()) {
-                self.subscriptions.add(&channel, SinkId::INBOX, Status::Active);
-                self.subscriptions.change(&channel, |entry| {
-                    entry.established = true;
-                    entry.inbox_stands_in = temporary;
-                });
+                self.subscriptions.resume(&channel, temporary);
             }
         }
         self.had_session = true;

@@ -1,4 +1,4 @@
-//! After a failed attempt: the pause before the next one, or the end.
+//! The start of an attempt to connect, and after a failed one the pause before the next, or the end.
 
 use std::time::Duration;
 
@@ -6,32 +6,15 @@ use super::{Core, Next, Phase};
 use crate::client::cause::LostCause;
 use crate::client::event::Event;
 use crate::client::failure::Failure;
+use crate::client::handshake::Handshake;
 use crate::client::outcome::CloseReason;
 use crate::client::retry::{FailedAttempt, Verdict};
+use crate::client::undecided::{Then, Undecided};
 use crate::time::Time;
 
-/// A failed attempt that the driver decides about. The next attempt is planned already, with the usual pause, so that
-/// nothing hangs if the driver does not decide.
-#[derive(Debug)]
-pub(super) struct Undecided {
-    failed: FailedAttempt,
-    advised: Duration,
-    then: Then,
-}
-
-/// What follows after the pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
-    Handshake,
-    /// A connect of the same session; over another transport if it `changed`.
-    Connect {
-        changed: bool,
-    },
-}
-
 impl Core {
-    /// An attempt to connect failed. Plans the next one, after a pause no shorter than the server asks for by its advice or
-    /// with the failure.
+    /// An attempt to connect failed. Plans the next one, after a pause no shorter than the server asks for by its
+    /// advice or with the failure.
     pub(super) fn attempt_failed(&mut self, cause: LostCause, then: Then, now: Time) -> Next {
         self.attempts.failed(&cause, now);
         self.credentials.permit_question();
@@ -47,7 +30,7 @@ impl Core {
             Ok(failed) if self.config.decide_retries => {
                 self.plan_attempt(failed.delay, then, now);
                 self.outbox.decide_retry(failed.clone());
-                self.undecided = Some(Undecided { failed, advised, then });
+                self.undecided = Some(Undecided::new(failed, advised, then));
                 Next::Nothing
             }
             Ok(failed) => self.attempt_after(failed.delay, failed.cause, then, now),
@@ -56,10 +39,23 @@ impl Core {
 
     /// The driver has decided about the last failed attempt.
     pub(super) fn retry_decided(&mut self, verdict: Verdict, now: Time) -> Next {
-        let Some(Undecided { failed, advised, then }) = self.undecided.take() else { return Next::Nothing };
-        match verdict.pause(&failed, advised) {
-            Some(pause) => self.attempt_after(pause, failed.cause, then, now),
-            None => Next::Terminate(gave_up(failed)),
+        let Some(undecided) = self.undecided.take() else { return Next::Nothing };
+        match undecided.decide(verdict) {
+            Ok((pause, cause, then)) => self.attempt_after(pause, cause, then, now),
+            Err(failed) => Next::Terminate(gave_up(failed)),
+        }
+    }
+
+    /// Asks for a session, after `pause`. Drops the session before.
+    pub(super) fn start_handshake(&mut self, pause: Duration, now: Time) {
+        let socket = self.may_have_socket();
+        self.phase = Phase::Opening(Handshake::waiting(now + pause));
+        self.undecided = None;
+        self.advised.begin_session();
+        let next = self.transports.begin_round(now);
+        if socket && !next.is_duplex() {
+            // It may be open, and would stay open beside the transport that is tried next.
+            self.outbox.close_websocket(true);
         }
     }
 
@@ -94,8 +90,8 @@ impl Core {
         Next::Nothing
     }
 
-    /// Whether the server must have given the session up by the end of a pause (CometD's `BayeuxClient` counts the same:
-    /// timeout, interval and maxInterval).
+    /// Whether the server must have given the session up by the end of a pause (CometD's `BayeuxClient` counts the
+    /// same: timeout, interval and maxInterval).
     fn is_forgotten_after(&self, pause: Duration, now: Time) -> bool {
         let Some(kept) = self.advised.kept() else { return false };
         let away = now.since(self.attempts.lost_since().unwrap_or(now)) + pause;
