@@ -451,7 +451,8 @@ impl World {
                 self.asking = true;
             }
             Output::Event(Event::Closed(_)) => self.asking = false,
-            _ => {}
+            Output::Event(_) | Output::Ping | Output::ResetCookies | Output::SubscriptionLost { .. } => {}
+            Output::DecideRetry(_) => panic!("the session was not to ask"),
         }
     }
 

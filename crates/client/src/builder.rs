@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bayeux_proto::Transport;
-use bayeux_proto::client::{Config, Delivery, Offline, Retry};
+use bayeux_proto::client::{Config, Delivery, Offline};
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 use url::Url;
@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::extension::{Extension, Extensions};
 use crate::operation::header;
 use crate::queue::{Capacity, Overflow};
+use crate::retry::{Decide, Retry};
 use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, check_scheme, display_url};
 
 /// The options of a [`Client`], from [`Client::builder`].
@@ -33,6 +34,7 @@ pub struct Builder {
     headers: Vec<(String, String)>,
     outage_timeout: Option<Duration>,
     auth_timeout: Duration,
+    decide_retry: Option<Decide>,
     inbox: Capacity,
     stream: Capacity,
     extensions: Extensions,
@@ -116,6 +118,7 @@ impl Builder {
             headers: Vec::new(),
             outage_timeout: Some(Duration::from_secs(10)),
             auth_timeout: Duration::from_secs(30),
+            decide_retry: None,
             inbox: capacity(65_536),
             stream: capacity(16_384),
             extensions: Extensions::default(),
@@ -233,7 +236,10 @@ impl Builder {
     /// # Ok::<(), bayeux::Error>(())
     /// ```
     pub fn retry(mut self, retry: impl Into<Retry>) -> Self {
-        self.session.retry = retry.into();
+        let (policy, decide) = retry.into().into_parts();
+        self.session.retry = policy;
+        self.session.decide_retries = decide.is_some();
+        self.decide_retry = decide;
         self
     }
 
@@ -476,6 +482,7 @@ impl Builder {
             extensions: self.extensions,
             auth: self.auth.0,
             auth_timeout: self.auth_timeout,
+            decide_retry: self.decide_retry,
             outage_timeout: self.outage_timeout,
         };
         Ok(Client::new(parts, urls, self.inbox, self.stream))

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bayeux_proto::client::{
     AuthReason, CallError, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation,
-    Output, Session, SinkId, State, Transmit,
+    Output, Session, SinkId, State, Transmit, Verdict,
 };
 use bayeux_proto::codec::{self, Batch, Decoder};
 use bayeux_proto::{Channel, Message, Time, Transport, printable};
@@ -27,6 +27,7 @@ use crate::drops::Drops;
 use crate::error::Cause;
 use crate::extension::Extensions;
 use crate::queue::Queue;
+use crate::retry::Decide;
 use crate::shared::{Call, Command, ForgottenPublish, Shared};
 use crate::telemetry::Telemetry;
 use crate::transport::{HttpStack, LongPolling, LongPollingEvent, WebSocket, WebSocketEvent, display_url};
@@ -62,6 +63,7 @@ pub(crate) struct Parts {
     pub(crate) extensions: Extensions,
     pub(crate) auth: Option<Arc<dyn Auth>>,
     pub(crate) auth_timeout: Duration,
+    pub(crate) decide_retry: Option<Decide>,
     pub(crate) outage_timeout: Option<Duration>,
 }
 
@@ -467,7 +469,11 @@ impl Driver {
                 Output::Authenticate(reason) => self.ask(reason),
                 Output::Ping => self.websocket.ping(),
                 Output::ResetCookies => self.parts.http.reset_cookies(),
-                other => tracing::warn!(?other, "unknown output of the session"),
+                Output::DecideRetry(failed) => {
+                    let decide = self.parts.decide_retry.as_ref();
+                    let verdict = decide.map_or(Verdict::Retry, |decide| decide(&failed));
+                    self.handle(Input::RetryDecided(verdict));
+                }
             }
         }
         self.waiting.taken();

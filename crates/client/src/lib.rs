@@ -67,6 +67,7 @@ mod operation;
 mod queue;
 mod receiver;
 mod receiving;
+mod retry;
 mod sending;
 mod shared;
 mod snapshot;
@@ -86,6 +87,7 @@ pub use error::{Error, ErrorKind};
 pub use events::Events;
 pub use extension::{Extension, Veto};
 pub use queue::Overflow;
+pub use retry::Retry;
 pub use snapshot::SessionSnapshot;
 pub use stream::Subscription;
 pub use timestamp::Timestamp;
@@ -111,7 +113,7 @@ pub use url::Url;
 pub use bayeux_proto::Subscription as SubscriptionNames;
 pub use bayeux_proto::client::{
     Backoff, CallError, CloseReason, Delivery, Event, FailedAttempt, Failure, FailureKind, LostCause,
-    Offline, Retry, State, Verdict,
+    Offline, State, Verdict,
 };
 pub use bayeux_proto::ext::binary::{Binary, BinaryError};
 pub use bayeux_proto::{

@@ -7,10 +7,14 @@
 //!
 //! # How a session is driven
 //!
-//! Both sessions obey one contract. After each call of `handle` or `handle_timeout`, take outputs until
-//! `poll_output` gives `None`, then wait for the next input, but no longer than `poll_timeout` says. The time is
-//! an argument of each call ([`Time`]), and randomness comes from a seed in the configuration, so that a whole
-//! lifetime can be run, and run again, in virtual time.
+//! Both state machines obey one contract, in three steps that repeat:
+//!
+//! 1. Pass any number of inputs to `handle` (and `handle_timeout` of the server).
+//! 2. Take outputs from `poll_output` until it returns `None`, and carry each out, in order.
+//! 3. Wait for the next input, but at most until `poll_timeout`.
+//!
+//! The time is an argument of each call ([`Time`]), and randomness comes from a seed in the configuration, so that a
+//! whole lifetime can be run, and repeated exactly, in virtual time.
 
 pub mod client;
 pub mod codec;

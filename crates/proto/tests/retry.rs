@@ -4,8 +4,10 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
+use bayeux_proto::Time;
 use bayeux_proto::client::{
-    Backoff, CallError, CloseReason, Config, Event, FailureKind, LostCause, Retry, State, Verdict,
+    Backoff, CallError, CallId, CloseReason, Config, Event, FailedAttempt, Failure, FailureKind, Input,
+    LostCause, Operation, Output, Retry, Session, State, Verdict,
 };
 use serde_json::json;
 use support::{BOTH, Harness, LongPolling, WebSocket, config, millis, secs};
@@ -18,6 +20,15 @@ fn with(retry: Retry) -> Config {
     let mut settings = config(&[LongPolling]);
     settings.retry = retry;
     settings
+}
+
+/// An open session whose driver decides about failed attempts.
+fn decided(decide: impl FnMut(&FailedAttempt) -> Verdict + 'static) -> Harness {
+    let mut settings = with(plain());
+    settings.decide_retries = true;
+    let mut it = Harness::new(settings).opened();
+    it.decide = Some(Box::new(decide));
+    it
 }
 
 /// How the session ended, if it did.
@@ -145,7 +156,7 @@ fn the_budget_holds_for_handshakes_too() {
 fn the_user_decides_with_all_that_is_known() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
-    let retry = plain().decide(move |failed| {
+    let mut it = decided(move |failed| {
         noted.lock().unwrap().push((failed.failures, failed.elapsed, failed.delay));
         match failed.failures {
             1 => Verdict::RetryAfter(millis(100)),
@@ -154,7 +165,6 @@ fn the_user_decides_with_all_that_is_known() {
             _ => Verdict::GiveUp,
         }
     });
-    let mut it = Harness::new(with(retry)).opened();
     let begun = it.now();
     assert_eq!(fail_connects(&mut it, FailureKind::Lost, 60), 4);
     assert_eq!(
@@ -171,8 +181,53 @@ fn the_user_decides_with_all_that_is_known() {
 }
 
 #[test]
+fn the_user_decides_about_handshakes_too() {
+    let mut it = decided(|failed| match failed.failures {
+        1 => Verdict::RetryAfter(millis(300)),
+        _ => Verdict::GiveUp,
+    });
+    let held = it.take_held();
+    it.refuse(&held, "402::unknown", json!({"advice": {"reconnect": "handshake"}}));
+    let (handshake, _) = it.wait_for("/meta/handshake");
+    it.fail(&handshake, FailureKind::Lost);
+    let (handshake, pause) = it.wait_for("/meta/handshake");
+    assert_eq!(pause, millis(300));
+    it.fail(&handshake, FailureKind::Lost);
+    assert!(matches!(end(&it), Some(CloseReason::GaveUp { failures: 2, .. })), "{:?}", end(&it));
+}
+
+#[test]
+fn without_a_decision_the_next_attempt_follows_after_the_usual_pause() {
+    let mut settings = with(plain());
+    settings.decide_retries = true;
+    settings.retry_open = true;
+    let mut session = Session::new(settings);
+    let begun = Time::from_origin(secs(1));
+    session.handle(Input::Call(CallId(1), Operation::Open), begun);
+    let handshake = |session: &mut Session| {
+        let mut sent = None;
+        while let Some(output) = session.poll_output() {
+            if let Output::Send(transmit) = output {
+                sent = Some(transmit.exchange);
+            }
+        }
+        sent
+    };
+    let first = handshake(&mut session).unwrap();
+    session.handle(Input::ExchangeFailed(first, Failure::new(FailureKind::Lost, "cut")), begun);
+    assert_eq!(handshake(&mut session), None);
+    let due = session.poll_timeout().unwrap();
+    assert_eq!(due, begun + secs(1));
+    session.handle(Input::Timeout, due);
+    assert!(handshake(&mut session).is_some());
+    // It comes too late for that attempt.
+    session.handle(Input::RetryDecided(Verdict::GiveUp), due);
+    assert_eq!(session.state(), State::Handshaking);
+}
+
+#[test]
 fn the_servers_interval_is_longer_than_the_users_word() {
-    let mut it = Harness::new(with(plain().decide(|_| Verdict::RetryAfter(millis(20))))).opened();
+    let mut it = decided(|_| Verdict::RetryAfter(millis(20)));
     let held = it.take_held();
     it.grant(&held, json!({"advice": {"interval": 5000}}));
     let (connect, _) = it.wait_for("/meta/connect");

@@ -1,11 +1,11 @@
-//! The acknowledge extension: which events the server may forget, and which of those it sends again are known.
+//! The acknowledge extension: which events the server need not keep any more, and which it sends again.
 //!
-//! Each connect says the number of the last batch that is done with. The server keeps what came after it, and sends all
-//! of that again, from its first message on, with each reply to a connect that says the same number. So the place of an
-//! event among those of one turn tells whether it was seen before.
+//! Each connect carries the ack id of the last batch that is done with. The server keeps what came after it, and
+//! sends all of that again, from its first message on, with each reply to a connect that carries the same ack id. So
+//! the place of an event among those of one turn shows whether it was seen before.
 
 /// What is acknowledged, and what has been seen beyond that.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Window {
     agreed: bool,
     batch: u64,
@@ -25,17 +25,12 @@ pub(super) enum Place {
 }
 
 impl Window {
-    /// A session begins, and the server has agreed to start at `batch`, or not.
-    pub(super) fn begin(&mut self, batch: Option<u64>) {
-        self.resume(batch, 0);
+    /// The window of a session, `seen` events beyond `batch`; `None` if the server has not agreed to acknowledgements.
+    pub(super) fn new(batch: Option<u64>, seen: u64) -> Self {
+        Self { agreed: batch.is_some(), batch: batch.unwrap_or(0), seen, place: 0 }
     }
 
-    /// Goes on where another session stood.
-    pub(super) fn resume(&mut self, batch: Option<u64>, seen: u64) {
-        *self = Self { agreed: batch.is_some(), batch: batch.unwrap_or(0), seen, ..Self::default() };
-    }
-
-    /// What the next connect is to say.
+    /// The ack id of the next connect.
     pub(super) fn batch(&self) -> Option<u64> {
         self.agreed.then_some(self.batch)
     }
@@ -50,7 +45,7 @@ impl Window {
         self.place = 0;
     }
 
-    /// The place of the event that just came in answer to a connect; `None` when places mean nothing.
+    /// The place of the event that just came in answer to a connect; `None` if the server does not keep events.
     pub(super) fn place(&mut self) -> Option<Place> {
         if !self.agreed {
             return None;
@@ -77,7 +72,7 @@ impl Window {
         }
     }
 
-    /// The reply to the connect names the batch that it ends: all that was seen is done with.
+    /// The reply to the connect carries the ack id of the batch that it ends: all that was seen is done with.
     pub(super) fn close(&mut self, batch: u64) {
         if self.agreed {
             self.batch = batch;
@@ -98,8 +93,7 @@ mod tests {
     #[test]
     fn what_is_sent_again_is_known_by_its_place() {
         use Place::{Again, New};
-        let mut window = Window::default();
-        window.begin(Some(0));
+        let mut window = Window::new(Some(0), 0);
         assert_eq!(places(&mut window, 2), [New(0), New(1)]);
         // The reply never came.
         assert_eq!(places(&mut window, 3), [Again(0), Again(1), New(2)]);
@@ -119,8 +113,7 @@ mod tests {
 
     #[test]
     fn without_an_agreement_there_are_no_places() {
-        let mut window = Window::default();
-        window.begin(None);
+        let mut window = Window::new(None, 0);
         assert_eq!(places(&mut window, 2), []);
         window.close(7);
         assert_eq!(window.batch(), None);

@@ -1,4 +1,4 @@
-//! Bytes that arrive put deadlines off: what is waited for may be behind them.
+//! Arriving bytes put deadlines off: the reply may be behind them.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use crate::time::Time;
 
 /// What has arrived, and when.
 ///
-/// Deadlines are not moved whenever something arrives, which would touch all that waits: one that has passed asks here
-/// whether there was progress.
+/// Deadlines are not moved whenever bytes arrive, which would touch all requests. When a deadline has passed, it is
+/// checked here whether there was progress.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
     /// When bytes came that all that waits may be behind.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 /// How long to wait before each new attempt.
 ///
-/// The delay doubles from the first to the last value of a range. Jitter spreads the clients of a server that comes back:
-/// the first delay after a loss is anywhere between nothing and its full length, and up to half is taken away from the
-/// others.
+/// The delay doubles from the first to the last value of a range. Jitter spreads the clients of a server that comes
+/// back: the first delay after a loss is anywhere between nothing and its full length, and up to half is taken away
+/// from the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -16,7 +16,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// No delay is shorter than this, whatever is asked for: a loop without a pause helps nobody.
+    /// No delay is shorter than this, whatever the user asks for, so that there is no loop without a pause.
     pub(super) const FLOOR: Duration = Duration::from_millis(10);
 
     /// Doubles from the start of the range to its end, without jitter.

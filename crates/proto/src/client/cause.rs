@@ -1,4 +1,4 @@
-//! Why messages stop flowing, and what the server said about it.
+//! Why messages stop flowing, and the server's error.
 
 use super::failure::{Failure, FailureKind};
 use crate::error::BayeuxError;
@@ -14,14 +14,14 @@ pub enum LostCause {
     /// The server answered a handshake or connect with a refusal.
     #[error("the server refused: {}", server_error(.0))]
     Refused(Box<Message>),
-    /// The server knows the session no more, or asks for a new one.
+    /// The server does not know the session any more, or asks for a new one.
     #[error("{}", session_lost(.0))]
     SessionLost(Box<Message>),
 }
 
 impl LostCause {
-    /// Whether trying again is bound to fail until somebody changes something: a certificate that is not trusted, a
-    /// host name that does not exist, credentials that the server refuses.
+    /// Returns whether another attempt fails as well until the configuration is changed: a certificate that is not
+    /// trusted, a host name that does not exist, credentials that the server refuses.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Transport(failure) => matches!(
@@ -36,7 +36,7 @@ impl LostCause {
         }
     }
 
-    /// What happened to the transport, when that is the cause.
+    /// Returns the failure of the transport, if that is the cause.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Transport(failure) => Some(failure),

@@ -1,4 +1,4 @@
-//! What a client session can be told to do differently.
+//! The settings of a client session.
 
 use std::time::Duration;
 
@@ -11,77 +11,81 @@ use crate::transport::Transport;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// How texts name the server. Default: "the server".
+    /// The name of the server in errors and events. Default: "the server".
     pub endpoint: String,
-    /// How texts name the other servers of the same cluster, in the order in which they are tried when one cannot be
+    /// The names of the other servers of the same cluster, in the order in which they are tried when one cannot be
     /// reached. Default: none.
     pub fallbacks: Vec<String>,
     /// The transports to use, the preferred one first. Default: WebSocket, then long-polling.
     pub transports: Vec<Transport>,
-    /// Whether all transports talk to the same host and port, so that one that cannot be reached says all about
-    /// the others. Default: true.
+    /// Whether all transports talk to the same host and port, so that if one cannot be reached, the others cannot
+    /// either. Default: true.
     pub same_endpoint: bool,
     /// How long a reply may take, not counting the time that the server is asked to hold a connect
     /// (CometD's `maxNetworkDelay`). Default: 10 s.
     pub request_timeout: Duration,
-    /// How long a call waits for its turn while the connection is being restored, and in all when it is sent more
-    /// than once. Default: 10 s.
+    /// How long a call waits for its turn while the connection is being restored, and in all if it is sent more than
+    /// once. Default: 10 s.
     pub call_timeout: Duration,
-    /// What becomes of a publish that was on its way when the connection broke. Default: at most once.
+    /// What happens to a publish that was on its way when the connection broke. Default: at most once.
     pub delivery: Delivery,
-    /// What becomes of a publish or request while there is no connection. Default: it waits.
+    /// What happens to a publish or request while there is no connection. Default: it waits.
     pub offline: Offline,
     /// How much longer the first message on a new connection may take. Default: 10 s.
     pub connect_timeout: Duration,
-    /// How long opening may take in all; `None` for ever. Default: 30 s.
+    /// How long opening may take in all; `None` for no limit. Default: 30 s.
     pub open_timeout: Option<Duration>,
     /// Whether opening tries again when no transport gets through, instead of failing at once. Default: false,
-    /// because a mistyped address should be told at once.
+    /// so that a mistyped address is an error at once.
     pub retry_open: bool,
     /// How long closing may take. Default: 5 s.
     pub close_timeout: Duration,
     /// The delays between attempts, and when to stop. Default: 1 s doubling to 30 s, jittered, without end.
     pub retry: Retry,
+    /// Whether the driver decides about each attempt after a failure, within what `retry` permits:
+    /// [`Output::DecideRetry`](super::Output::DecideRetry) is emitted after each failed attempt. Default: false.
+    pub decide_retries: bool,
     /// The longest wait that a server can ask for: with the `interval` and `timeout` of its advice, and with
     /// `Retry-After`. A longer one is cut to this, and [`Event::AdviceCapped`](super::Event::AdviceCapped) is emitted.
-    /// Default: 1 h, which maintenance takes, while a number that was meant otherwise does not silence a client for good.
+    /// Default: 1 h, which maintenance takes, while a number in the wrong unit does not stop a client for good.
     pub max_advised_wait: Duration,
     /// How long a refused transport is left alone. Default: 5 min.
     pub transport_cooldown: Duration,
     /// How long a WebSocket may be quiet before a ping asks whether the server is still there; `None` for no pings.
-    /// A server that is gone is noticed this long and `request_timeout` after it was last heard of. Default: 20 s.
+    /// A lost server is noticed this long and `request_timeout` after the last bytes came from it. Default: 20 s.
     pub ping_interval: Option<Duration>,
     /// Whether to offer the acknowledge extension, with which the server sends again what did not arrive.
     /// Default: true.
     pub ack: bool,
     /// How many calls may wait for their reply at once. Default: 10,000.
     pub max_pending: usize,
-    /// The largest batch to send, in bytes as it is sent; a larger message is refused, and a larger batch is divided. Default:
-    /// 1 MiB (CometD's `maxSendBayeuxMessageSize`).
+    /// The largest batch to send, in bytes as it is sent; a larger message is refused, and a larger batch is divided.
+    /// Default: 1 MiB (CometD's `maxSendBayeuxMessageSize`).
     pub max_send_size: usize,
     /// Fields added to each handshake; those of the protocol win.
     pub handshake_fields: Map<String, Value>,
     /// Keys added to the `ext` of each handshake.
     pub handshake_ext: Map<String, Value>,
-    /// Whether someone can be asked for credentials.
+    /// Whether the driver can provide credentials: [`Output::Authenticate`](super::Output::Authenticate) is emitted
+    /// only then.
     pub has_auth: bool,
     /// The seed of the jitter.
     pub seed: u64,
 }
 
-/// What becomes of a publish that was on its way when the connection broke, so that nobody knows whether the server
-/// has it.
+/// What happens to a publish that was on its way when the connection broke, so that it is not known whether the
+/// server has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// It fails, and the error says that its fate is unknown. The server gets it once or not at all.
+    /// It fails, with `fate_unknown` in the error. The server gets it once or not at all.
     #[default]
     AtMostOnce,
     /// It is sent again, until it is confirmed or `call_timeout` is over. The server may get it twice.
     AtLeastOnce,
 }
 
-/// What becomes of a publish or request while there is no connection.
+/// What happens to a publish or request while there is no connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Offline {
@@ -108,6 +112,7 @@ impl Default for Config {
             retry_open: false,
             close_timeout: Duration::from_secs(5),
             retry: Retry::default(),
+            decide_retries: false,
             max_advised_wait: Duration::from_secs(3600),
             ping_interval: Some(Duration::from_secs(20)),
             ack: true,

@@ -1,428 +1,328 @@
-//! The connect loop: exactly one `/meta/connect` at a time, and the pause before the next.
+//! The one `/meta/connect` of a session: its stage, and what the connects before it have shown.
 
 use std::time::Duration;
 
-use super::cause::{LostCause, server_error};
-use super::contract::{AuthReason, ExchangeId, Lane, Output};
-use super::core::{ConnectStage, Core, Next, Sent};
-use super::diagnosis::{Diagnosis, diagnose};
-use super::event::{Event, State};
-use super::failure::{Failure, FailureKind};
-use super::moving::is_refused;
-use super::outcome::CloseReason;
-use crate::advice::{Advice, Interval, Reconnect};
-use crate::channel::Channel;
-use crate::ext::ack;
+use super::pending::Pending;
 use crate::message::Message;
 use crate::time::Time;
 use crate::transport::Transport;
 
-/// A transport that was left without a clear word against it is tried again after this part of the cool-down.
-const DOUBT: u32 = 10;
-/// That many connects in a row may come back at once with nothing before they are slowed down.
+/// That many connects in a row may come back at once without an event before they are slowed down.
 const IDLE_TURNS: u32 = 5;
 /// What "at once" is.
 const AT_ONCE: Duration = Duration::from_millis(100);
+/// A connect that only asks again for what a receiver had no credit for follows after this, at first.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// And after this at last: CometD servers keep a session that does not connect for 10 s, unless they say otherwise.
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-impl Core {
-    /// Plans the first connect of a new session, after the events that come with its handshake.
-    pub(super) fn schedule_first_connect(&mut self, events: u64, now: Time) -> Next {
-        self.connect.idle_turns = 0;
-        self.connect.handshake_events = events;
-        let pause = if events > 0 { Some(self.config.request_timeout) } else { self.interval() };
-        self.schedule_connect(pause, now)
-    }
+/// Lives as long as its session. At most one connect is outstanding.
+#[derive(Debug)]
+pub(super) struct Connect {
+    stage: Stage,
+    /// Since when connects succeed; `None` after a loss.
+    proven: Option<Time>,
+    /// Whether a connect ever succeeded in this session.
+    session_proven: bool,
+    /// Successful connects in a row that came back at once without an event.
+    idle_turns: u32,
+    /// Whether an event came since the outstanding connect was sent.
+    events: bool,
+    /// Turns in a row whose batch was not acknowledged, because a receiver had no credit for it.
+    held_turns: u32,
+    /// Events that are still to come with the handshake, before the first connect.
+    handshake_events: u64,
+    /// While a better transport is tried: the one that works.
+    trial: Option<Transport>,
+}
 
-    /// An event came before the first connect: it may be the last of those that come with a handshake.
-    pub(super) fn count_handshake_event(&mut self, now: Time) {
-        if self.connect.handshake_events > 0 {
-            self.connect.handshake_events -= 1;
-            if self.connect.handshake_events == 0 && matches!(self.connect.stage, ConnectStage::Waiting(_)) {
-                self.connect.stage = ConnectStage::Waiting(now + self.interval().unwrap_or_default());
-            }
-        }
-    }
+#[derive(Debug)]
+enum Stage {
+    Idle,
+    /// To be sent at this time.
+    Waiting(Time),
+    NeedsCredentials,
+    Sent {
+        pending: Pending,
+        /// It asked to be answered at once.
+        probe: bool,
+    },
+}
 
-    fn schedule_connect(&mut self, pause: Option<Duration>, now: Time) -> Next {
-        match pause {
-            Some(pause) => {
-                self.connect.stage = ConnectStage::Waiting(now + pause);
-                Next::Nothing
-            }
-            None => Next::Terminate(CloseReason::Server(Box::new(never_again()))),
-        }
-    }
+/// A connect that was answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Answered {
+    pending: Pending,
+    probe: bool,
+}
 
-    /// Sends the connect that was planned, when its time has come.
-    pub(super) fn send_due_connect(&mut self, now: Time) {
-        if !matches!(self.connect.stage, ConnectStage::Waiting(at) if at <= now) || self.auth.asking {
-            return;
-        }
-        self.begin_trial(now);
-        // What waits goes first: the subscriptions of a new session.
-        self.flush(now);
-        // The first connect, and each after a failure, asks to be answered at once: that proves the way.
-        let probe = self.connect.proven.is_none() || self.connect.trial.is_some();
-        let id = self.new_id();
-        let exchange = self.new_exchange();
-        let mut message = Message::meta(Channel::CONNECT).with_id(id);
-        let fields = message.fields_mut();
-        fields.connection_type = Some(self.transport().as_str().to_owned());
-        if probe {
-            fields.advice = Some(Advice { timeout: Some(Duration::ZERO), ..Advice::default() });
-        }
-        if let Some(batch) = self.window.batch() {
-            ack::set_batch(&mut message, batch);
-        }
-        self.window.turn();
-        let hold = if probe { Duration::ZERO } else { self.hold() };
-        let deadline = now + hold + self.config.request_timeout;
-        let generation = self.auth.generation;
-        self.connect.events = false;
-        self.connect.stage = ConnectStage::Sent(Sent { id, exchange, at: now, deadline, generation, probe });
-        self.send(Lane::Connect, exchange, vec![message]);
-    }
-
-    /// A reply on `/meta/connect`, and the exchange that brought it.
-    pub(super) fn connect_reply(&mut self, by: Option<ExchangeId>, reply: Message, now: Time) -> Next {
-        let ConnectStage::Sent(sent) = self.connect.stage else { return Next::Nothing };
-        if !sent.is_answered_by(&reply) {
-            return Next::Nothing;
-        }
-        if self.cancel_overtaken(sent, by) {
-            self.unread();
-        }
-        self.connect.stage = ConnectStage::Idle;
-        if self.state == State::Disconnecting {
-            return Next::Nothing;
-        }
-        if reply.is_successful() {
-            self.connect_granted(sent, reply, now)
-        } else {
-            self.connect_refused(sent, reply, now)
-        }
-    }
-
-    /// A server has answered with the response to another request: what would still come with the one that it was
-    /// asked in is not waited for, as the next of its kind must not go out beside it. Whether there was one.
-    pub(super) fn cancel_overtaken(&mut self, sent: Sent, by: Option<ExchangeId>) -> bool {
-        let overtaken = !self.transport().is_duplex() && by != Some(sent.exchange);
-        if overtaken {
-            self.emit(Output::Cancel(sent.exchange));
-        }
-        overtaken
-    }
-
-    fn connect_granted(&mut self, sent: Sent, reply: Message, now: Time) -> Next {
-        self.auth.unproven = false;
-        if let Some(left) = self.moving.works() {
-            self.transports.avoid(left, now, self.config.transport_cooldown / DOUBT);
-        }
-        if let Some(from) = self.connect.trial.take() {
-            if from.is_duplex() {
-                // What the server sent over it before it saw the change may still be on its way.
-                self.emit(Output::CloseWebSocket { graceful: true });
-                self.unread();
-            }
-            self.event(Event::TransportChanged { from, to: self.transport(), cause: None });
-        }
-        if self.state == State::Unconnected {
-            // The way is free again for what is to be settled before messages flow.
-            self.state = State::Connecting;
-        }
-        if let Some(batch) = ack::batch(&reply) {
-            self.end_batch(batch);
-        }
-        match reply.fields().advice.as_ref().and_then(|advice| advice.reconnect) {
-            Some(Reconnect::None) => return Next::Terminate(CloseReason::Server(Box::new(reply))),
-            Some(Reconnect::Handshake) => return Next::Rehandshake(LostCause::SessionLost(Box::new(reply))),
-            Some(Reconnect::Retry) | None => {}
-        }
-        self.recovered();
-        self.servers.works();
-        self.connect.proven.get_or_insert(now);
-        self.connect.session_proven = true;
-        self.lost_since = None;
-        let quick = !sent.probe && !self.connect.events && now.since(sent.at) < AT_ONCE;
-        self.connect.idle_turns = if quick { self.connect.idle_turns.saturating_add(1) } else { 0 };
-        let brake = self.connect.idle_turns.saturating_sub(IDLE_TURNS);
-        let brake = if brake > 0 { self.backoff(brake) } else { Duration::ZERO };
-        let brake = brake.max(self.hold_back());
-        let next = self.schedule_connect(self.interval().map(|interval| interval.max(brake)), now);
-        self.announce_connected();
-        next
-    }
-
-    /// An event came: the turns of the loop are not idle. Some servers put the events of a reply behind it.
-    pub(super) fn not_idle(&mut self, now: Time) {
-        self.connect.events = true;
-        if std::mem::take(&mut self.connect.idle_turns) > IDLE_TURNS
-            && matches!(self.connect.stage, ConnectStage::Waiting(_))
-            && let Some(interval) = self.interval()
-        {
-            self.connect.stage = ConnectStage::Waiting(now + interval);
-        }
-    }
-
-    /// Says that messages flow, once the first connect is answered and all subscriptions are settled.
-    pub(super) fn announce_connected(&mut self) {
-        let recovering = matches!(self.state, State::Connecting | State::Unconnected);
-        if !recovering || self.connect.proven.is_none() || self.subscriptions.any_restoring() {
-            return;
-        }
-        self.tell_gap();
-        self.state = State::Connected;
-        self.event(Event::Connected { transport: self.transport() });
-        if let Some(opening) = self.opening.take() {
-            let reply = self.handshake_reply.as_deref().cloned();
-            self.resolve(
-                Some(opening.call),
-                Ok(reply.unwrap_or_else(|| Self::synthetic(Channel::HANDSHAKE, None))),
-            );
-        }
-    }
-
-    fn connect_refused(&mut self, sent: Sent, reply: Message, now: Time) -> Next {
-        let advised = reply.fields().advice.as_ref().and_then(|advice| advice.reconnect);
-        if self.connect.trial.is_some() {
-            return self.end_trial(now);
-        }
-        let diagnosis = diagnose(&reply);
-        // Advice to stop is not final as long as there may be credentials that the server likes better.
-        let forbidden = advised == Some(Reconnect::None) && server_error(&reply).code() == Some(403);
-        if diagnosis == Diagnosis::Credentials || forbidden {
-            let reason = AuthReason::Refused(server_error(&reply));
-            if self.refresh(sent.generation, reason) {
-                self.lost(now, &LostCause::Refused(Box::new(reply)));
-                return self.wait_for_credentials(now);
-            }
-        }
-        match advised {
-            Some(Reconnect::Handshake) => self.session_unknown(LostCause::SessionLost(Box::new(reply)), now),
-            Some(Reconnect::None) => Next::Terminate(CloseReason::Server(Box::new(reply))),
-            Some(Reconnect::Retry) | None if diagnosis == Diagnosis::SessionUnknown => {
-                self.session_unknown(LostCause::SessionLost(Box::new(reply)), now)
-            }
-            Some(Reconnect::Retry) | None => {
-                self.connect_again(LostCause::Refused(Box::new(reply)), false, now)
-            }
-        }
-    }
-
-    /// The server does not know the session over this transport. If it was moved here just now, it may know it over the
-    /// one before.
-    fn session_unknown(&mut self, cause: LostCause, now: Time) -> Next {
-        let Some(before) = self.moving.is_unknown(&cause) else { return Next::Rehandshake(cause) };
-        let text =
-            format!("{}: the session is not known over {}: {cause}", self.servers.name(), self.transport());
-        self.go_back(before, &Failure::new(FailureKind::Lost, text));
-        self.lost(now, &cause);
-        self.state = State::Unconnected;
-        self.schedule_connect(self.interval(), now)
-    }
-
-    /// Moves the session back to the transport that it was moved away from.
-    fn go_back(&mut self, to: Transport, cause: &Failure) {
-        let from = self.transport();
-        if from.is_duplex() {
-            self.emit(Output::CloseWebSocket { graceful: true });
-        }
-        self.transports.switch(to);
-        self.event(Event::TransportChanged { from, to, cause: Some(cause.clone()) });
-    }
-
-    fn wait_for_credentials(&mut self, now: Time) -> Next {
-        if self.state == State::Connected {
-            self.state = State::Unconnected;
-        }
-        self.connect.stage =
-            if self.auth.asking { ConnectStage::NeedsCredentials } else { ConnectStage::Waiting(now) };
-        Next::Nothing
-    }
-
-    /// Goes on after credentials came, or did not.
-    pub(super) fn connect_with_credentials(&mut self, outcome: Result<(), String>, now: Time) -> Next {
-        if self.connect.stage != ConnectStage::NeedsCredentials {
-            return Next::Nothing;
-        }
-        match outcome {
-            Ok(()) => {
-                let pause = self.pause_after_relapses();
-                self.schedule_connect(Some(pause), now)
-            }
-            Err(text) if self.opening.is_some() => Next::Terminate(CloseReason::NoCredentials(text)),
-            Err(text) => {
-                let failure =
-                    Failure::new(FailureKind::Http { status: 401 }, format!("no credentials: {text}"));
-                self.connect_again(LostCause::Transport(failure), false, now)
-            }
-        }
-    }
-
-    /// The connect, or the transport under it, failed.
-    pub(super) fn connect_failed(&mut self, mut failure: Failure, now: Time) -> Next {
-        let generation = match self.connect.stage {
-            ConnectStage::Sent(sent) => sent.generation,
-            _ => self.auth.generation,
-        };
-        self.connect.stage = ConnectStage::Idle;
-        if self.state == State::Disconnecting {
-            return Next::Nothing;
-        }
-        if self.connect.trial.is_some() {
-            if !failure.is_before_sending() {
-                self.unread();
-            }
-            return self.end_trial(now);
-        }
-        self.last_cause = Some(LostCause::Transport(failure.clone()));
-        let unauthorized = failure.http_status() == Some(401);
-        if unauthorized && self.refresh(generation, AuthReason::HttpRefused(401)) {
-            self.lost(now, &LostCause::Transport(failure));
-            return self.wait_for_credentials(now);
-        }
-        if let Some(cause) = self.moving.asked_in_vain() {
-            self.unread();
-            return Next::Rehandshake(cause);
-        }
-        // What the server had sent when the connection broke is gone, unless it keeps it until we confirm.
-        self.connect.gap |= self.window.batch().is_none() && !failure.is_before_sending();
-        if self.is_out_of_order(&failure) {
-            match self.change_server(&failure, now) {
-                Ok(()) => return self.connect_elsewhere(failure, now),
-                Err(all) => failure = all,
-            }
-        }
-        let resuming = self.opening.is_some() && self.handshake_reply.is_none();
-        if resuming && !self.config.retry_open && failure.is_out_of_reach() {
-            return Next::Terminate(CloseReason::Failed(failure));
-        }
-        if let Some(before) = self.moving.is_silent(&failure) {
-            self.go_back(before, &failure);
-            return self.connect_again(LostCause::Transport(failure), false, now);
-        }
-        let changed = self.change_transport(&failure, now);
-        self.connect_again(LostCause::Transport(failure), changed, now)
-    }
-
-    /// Goes on with the same session at another server, without a pause: it may know it, and if it does not, it says
-    /// so. Loss and return in turn are slowed down as ever.
-    fn connect_elsewhere(&mut self, failure: Failure, now: Time) -> Next {
-        self.lost(now, &LostCause::Transport(failure));
-        self.state = State::Unconnected;
-        let pause = self.pause_after_relapses();
-        let pause = self.interval().map(|interval| interval.max(pause));
-        self.schedule_connect(pause, now)
-    }
-
-    /// Moves an established session to another transport, when the one in use has failed often enough. Whether it did.
-    fn change_transport(&mut self, failure: &Failure, now: Time) -> bool {
-        if !self.moving.strike(failure) {
-            return false;
-        }
-        let Some(to) = self.transports.alternative() else { return false };
-        let from = self.transport();
-        if from.is_duplex() {
-            // It may be open: what failed need not be the socket.
-            self.emit(Output::CloseWebSocket { graceful: true });
-        }
-        if is_refused(failure) {
-            self.transports.avoid(from, now, self.config.transport_cooldown);
-        }
-        self.transports.switch(to);
-        self.moving.moved(from, failure);
-        self.event(Event::TransportChanged { from, to, cause: Some(failure.clone()) });
-        true
-    }
-
-    /// Tries, between two turns of a connection that works, whether a better transport works again. The session is
-    /// the same; only if the server takes its next connect there, everything moves.
-    fn begin_trial(&mut self, now: Time) {
-        let settled = self.state == State::Connected && self.connect.held_turns == 0;
-        // A socket that is left takes the replies that are still to come with it, and the events that ride on them.
-        let settled = settled && (!self.transport().is_duplex() || self.requests.sent().is_empty());
-        if let Some(better) = self.transports.better(now).filter(|_| settled) {
-            self.connect.trial = Some(self.transport());
-            self.transports.switch(better);
-        }
-    }
-
-    /// The better transport does not work yet: back to the one that does.
-    fn end_trial(&mut self, now: Time) -> Next {
-        self.abandon_trial(now);
-        self.schedule_connect(self.interval(), now)
-    }
-
-    pub(super) fn abandon_trial(&mut self, now: Time) {
-        if let Some(back) = self.connect.trial.take() {
-            if self.transport().is_duplex() {
-                self.emit(Output::CloseWebSocket { graceful: true });
-            }
-            self.transports.avoid_current(now, self.config.transport_cooldown);
-            self.transports.switch(back);
-        }
-    }
-
-    /// Plans the connect after a failed one; or gives the session up when the server must have done so by now
-    /// (CometD's `BayeuxClient` counts the same: timeout, interval and maxInterval).
-    /// The failures of one transport do not delay the first attempt over another: the session would be gone by then.
-    fn connect_again(&mut self, cause: LostCause, changed: bool, now: Time) -> Next {
-        self.lost(now, &cause);
-        self.state = State::Unconnected;
-        let pause = match self.attempt_failed(&cause, now) {
-            Ok(_) if changed => {
-                let advised = cause.failure().and_then(Failure::retry_after).unwrap_or_default();
-                self.interval().unwrap_or_default().max(advised.min(self.config.max_advised_wait))
-            }
-            Ok(pause) => pause,
-            Err(reason) => return Next::Terminate(reason),
-        };
-        if let Some(kept) = self.advice.max_interval.filter(|kept| !kept.is_zero()) {
-            let away = now.since(self.lost_since.unwrap_or(now)) + pause;
-            let held = self.hold() + self.interval().unwrap_or_default();
-            if away > held + kept {
-                return Next::Rehandshake(cause);
-            }
-        }
-        self.event(Event::Retrying { delay: pause, failures: self.failures, cause });
-        self.schedule_connect(Some(pause), now)
-    }
-
-    /// The deadline of the outstanding connect has passed.
-    pub(super) fn expire_connect(&mut self, now: Time) -> Option<Failure> {
-        let span = self.config.request_timeout;
-        let ConnectStage::Sent(sent) = &mut self.connect.stage else { return None };
-        if sent.deadline <= now {
-            sent.deadline = sent.deadline.max(self.arrivals.put_off_session(sent.exchange, span));
-        }
-        let sent = *sent;
-        if sent.deadline > now {
-            return None;
-        }
-        if !self.transport().is_duplex() {
-            self.emit(Output::Cancel(sent.exchange));
-        }
-        Some(self.silence("connect", now.since(sent.at)))
-    }
-
-    /// Drops the outstanding connect, whose session is of no use any more.
-    pub(super) fn abandon_connect(&mut self) {
-        if let ConnectStage::Sent(sent) = self.connect.stage
-            && !self.transport().is_duplex()
-        {
-            self.emit(Output::Cancel(sent.exchange));
-        }
-        self.connect.stage = ConnectStage::Idle;
+impl Answered {
+    pub(super) fn pending(&self) -> &Pending {
+        &self.pending
     }
 }
 
-/// What stands for a reply when the server's advice was a negative interval.
-fn never_again() -> Message {
-    let mut message = Message::meta(Channel::CONNECT);
-    let fields = message.fields_mut();
-    fields.successful = Some(false);
-    fields.error =
-        Some(crate::error::BayeuxError::parse("the server advised a negative interval: no more connects"));
-    fields.advice = Some(Advice { interval: Some(Interval::Never), ..Advice::default() });
-    message
+impl Connect {
+    /// The connect of a session that was just granted, after `handshake_events` events that come with the handshake.
+    pub(super) fn granted(handshake_events: u64) -> Self {
+        Self {
+            stage: Stage::Idle,
+            proven: None,
+            session_proven: false,
+            idle_turns: 0,
+            events: false,
+            held_turns: 0,
+            handshake_events,
+            trial: None,
+        }
+    }
+
+    /// The connect of a session that another process had.
+    pub(super) fn resumed() -> Self {
+        Self { session_proven: true, ..Self::granted(0) }
+    }
+
+    /// Sends the next connect at `at`.
+    pub(super) fn wait_until(&mut self, at: Time) {
+        self.stage = Stage::Waiting(at);
+    }
+
+    /// When the next connect is to be sent.
+    pub(super) fn waits_until(&self) -> Option<Time> {
+        match self.stage {
+            Stage::Waiting(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Whether the next connect is to be sent now.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.waits_until().is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn need_credentials(&mut self) {
+        self.stage = Stage::NeedsCredentials;
+    }
+
+    pub(super) fn needs_credentials(&self) -> bool {
+        matches!(self.stage, Stage::NeedsCredentials)
+    }
+
+    /// Whether the next connect asks to be answered at once: the first one, each after a loss, and each that tries
+    /// another transport. That proves the connection.
+    pub(super) fn is_probe(&self) -> bool {
+        self.proven.is_none() || self.trial.is_some()
+    }
+
+    /// The connect was sent.
+    pub(super) fn sent(&mut self, pending: Pending) {
+        self.events = false;
+        self.stage = Stage::Sent { pending, probe: self.is_probe() };
+    }
+
+    /// The connect that waits for its reply.
+    pub(super) fn outstanding(&self) -> Option<&Pending> {
+        match &self.stage {
+            Stage::Sent { pending, .. } => Some(pending),
+            _ => None,
+        }
+    }
+
+    pub(super) fn outstanding_mut(&mut self) -> Option<&mut Pending> {
+        match &mut self.stage {
+            Stage::Sent { pending, .. } => Some(pending),
+            _ => None,
+        }
+    }
+
+    /// Takes the connect that `reply` answers.
+    pub(super) fn answered_by(&mut self, reply: &Message) -> Option<Answered> {
+        let Stage::Sent { pending, probe } = self.stage else { return None };
+        if !pending.is_answered_by(reply) {
+            return None;
+        }
+        self.stage = Stage::Idle;
+        Some(Answered { pending, probe })
+    }
+
+    /// Drops the outstanding or planned connect. Returns it if it was sent.
+    pub(super) fn abandon(&mut self) -> Option<Pending> {
+        let pending = self.outstanding().copied();
+        self.stage = Stage::Idle;
+        pending
+    }
+
+    /// Plans no connect; one that was sent stays outstanding.
+    pub(super) fn plan_none(&mut self) {
+        if self.outstanding().is_none() {
+            self.stage = Stage::Idle;
+        }
+    }
+
+    /// The connect succeeded. Returns for how many turns the next one is to be slowed down, because the last ones
+    /// came back at once without an event.
+    pub(super) fn succeeded(&mut self, answered: &Answered, now: Time) -> u32 {
+        self.proven.get_or_insert(now);
+        self.session_proven = true;
+        let quick = !answered.probe && !self.events && now.since(answered.pending.sent_at()) < AT_ONCE;
+        self.idle_turns = if quick { self.idle_turns.saturating_add(1) } else { 0 };
+        self.idle_turns.saturating_sub(IDLE_TURNS)
+    }
+
+    /// Whether the connection works: a connect succeeded since the last loss.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.is_some()
+    }
+
+    /// Whether a connect ever succeeded in this session.
+    pub(super) fn was_ever_proven(&self) -> bool {
+        self.session_proven
+    }
+
+    /// The connection is lost. Returns since when it worked, if it did.
+    pub(super) fn lost(&mut self) -> Option<Time> {
+        self.proven.take()
+    }
+
+    /// An event came, so the turns are not idle. Some servers send the events of a reply after it: returns whether
+    /// the next connect waits only because of the idle turns before.
+    pub(super) fn event_received(&mut self) -> bool {
+        self.events = true;
+        std::mem::take(&mut self.idle_turns) > IDLE_TURNS && self.waits_until().is_some()
+    }
+
+    /// Whether events are to come before the first connect.
+    pub(super) fn awaits_handshake_events(&self) -> bool {
+        self.handshake_events > 0
+    }
+
+    /// An event came. Returns whether it was the last that the first connect waits for.
+    pub(super) fn handshake_event_received(&mut self) -> bool {
+        if self.handshake_events == 0 {
+            return false;
+        }
+        self.handshake_events -= 1;
+        self.handshake_events == 0 && self.waits_until().is_some()
+    }
+
+    /// A turn has ended, and its batch was acknowledged or is held back.
+    pub(super) fn turn_ended(&mut self, held: bool) {
+        self.held_turns = if held { self.held_turns.saturating_add(1) } else { 0 };
+    }
+
+    /// Whether the last batch is not acknowledged yet.
+    pub(super) fn is_holding(&self) -> bool {
+        self.held_turns > 0
+    }
+
+    /// How long to wait before the server is asked again for what was held back. `kept` is how long the server keeps a
+    /// session that does not connect, if it said so.
+    pub(super) fn hold_back(&self, kept: Option<Duration>) -> Duration {
+        let Some(turns) = self.held_turns.checked_sub(1) else { return Duration::ZERO };
+        let last = kept.map_or(LAST_PAUSE, |kept| LAST_PAUSE.min(kept / 2));
+        FIRST_PAUSE.saturating_mul(1 << turns.min(8)).min(last)
+    }
+
+    /// Tries another transport with the next connect; `working` is the one that works.
+    pub(super) fn begin_trial(&mut self, working: Transport) {
+        self.trial = Some(working);
+    }
+
+    /// While a trial is under way: the transport that works.
+    pub(super) fn trial(&self) -> Option<Transport> {
+        self.trial
+    }
+
+    /// Ends the trial. Returns the transport that worked before.
+    pub(super) fn end_trial(&mut self) -> Option<Transport> {
+        self.trial.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::contract::ExchangeId;
+
+    fn at(millis: u64) -> Time {
+        Time::from_origin(Duration::from_millis(millis))
+    }
+
+    fn turn(connect: &mut Connect, sent: u64, answered: u64) -> u32 {
+        let pending = Pending::new(sent, ExchangeId(sent), 0, at(sent), Duration::from_secs(10));
+        connect.sent(pending);
+        let reply = Message::meta("/meta/connect").with_id(sent);
+        let answer = connect.answered_by(&reply).unwrap();
+        connect.succeeded(&answer, at(answered))
+    }
+
+    #[test]
+    fn connects_that_come_back_at_once_are_slowed_down_after_a_few() {
+        let mut connect = Connect::granted(0);
+        let mut brakes: Vec<u32> = (0..8).map(|n| turn(&mut connect, n * 10, n * 10 + 1)).collect();
+        assert_eq!(brakes, [0, 0, 0, 0, 0, 0, 1, 2], "the first is a probe");
+        connect.wait_until(at(500));
+        assert!(connect.event_received(), "the plan was for idle turns");
+        assert!(!connect.event_received());
+        brakes = (20..22).map(|n| turn(&mut connect, n * 10, n * 10 + 1)).collect();
+        assert_eq!(brakes, [0, 0]);
+        turn(&mut connect, 1000, 1100);
+        assert_eq!(connect.idle_turns, 0, "this one was held");
+    }
+
+    #[test]
+    fn after_a_loss_the_next_connect_is_a_probe_again() {
+        let mut connect = Connect::granted(0);
+        assert!(connect.is_probe() && !connect.was_ever_proven());
+        turn(&mut connect, 10, 20);
+        assert!(!connect.is_probe() && connect.is_proven());
+        connect.begin_trial(Transport::LongPolling);
+        assert!(connect.is_probe());
+        assert_eq!(connect.end_trial(), Some(Transport::LongPolling));
+        assert_eq!(connect.lost(), Some(at(20)));
+        assert_eq!(connect.lost(), None);
+        assert!(connect.is_probe() && connect.was_ever_proven());
+        assert!(Connect::resumed().was_ever_proven());
+    }
+
+    #[test]
+    fn the_pause_for_held_turns_grows_to_half_of_what_the_server_keeps() {
+        let mut connect = Connect::granted(0);
+        let kept = Some(Duration::from_secs(4));
+        let pauses: Vec<u128> = (0..6)
+            .map(|_| {
+                let pause = connect.hold_back(kept);
+                connect.turn_ended(true);
+                pause.as_millis()
+            })
+            .collect();
+        assert_eq!(pauses, [0, 250, 500, 1000, 2000, 2000]);
+        for _ in 0..100 {
+            connect.turn_ended(true);
+        }
+        assert_eq!(connect.hold_back(None), LAST_PAUSE);
+        connect.turn_ended(false);
+        assert_eq!(connect.hold_back(None), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_last_event_of_the_handshake_lets_the_first_connect_go() {
+        let mut connect = Connect::granted(2);
+        connect.wait_until(at(10_000));
+        assert_eq!([(); 3].map(|()| connect.handshake_event_received()), [false, true, false]);
+        assert_eq!(connect.waits_until(), Some(at(10_000)));
+    }
+
+    #[test]
+    fn a_planned_connect_is_dropped_and_an_outstanding_one_is_not() {
+        let mut connect = Connect::granted(0);
+        connect.wait_until(at(1));
+        connect.plan_none();
+        assert_eq!(connect.waits_until(), None);
+        let pending = Pending::new(1, ExchangeId(1), 0, at(1), Duration::from_secs(10));
+        connect.sent(pending);
+        connect.plan_none();
+        assert_eq!(connect.abandon(), Some(pending));
+        assert_eq!(connect.abandon(), None);
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::event::Event;
 use super::failure::Failure;
 use super::outcome::CallResult;
+use super::retry::{FailedAttempt, Verdict};
 use super::snapshot::SessionSnapshot;
 use crate::channel::Channel;
 use crate::data::Data;
@@ -16,7 +17,7 @@ use crate::ext::binary::Binary;
 use crate::message::Message;
 use crate::transport::Transport;
 
-/// A call that waits for its outcome. Chosen by whoever drives the session, never twice.
+/// A call that waits for its outcome. The driver chooses the number, each only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
@@ -39,7 +40,7 @@ pub struct ExchangeId(pub u64);
 pub enum Operation {
     /// Open the session: resolves when messages flow.
     Open,
-    /// Go on with a session of another process: resolves as [`Operation::Open`].
+    /// Continue a session of another process: resolves as [`Operation::Open`].
     Resume(Box<SessionSnapshot>),
     /// Receive the messages of a channel or pattern.
     Subscribe {
@@ -48,7 +49,7 @@ pub enum Operation {
         /// Who receives.
         sink: SinkId,
     },
-    /// Receive them no more.
+    /// End a subscription.
     Unsubscribe {
         /// The channel.
         channel: Channel,
@@ -66,7 +67,7 @@ pub enum Operation {
     PublishBinary {
         /// The channel, service or broadcast.
         channel: Channel,
-        /// The bytes, and what is said about them.
+        /// The bytes, and their metadata.
         binary: Binary,
     },
     /// Send a message on a service channel; resolves with the answer that carries data.
@@ -78,23 +79,24 @@ pub enum Operation {
         /// How long the answer may take; `None` for the session's `request_timeout`.
         timeout: Option<Duration>,
     },
-    /// End the session in good order.
+    /// Close the session: the server is notified.
     Close,
-    /// Leave the session without a word, so that another process can go on with it.
+    /// Leave the session without notifying the server, so that another process can continue it.
     Suspend,
 }
 
 /// What happens to a session.
+///
+/// The enum is exhaustive, as [`Output`] is: both sides of the contract are complete.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Input {
     /// A user's call.
     Call(CallId, Operation),
-    /// Calls whose messages belong into one payload.
+    /// Calls whose messages belong into one batch.
     Batch(Vec<(CallId, Operation)>),
-    /// The caller waits no more: the outcome is not needed, nor is the message if it was not sent yet.
+    /// The caller does not wait any more: the outcome is not needed, nor is the message if it was not sent yet.
     Forget(CallId),
-    /// Messages arrived: over HTTP as the response of an exchange, over a WebSocket by themselves.
+    /// Messages arrived: over HTTP in the response of an exchange, over a WebSocket in a frame.
     Received {
         /// The exchange that they answer, over HTTP.
         exchange: Option<ExchangeId>,
@@ -103,51 +105,53 @@ pub enum Input {
     },
     /// Bytes of a response are arriving: its deadline is put off.
     Progress(ExchangeId),
-    /// A part of a WebSocket frame has come: deadlines are put off.
+    /// A part of a WebSocket frame arrived: deadlines are put off.
     Arriving,
-    /// The WebSocket gave a sign of life that is no message: the answer to a ping.
+    /// A frame without a message arrived over the WebSocket: the answer to a ping.
     Alive,
-    /// How much a receiver can take that must not lose anything, in messages and bytes; `None` for a receiver that
-    /// takes whatever comes. With the acknowledge extension it gets no more than that, and the server keeps the rest.
+    /// The credit of a receiver that must not lose anything, in messages and bytes; `None` for a receiver that takes
+    /// whatever comes. With the acknowledge extension it gets no more than that, and the server keeps the rest.
     Credit(SinkId, Option<(usize, usize)>),
-    /// The network has changed, says the user: the connection is to be made anew, at once.
+    /// The user asks for a new connection at once, because the network has changed, say.
     Reconnect,
     /// An HTTP exchange failed.
     ExchangeFailed(ExchangeId, Failure),
     /// The WebSocket could not be opened, or broke.
     TransportLost(Failure),
-    /// An extension did not let a message of an exchange out.
+    /// An extension vetoed a message of an exchange.
     Vetoed {
         /// The message.
         message: Box<Message>,
-        /// What the extension said.
+        /// The reason that the extension gave.
         reason: String,
     },
-    /// The credentials that were asked for: keys for the `ext` of handshakes. Their headers are the shell's.
+    /// The credentials that were asked for: keys for the `ext` of handshakes. Headers are the driver's.
     Credentials(Result<Map<String, Value>, String>),
-    /// Nothing: the time that was asked for has come.
+    /// The answer to [`Output::DecideRetry`].
+    RetryDecided(Verdict),
+    /// The time of [`Session::poll_timeout`](super::Session::poll_timeout) has come.
     Timeout,
 }
 
 /// What a session wants done.
+///
+/// The enum is exhaustive, so that a driver that does not know a variant does not compile.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Output {
-    /// Send these messages. A WebSocket that is not open is to be opened first.
+    /// Send these messages. Open the WebSocket first if it is not open.
     Send(Transmit),
-    /// Give an HTTP exchange up; nothing more is to be heard of it.
+    /// Give an HTTP exchange up. No input about it may follow.
     Cancel(ExchangeId),
-    /// Close the WebSocket; nothing more is to be heard of it. Messages that still wait in it go out first when
-    /// `graceful`.
+    /// Close the WebSocket. No input about it may follow. If `graceful`, messages that wait in it are sent first.
     CloseWebSocket {
-        /// Whether to say goodbye.
+        /// Whether to send a close frame.
         graceful: bool,
     },
     /// Ping the server over the WebSocket, and answer with [`Input::Alive`] when it does.
     Ping,
-    /// Forget the cookies that the server set: it refuses the sessions that go with them.
+    /// Remove the cookies that the server set: it refuses the sessions that belong to them.
     ResetCookies,
-    /// Hand messages to these receivers, in this order.
+    /// Deliver messages to these receivers, in this order.
     Deliver {
         /// The receivers.
         sinks: Arc<[SinkId]>,
@@ -156,7 +160,7 @@ pub enum Output {
     },
     /// A call has ended.
     Resolve(CallId, CallResult),
-    /// Tell these receivers that their channel could not be restored (it is tried again).
+    /// The subscription of these receivers could not be restored. It is asked for again later.
     SubscriptionLost {
         /// The receivers.
         sinks: Vec<SinkId>,
@@ -165,9 +169,13 @@ pub enum Output {
         /// The server's refusal.
         error: super::outcome::CallError,
     },
-    /// Something changed.
+    /// Emit an event.
     Event(Event),
-    /// Ask for credentials, and answer with [`Input::Credentials`].
+    /// An attempt to connect failed, and the [`Retry`](super::Retry) permits another: decide whether it takes place,
+    /// and pass [`Input::RetryDecided`]. Emitted only if [`Config::decide_retries`](super::Config::decide_retries) is
+    /// set. Without an answer, the next attempt follows after the usual pause.
+    DecideRetry(FailedAttempt),
+    /// Ask for credentials, and pass [`Input::Credentials`].
     Authenticate(AuthReason),
 }
 
@@ -196,10 +204,10 @@ pub enum Lane {
 /// Messages to be sent together.
 #[derive(Debug)]
 pub struct Transmit {
-    /// The name of this sending, in failures and in the response.
+    /// The number of this exchange, for the response or the failure.
     pub exchange: ExchangeId,
-    /// The server: 0 is the one that the session is configured with, others are its fallbacks. A WebSocket that may be open
-    /// is closed before one to another server is wanted.
+    /// The server: 0 is the one that the session is configured with, others are its fallbacks. A WebSocket that may
+    /// be open is closed before one to another server is asked for.
     pub server: usize,
     /// The transport.
     pub transport: Transport,

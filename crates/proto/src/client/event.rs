@@ -1,4 +1,4 @@
-//! What a session tells about its life.
+//! The states of a session, and the events that it emits.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::advice::Advice;
 use crate::channel::Channel;
 use crate::transport::Transport;
 
-/// Where a session stands (the states of CometD's `BayeuxClient`).
+/// The state of a session (the states of CometD's `BayeuxClient`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
@@ -31,17 +31,17 @@ pub enum State {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// Messages flow: the session stands and every subscription that could be restored is.
+    /// Messages flow: there is a session, and every subscription that could be restored is.
     Connected {
         /// The transport in use.
         transport: Transport,
     },
-    /// Messages flow no more; the session tries to recover.
+    /// Messages do not flow any more; the session tries to recover.
     Lost {
         /// Why.
         cause: LostCause,
     },
-    /// A new attempt follows after a pause.
+    /// An attempt failed, and a new one follows after a pause.
     Retrying {
         /// The pause.
         delay: Duration,
@@ -64,7 +64,7 @@ pub enum Event {
         /// Nothing but connects and handshakes is sent before this is over.
         delay: Duration,
     },
-    /// A new session takes the place of one that the server forgot.
+    /// A new session takes the place of one that the server has lost.
     Rehandshaken,
     /// The outcome of restoring one subscription in a new session.
     Resubscribed {
@@ -73,7 +73,8 @@ pub enum Event {
         /// Whether the server granted it; a refused one is tried again later.
         outcome: Result<(), CallError>,
     },
-    /// Messages on these channels may have been missed: they were subscribed to in a session that is gone.
+    /// Messages on these channels may have been missed: they were subscribed to in a session that was lost, or the
+    /// connection was lost with messages on it.
     GapPossible {
         /// The channels.
         channels: Vec<Channel>,
@@ -87,7 +88,7 @@ pub enum Event {
         /// Why the one before was left.
         cause: Option<Failure>,
     },
-    /// Another server of the cluster is used from now on. If it does not know the session, a new one follows.
+    /// Another server of the cluster is used from now on. If it does not know the session, a re-handshake follows.
     ServerChanged {
         /// The one before.
         from: String,
@@ -96,7 +97,7 @@ pub enum Event {
         /// Why the one before was left.
         cause: Failure,
     },
-    /// The server advises something else than before.
+    /// The server's advice has changed.
     AdviceChanged(Advice),
     /// The server asked for a longer wait than [`Config::max_advised_wait`](super::Config::max_advised_wait), which is
     /// used in its place.
@@ -108,34 +109,34 @@ pub enum Event {
         /// How long it is.
         used: Duration,
     },
-    /// Something came that makes no sense; it was passed over.
+    /// Something arrived that is not part of the protocol; it was ignored.
     Ignored {
         /// What it was.
         what: String,
     },
-    /// Cookies that the server marked as `Secure` were not sent, because the URL is without TLS. A server that knows a
-    /// session by such a cookie refuses it then. Told by the shell.
+    /// Cookies that the server marked as `Secure` were not sent, because the URL is without TLS. A server that knows
+    /// a session by such a cookie refuses it then. Emitted by the client.
     CookiesWithheld {
         /// The names of all that were withheld so far.
         names: Vec<String>,
     },
-    /// A receiver does not keep up: this many messages were dropped since this was last told. Told by the shell, at most
-    /// once a second for each receiver.
+    /// A receiver does not keep up: this many messages were dropped since the last event of this kind. Emitted by the
+    /// client, at most once a second for each receiver.
     SlowConsumer {
         /// The channel of the receiver; `None` for the inbox.
         channel: Option<Channel>,
         /// How many messages were dropped.
         dropped: u64,
     },
-    /// A message that was published without waiting for its outcome did not get to the server, or may not have. Told
-    /// by the shell.
+    /// A message that was published without waiting for its outcome did not get to the server, or may not have.
+    /// Emitted by the client.
     PublishFailed {
         /// The channel.
         channel: Channel,
         /// Why; whether the server may have it all the same, among it.
         error: CallError,
     },
-    /// Whoever listens to events does not keep up: this many were dropped. Told by the shell.
+    /// A receiver of events does not keep up: this many events were dropped. Emitted by the client.
     EventsMissed(u64),
     /// The session has ended.
     Closed(CloseReason),

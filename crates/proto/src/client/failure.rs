@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::printable::printable;
 
-/// Why messages could not be carried: a kind to decide by, and a text for people.
+/// Why messages could not be carried: a kind for programs, and a text for people.
 ///
 /// Cheap to clone, because one broken connection fails many calls.
 #[derive(Clone)]
@@ -79,12 +79,12 @@ impl Failure {
         self
     }
 
-    /// What kind of failure it is.
+    /// Returns the kind of the failure.
     pub fn kind(&self) -> FailureKind {
         self.kind
     }
 
-    /// The HTTP status that the server answered with, if it answered.
+    /// Returns the HTTP status that the server answered with, if it answered.
     pub fn http_status(&self) -> Option<u16> {
         match self.kind {
             FailureKind::Http { status } | FailureKind::UpgradeRefused { status } => Some(status),
@@ -92,13 +92,13 @@ impl Failure {
         }
     }
 
-    /// How long the server asks to wait before the next attempt, if it said so: the `Retry-After` of a response that is
-    /// not 200, from the moment at which the response came.
+    /// Returns how long the server asks to wait before the next attempt, if it does: the `Retry-After` of a response
+    /// that is not 200, from the moment at which the response came.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether no other transport to the same host and port would get through either.
+    /// Whether other transports to the same host and port would fail as well.
     pub(super) fn is_out_of_reach(&self) -> bool {
         matches!(
             self.kind,
@@ -110,7 +110,7 @@ impl Failure {
         )
     }
 
-    /// Whether it is certain that the server has seen nothing of what was to be sent.
+    /// Returns whether it is certain that the server has received nothing.
     pub fn is_before_sending(&self) -> bool {
         matches!(
             self.kind,

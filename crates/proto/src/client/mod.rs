@@ -1,27 +1,29 @@
 //! The client's side of a session.
 
 mod ack;
+mod advised;
 mod arrivals;
+mod attempts;
 mod backoff;
-mod calls;
 mod cause;
 mod config;
 mod connect;
 mod contract;
 mod core;
+mod credentials;
 mod credits;
-mod delivery;
 mod diagnosis;
 mod event;
-mod failover;
 mod failure;
 mod handshake;
+mod lane;
 mod liveness;
 mod moving;
+mod outbox;
 mod outcome;
-mod receiving;
+mod pending;
+mod request;
 mod requests;
-mod resume;
 mod retry;
 mod routes;
 mod servers;
@@ -29,6 +31,7 @@ mod session;
 mod snapshot;
 mod subscriptions;
 mod transports;
+mod undecided;
 
 pub use backoff::Backoff;
 pub use cause::LostCause;

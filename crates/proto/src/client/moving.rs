@@ -1,4 +1,4 @@
-//! When a session moves to another transport, and when it goes back.
+//! When a session moves to another transport, and when it moves back.
 
 use super::cause::LostCause;
 use super::failure::{Failure, FailureKind};
@@ -7,14 +7,14 @@ use crate::transport::Transport;
 /// After that many strikes the session moves to another transport.
 const STRIKES: u32 = 4;
 
-/// What speaks against the transport in use, and which one a session was moved away from.
+/// The failures of the transport in use, and the transport that the session was moved away from.
 ///
-/// A move is on probation until a connect succeeds: if nothing answers over the other transport either, the failures said
-/// nothing about the first; and if the session is not known there, it may be over the first, whose server may bind
+/// A move is on probation until a connect succeeds: if nothing answers over the other transport either, the failures
+/// were not about the first; and if the session is not known there, it may be over the first, whose server may bind
 /// sessions to transports, as CometD's does.
 #[derive(Debug, Default)]
 pub(super) struct Moving {
-    /// Failures in a row that speak against the transport.
+    /// Failures in a row that are due to the transport.
     strikes: u32,
     stage: Stage,
 }
@@ -26,7 +26,7 @@ enum Stage {
     /// On probation, since the transport `from` was left.
     Moved {
         from: Transport,
-        /// It was refused over that one in plain words.
+        /// The server refused that one plainly.
         refused: bool,
     },
     /// The session was not known over the other transport, for this cause, and is asked for once more over the first.
@@ -54,8 +54,8 @@ impl Moving {
         *self = Self { strikes: 0, stage: Stage::Moved { from, refused: is_refused(failure) } };
     }
 
-    /// A connect succeeded. The transport that was left without a plain word against it, if this was the proof that it was
-    /// the transport's fault.
+    /// A connect succeeded. Returns the transport that was left without a plain refusal, if this proves that the
+    /// failures were due to it.
     pub(super) fn works(&mut self) -> Option<Transport> {
         match std::mem::take(self).stage {
             Stage::Moved { from, refused: false } => Some(from),
@@ -111,7 +111,7 @@ impl Moving {
     }
 }
 
-/// Whether the transport was refused in plain words.
+/// Whether the server refused the transport plainly.
 pub(super) fn is_refused(failure: &Failure) -> bool {
     matches!(failure.kind(), FailureKind::UpgradeRefused { status } if status < 500)
 }

@@ -30,17 +30,18 @@ pub enum CallError {
     /// No reply came in time.
     #[error("{}", timed_out(*after, *fate_unknown, last.as_deref()))]
     Timeout {
-        /// How long it was waited for.
+        /// How long the call waited.
         after: Duration,
         /// Whether the server may have acted on it all the same; false when it was never sent.
         fate_unknown: bool,
-        /// What the last attempt to send it failed with; if it was never sent, what keeps the connection from being made.
+        /// What the last attempt to send it failed with; if it was never sent, what keeps the connection from being
+        /// made.
         last: Option<Box<Failure>>,
     },
     /// The session has ended, or was never opened.
     #[error("{0}")]
     Closed(CloseReason),
-    /// There is no connection, and the call was not to wait for one.
+    /// There is no connection, and [`Offline::Refuse`](super::Offline::Refuse) is set.
     #[error("there is no connection at the moment, and calls are not to wait for one")]
     Offline,
     /// The session is open already.
@@ -73,10 +74,10 @@ pub enum CallError {
     /// There is no such subscription.
     #[error("not subscribed to {0}")]
     NotSubscribed(Channel),
-    /// An extension of the user's refused to let the message out.
+    /// An extension of the user's vetoed the message.
     #[error("an extension refused the message: {0}")]
     Vetoed(String),
-    /// No credentials could be had.
+    /// No credentials could be obtained.
     #[error("no credentials: {0}")]
     NoCredentials(String),
 }
@@ -108,7 +109,7 @@ pub enum CloseReason {
     /// No transport got through.
     #[error("{0}")]
     Failed(Failure),
-    /// Attempts to connect failed for as often or as long as they may, or their cause was not to be tried again.
+    /// Attempts to connect failed as often or as long as they may, or the cause was not to be tried again.
     #[error("given up after {failures} failed {}: {cause}", if *failures == 1 { "attempt" } else { "attempts" })]
     GaveUp {
         /// How many attempts failed in a row.
@@ -126,12 +127,12 @@ pub enum CloseReason {
         /// What the last attempt failed with, if one did.
         last: Option<Box<LostCause>>,
     },
-    /// No credentials could be had.
+    /// No credentials could be obtained.
     #[error("no credentials: {0}")]
     NoCredentials(String),
 }
 
-/// What to say of a call whose time is over.
+/// The text of a call that timed out.
 fn timed_out(after: Duration, fate_unknown: bool, last: Option<&Failure>) -> String {
     match (fate_unknown, last) {
         (false, None) => format!("never sent: no connection and no turn within {after:.1?}"),
@@ -145,7 +146,7 @@ fn timed_out(after: Duration, fate_unknown: bool, last: Option<&Failure>) -> Str
 }
 
 impl CallError {
-    /// What happened to the transport, when that is the reason.
+    /// Returns the failure of the transport, if that is the reason.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Transport { failure, .. } => Some(failure),
@@ -155,7 +156,7 @@ impl CallError {
         }
     }
 
-    /// The error that the server gave, if it gave one.
+    /// Returns the server's error, if there is one.
     pub fn server_error(&self) -> Option<BayeuxError> {
         match self {
             Self::Refused(reply) => Some(server_error(reply)),
@@ -166,7 +167,7 @@ impl CallError {
 }
 
 impl CloseReason {
-    /// The error that the server gave, if it gave one.
+    /// Returns the server's error, if there is one.
     pub fn server_error(&self) -> Option<BayeuxError> {
         match self {
             Self::Server(reply) => Some(server_error(reply)),
@@ -178,7 +179,7 @@ impl CloseReason {
         }
     }
 
-    /// What happened to the transport, when that is the reason.
+    /// Returns the failure of the transport, if that is the reason.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Failed(failure) => Some(failure),

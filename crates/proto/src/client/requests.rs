@@ -1,63 +1,12 @@
-//! Requests on their way: what waits for its turn, what waits for its reply, and until when.
+//! The requests of a session: which wait for their turn, which wait for their reply, and until when.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::Duration;
 
-use super::contract::{CallId, ExchangeId};
+use super::contract::ExchangeId;
 use super::failure::Failure;
-use crate::channel::Channel;
+use super::request::{Request, Stamp};
 use crate::message::Message;
 use crate::time::Time;
-
-/// One message that expects a reply.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) kind: Kind,
-    pub(super) call: Option<CallId>,
-    /// The message without the session's id, so that it can be sent again in another session.
-    pub(super) message: Message,
-    pub(super) started: Time,
-    /// When the caller has waited long enough: for its turn, or, once it is sent, for its reply.
-    pub(super) deadline: Time,
-    /// How long the reply may take, counted from when it is sent; `None` when `deadline` is final.
-    pub(super) reply_within: Option<Duration>,
-    /// Until when it may be put back into the queue.
-    pub(super) give_up: Time,
-    /// The exchange it went out with; `None` while it waits for its turn.
-    pub(super) exchange: Option<ExchangeId>,
-    /// When it went out.
-    pub(super) sent_at: Time,
-    /// Whether it was sent once before and the server had certainly not acted on it.
-    pub(super) again: bool,
-    /// The service has accepted it; only its answer is missing.
-    pub(super) accepted: bool,
-    /// It was sent before, and nobody knows whether the server has it; so it is one that may be sent twice.
-    pub(super) maybe_seen: bool,
-    /// What the last attempt to send it failed with.
-    pub(super) last: Option<Box<Failure>>,
-    /// It restores a subscription in a new session, before anything else is sent.
-    pub(super) restores: bool,
-    pub(super) stamp: Stamp,
-}
-
-/// Under what a request went out.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Stamp {
-    /// Which credentials.
-    pub(super) generation: u64,
-    /// Which session.
-    pub(super) session: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Publish,
-    /// A request to a service, which a reply without data only acknowledges.
-    Service,
-    Subscribe(Channel),
-    Unsubscribe(Channel),
-    Disconnect,
-}
 
 /// The table of requests, in the order in which they are to be sent.
 #[derive(Debug, Default)]
@@ -65,7 +14,7 @@ pub(super) struct Requests {
     /// In boxes, or the table would be large in a session that asks for nothing.
     table: HashMap<u64, Box<Request>, foldhash::fast::RandomState>,
     deadlines: BTreeSet<(Time, u64)>,
-    /// Ids that wait for their turn, each with the group that it must travel with; in the order of the ids.
+    /// Ids that wait for their turn, each with the group that it travels with; in the order of the ids.
     queue: VecDeque<(u64, u64)>,
     /// The same for those that restore subscriptions in a new session, which come before; their order means nothing.
     restoring: VecDeque<(u64, u64)>,
@@ -92,14 +41,14 @@ impl Requests {
         self.insert(id, request);
     }
 
-    /// Puts requests before all that wait, to restore what a session that is gone had.
+    /// Puts requests before all that wait, to restore the subscriptions of a session that was lost.
     pub(super) fn restore(&mut self, requests: Vec<(u64, Request)>) {
         let group = self.group();
         let table = &self.table;
-        self.restoring.retain(|(id, _)| table.get(id).is_some_and(|request| request.exchange.is_none()));
+        self.restoring.retain(|(id, _)| table.get(id).is_some_and(|request| !request.is_sent()));
         self.restoring.extend(requests.iter().map(|(id, _)| (*id, group)));
         for (id, request) in requests {
-            self.insert(id, Request { restores: true, ..request });
+            self.insert(id, request.restoring());
         }
     }
 
@@ -107,29 +56,28 @@ impl Requests {
     /// subscriptions of a new session.
     pub(super) fn push_again(&mut self, id: u64, request: Request) {
         let group = self.group();
-        let queue = if request.restores { &mut self.restoring } else { &mut self.queue };
+        let queue = if request.restores() { &mut self.restoring } else { &mut self.queue };
         let at = queue.partition_point(|(other, _)| *other <= id);
         queue.insert(at, (id, group));
-        let deadline = request.give_up;
-        self.insert(id, Request { exchange: None, deadline, ..request });
+        self.insert(id, request.queued());
     }
 
-    /// Nobody waits for the outcome of a request any more.
+    /// The caller does not wait for the outcome of a request any more.
     pub(super) fn disown(&mut self, id: u64) {
         if let Some(request) = self.table.get_mut(&id) {
-            request.call = None;
+            request.disown();
         }
     }
 
     fn insert(&mut self, id: u64, request: Request) {
-        self.deadlines.insert((request.deadline, id));
+        self.deadlines.insert((request.deadline(), id));
         self.table.insert(id, Box::new(request));
     }
 
     /// Takes a request out, wherever it stands.
     pub(super) fn remove(&mut self, id: u64) -> Option<Request> {
         let request = self.table.remove(&id)?;
-        self.deadlines.remove(&(request.deadline, id));
+        self.deadlines.remove(&(request.deadline(), id));
         Some(*request)
     }
 
@@ -143,7 +91,7 @@ impl Requests {
         let table = &self.table;
         for queue in [&mut self.restoring, &mut self.queue] {
             while let Some((id, group)) = queue.front().copied() {
-                if table.get(&id).is_some_and(|request| request.exchange.is_none()) {
+                if table.get(&id).is_some_and(|request| !request.is_sent()) {
                     return Some((id, group));
                 }
                 queue.pop_front();
@@ -152,8 +100,8 @@ impl Requests {
         None
     }
 
-    /// Gives the next requests their turn: at least one group, and no more groups than fit in `max_bytes`; of a group, no
-    /// more requests than fit in `most`.
+    /// Gives the next requests their turn: at least one group, and no more groups than fit in `max_bytes`; of a
+    /// group, no more requests than fit in `most`.
     pub(super) fn take_turn(
         &mut self,
         exchange: ExchangeId,
@@ -168,48 +116,46 @@ impl Requests {
         while let Some((id, group)) = self.next_queued() {
             // Once it is under way it is passed over.
             let Some(request) = self.table.get_mut(&id) else { break };
-            let size = wire_size(&request.message);
+            let size = wire_size(request.message());
             let limit = if last_group.is_some_and(|last| last != group) { max_bytes } else { most };
             if !taken.is_empty() && bytes.saturating_add(size) > limit {
                 break;
             }
             bytes = bytes.saturating_add(size);
             last_group = Some(group);
-            request.exchange = Some(exchange);
-            request.sent_at = now;
-            request.stamp = stamp;
-            if let Some(span) = request.reply_within {
-                self.deadlines.remove(&(request.deadline, id));
-                request.deadline = now + span;
-                self.deadlines.insert((request.deadline, id));
+            let waited_until = request.deadline();
+            request.send(exchange, stamp, now);
+            if request.deadline() != waited_until {
+                self.deadlines.remove(&(waited_until, id));
+                self.deadlines.insert((request.deadline(), id));
             }
-            taken.push((id, request.message.clone()));
+            taken.push((id, request.message().clone()));
         }
         taken
     }
 
     /// The requests that went out with an exchange, in the order of their ids.
     pub(super) fn of_exchange(&self, exchange: ExchangeId) -> Vec<u64> {
-        self.ids(|request| request.exchange == Some(exchange))
+        self.ids(|request| request.exchange() == Some(exchange))
     }
 
     /// The requests that are on their way. A service that has accepted one, and has not answered yet, is not asked
     /// again: its answer finds us in the session, whatever becomes of the connection.
     pub(super) fn sent(&self) -> Vec<u64> {
-        self.ids(|request| request.exchange.is_some() && !request.accepted)
+        self.ids(|request| request.is_sent() && !request.is_accepted())
     }
 
     /// The request was sent in vain.
     pub(super) fn note(&mut self, id: u64, failure: &Failure) {
         if let Some(request) = self.table.get_mut(&id) {
-            request.last = Some(Box::new(failure.clone()));
+            request.note(failure);
         }
     }
 
     /// A service has accepted a request, and its answer is to follow.
     pub(super) fn accept(&mut self, id: u64) {
         if let Some(request) = self.table.get_mut(&id) {
-            request.accepted = true;
+            request.accept();
         }
     }
 
@@ -233,20 +179,18 @@ impl Requests {
 
     /// Puts off a deadline, unless the caller set it. Whether it did.
     pub(super) fn extend(&mut self, id: u64, deadline: Time) -> bool {
-        if let Some(request) = self.table.get_mut(&id)
-            && request.deadline < deadline
-            && request.reply_within.is_some()
-        {
-            self.deadlines.remove(&(request.deadline, id));
-            request.deadline = deadline;
+        let Some(request) = self.table.get_mut(&id) else { return false };
+        let before = request.deadline();
+        let extended = request.extend(deadline);
+        if extended {
+            self.deadlines.remove(&(before, id));
             self.deadlines.insert((deadline, id));
-            return true;
         }
-        false
+        extended
     }
 }
 
-/// About what a message takes on the wire.
+/// Roughly what a message takes on the wire.
 pub(super) fn wire_size(message: &Message) -> usize {
     const ENVELOPE: usize = 128;
     ENVELOPE
@@ -258,6 +202,7 @@ pub(super) fn wire_size(message: &Message) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::Channel;
     use crate::data::Data;
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where a message goes: who receives the messages of a channel, remembered until a receiver comes or goes.
+//! Where a message goes: the receivers of a channel's messages, cached until a receiver is added or removed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Routes {
     /// Routes are remembered for this many channels.
     const MOST: usize = 4096;
 
-    /// A receiver came or went.
+    /// A receiver was added or removed.
     pub(super) fn forget(&mut self) {
         if !self.sinks.is_empty() {
             *self = Self::default();

@@ -1,4 +1,4 @@
-//! Which server of a cluster to talk to: the one that works, and when it does not, the next in the user's order.
+//! Which server of a cluster to use: the one that works, and if it does not, the next in the user's order.
 
 use super::failure::Failure;
 
@@ -12,7 +12,7 @@ pub(super) struct Servers {
 
 #[derive(Debug)]
 struct Known {
-    /// How texts name it.
+    /// Its name in errors and events.
     name: String,
     /// What it failed with in the round of attempts that is under way.
     failed: Option<Failure>,
@@ -34,7 +34,7 @@ impl Servers {
         &self.known[self.current].name
     }
 
-    /// Uses that one from now on, if there is such a one, and forgets what failed: for a session that is opened anew.
+    /// Uses that server from now on, if it exists, and forgets what failed: for a session that is opened again.
     pub(super) fn begin_at(&mut self, server: usize) {
         self.works();
         self.current = if server < self.known.len() { server } else { 0 };

@@ -1,4 +1,4 @@
-//! What must be remembered of a session that is to outlive its process.
+//! What another process needs to continue a session.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::channel::Channel;
 use crate::transport::Transport;
 
-/// What a session must remember to go on in another process, as long as the server keeps it: its id, its transport,
+/// What another process needs to continue a session, as long as the server keeps it: its id, its transport,
 /// what it has acknowledged, and its subscriptions.
 ///
-/// It can be serialized. Whoever has it can take the session over, so it is to be kept like a password; `Debug` does
+/// It can be serialized. It permits to take the session over, so keep it like a password; `Debug` does
 /// not show the id.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionSnapshot {

@@ -1,4 +1,4 @@
-//! The channels that are wanted, who wants them, and where a message goes.
+//! The desired subscriptions, their receivers, and where a message goes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use super::routes::Routes;
 use crate::channel::Channel;
 use crate::time::Time;
 
-/// All wanted subscriptions. One at the server serves any number of local receivers.
+/// All desired subscriptions. One at the server serves any number of local receivers.
 ///
-/// What is asked for all the time is counted or indexed: whoever has 10,000 subscriptions must not pay for all of them
-/// whenever one changes.
+/// What is needed often is counted or indexed, so that the work for one change does not grow with the number of
+/// subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// In boxes, or the map would be large in a session that wants few.
-    wanted: BTreeMap<Channel, Box<Subscription>>,
+    /// In boxes, or the map would be large in a session that has few.
+    desired: BTreeMap<Channel, Box<Subscription>>,
     /// The filtered ones among them, by the channel on which their messages arrive.
     filtered: BTreeMap<Channel, Vec<Channel>>,
     routes: Routes,
-    /// The channels that were refused, by when they are to be asked for again.
+    /// The channels that were refused, by when they are asked for again.
     refused: BTreeSet<(Time, Channel)>,
     /// How many of those that were granted once are being asked for again.
     restoring: usize,
@@ -48,21 +48,21 @@ struct Changes {
     all: bool,
 }
 
-/// One wanted channel.
+/// One desired subscription.
 #[derive(Debug)]
-pub(super) struct Subscription {
-    /// Who gets its messages, in the order they came.
-    pub(super) sinks: Vec<SinkId>,
-    pub(super) status: Status,
-    /// Calls that wait for the server's word, each with the receiver it is for.
+struct Subscription {
+    /// Who gets its messages, in the order of their subscriptions.
+    sinks: Vec<SinkId>,
+    status: Status,
+    /// Calls that wait for the server's reply, each with the receiver it is for.
     waiting: Vec<(CallId, SinkId)>,
-    /// Whether the server granted it once: then a refusal later is told, and tried again.
-    pub(super) established: bool,
-    pub(super) failures: u32,
-    /// The inbox was told that it has it: a call that asks again and fails with the session takes nothing away.
-    pub(super) inbox_granted: bool,
+    /// Whether the server granted it once: then a later refusal is reported, and the subscription is asked for again.
+    established: bool,
+    failures: u32,
+    /// The inbox was granted it: a call that asks again and fails with the session takes nothing away.
+    inbox_granted: bool,
     /// The inbox receives only until a stream takes the channel over again, after a session was resumed.
-    pub(super) inbox_stands_in: bool,
+    inbox_stands_in: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,25 +95,100 @@ impl Subscription {
             },
         }
     }
-
-    /// Whether calls wait for the server's word.
-    pub(super) fn is_awaited(&self) -> bool {
-        !self.waiting.is_empty()
-    }
 }
 
 impl Subscriptions {
-    pub(super) fn entry(&self, channel: &Channel) -> Option<&Subscription> {
-        self.wanted.get(channel).map(|entry| &**entry)
+    fn entry(&self, channel: &Channel) -> Option<&Subscription> {
+        self.desired.get(channel).map(|entry| &**entry)
     }
 
-    /// Changes a subscription, if there is one; all changes go through here, so that nothing is counted wrongly.
-    pub(super) fn change<R>(
+    /// Returns where the subscription to a channel stands, if it is desired.
+    pub(super) fn status(&self, channel: &Channel) -> Option<Status> {
+        self.entry(channel).map(|entry| entry.status)
+    }
+
+    /// Returns whether the subscription was granted before, if it is asked for with the request `id`.
+    pub(super) fn asked_by(&self, channel: &Channel, id: u64) -> Option<bool> {
+        let entry = self.entry(channel).filter(|entry| entry.status == Status::Pending(id))?;
+        Some(entry.established)
+    }
+
+    /// Whether calls wait for the outcome of the request `id`.
+    pub(super) fn is_awaited(&self, channel: &Channel, id: u64) -> bool {
+        self.asked_by(channel, id).is_some()
+            && self.entry(channel).is_some_and(|entry| !entry.waiting.is_empty())
+    }
+
+    /// Adds a receiver to a channel that the server has granted.
+    pub(super) fn join(&mut self, channel: &Channel, sink: SinkId) {
+        self.add(channel, sink, Status::Active);
+        self.change(channel, |entry| entry.inbox_granted |= sink == SinkId::INBOX);
+    }
+
+    /// Adds a receiver to a channel of which the server need not know.
+    pub(super) fn add_local(&mut self, channel: &Channel, sink: SinkId) {
+        self.add(channel, sink, Status::Active);
+        self.change(channel, |entry| entry.established = true);
+    }
+
+    /// Adds a subscription of a resumed session. If it is `temporary`, the inbox receives only until a stream
+    /// subscribes.
+    pub(super) fn resume(&mut self, channel: &Channel, temporary: bool) {
+        self.add(channel, SinkId::INBOX, Status::Active);
+        self.change(channel, |entry| {
+            entry.established = true;
+            entry.inbox_stands_in = temporary;
+        });
+    }
+
+    /// The subscription is asked for with the request `id`.
+    pub(super) fn ask(&mut self, channel: &Channel, id: u64) {
+        self.change(channel, |entry| entry.status = Status::Pending(id));
+    }
+
+    /// The server has granted the subscription.
+    pub(super) fn grant(&mut self, channel: &Channel) {
+        self.change(channel, |entry| {
+            entry.status = Status::Active;
+            entry.established = true;
+            entry.inbox_granted = entry.sinks.contains(&SinkId::INBOX);
+            entry.failures = 0;
+        });
+    }
+
+    /// Drops the receivers whose calls fail. If `keep_granted`, the inbox stays if it was granted the channel before.
+    pub(super) fn drop_receivers(
         &mut self,
         channel: &Channel,
-        change: impl FnOnce(&mut Subscription) -> R,
-    ) -> Option<R> {
-        let entry = self.wanted.get_mut(channel)?;
+        failed: &[(CallId, SinkId)],
+        keep_granted: bool,
+    ) {
+        self.change(channel, |entry| {
+            let granted = keep_granted && entry.inbox_granted;
+            let kept = |sink: &SinkId| granted && *sink == SinkId::INBOX;
+            entry.sinks.retain(|sink| kept(sink) || !failed.iter().any(|(_, waits)| waits == sink));
+            entry.inbox_granted &= entry.sinks.contains(&SinkId::INBOX);
+        });
+    }
+
+    /// The server refused to restore the subscription. Returns how often in a row, and for which receivers; `None` if
+    /// there are none.
+    pub(super) fn count_refusal(&mut self, channel: &Channel) -> Option<(u32, Vec<SinkId>)> {
+        let refusal = self.change(channel, |entry| {
+            entry.failures += 1;
+            (entry.failures, entry.sinks.clone())
+        });
+        refusal.filter(|(_, sinks)| !sinks.is_empty())
+    }
+
+    /// The subscription is asked for again at `retry_at`.
+    pub(super) fn refuse(&mut self, channel: &Channel, retry_at: Time) {
+        self.change(channel, |entry| entry.status = Status::Refused(retry_at));
+    }
+
+    /// Changes a subscription, if it is desired. All changes go through here, so that counts and indexes stay right.
+    fn change<R>(&mut self, channel: &Channel, change: impl FnOnce(&mut Subscription) -> R) -> Option<R> {
+        let entry = self.desired.get_mut(channel)?;
         let before = entry.marks();
         let outcome = change(entry);
         let after = entry.marks();
@@ -152,7 +227,7 @@ impl Subscriptions {
             return;
         }
         changes.names.push(channel.clone());
-        if changes.names.len() > self.wanted.len() + FEW {
+        if changes.names.len() > self.desired.len() + FEW {
             *changes = Changes { names: Vec::new(), all: true };
         }
     }
@@ -175,9 +250,9 @@ impl Subscriptions {
         )
     }
 
-    /// Adds a receiver to a channel that is wanted, or that becomes so with `status`.
+    /// Adds a receiver to a subscription, which is added with `status` if it is new.
     pub(super) fn add(&mut self, channel: &Channel, sink: SinkId, status: Status) {
-        if !self.wanted.contains_key(channel) {
+        if !self.desired.contains_key(channel) {
             let entry = Subscription {
                 sinks: Vec::new(),
                 status,
@@ -188,7 +263,7 @@ impl Subscriptions {
                 inbox_stands_in: false,
             };
             self.index(channel, Marks::default(), entry.marks());
-            self.wanted.insert(channel.clone(), Box::new(entry));
+            self.desired.insert(channel.clone(), Box::new(entry));
             if channel.is_filtered() {
                 let base = Channel::from_wire(channel.path());
                 self.filtered.entry(base).or_default().push(channel.clone());
@@ -206,17 +281,17 @@ impl Subscriptions {
         self.routes.forget();
     }
 
-    /// A call waits for the server's word on behalf of a receiver.
+    /// A call waits for the server's reply on behalf of a receiver.
     pub(super) fn wait(&mut self, channel: &Channel, call: CallId, sink: SinkId) {
-        if let Some(entry) = self.wanted.get_mut(channel) {
+        if let Some(entry) = self.desired.get_mut(channel) {
             entry.waiting.push((call, sink));
             self.callers.insert(call, channel.clone());
         }
     }
 
-    /// The calls that wait for the server's word wait no more.
+    /// Takes the calls that wait for the server's reply.
     pub(super) fn take_waiting(&mut self, channel: &Channel) -> Vec<(CallId, SinkId)> {
-        let waiting = self.wanted.get_mut(channel).map(|entry| std::mem::take(&mut entry.waiting));
+        let waiting = self.desired.get_mut(channel).map(|entry| std::mem::take(&mut entry.waiting));
         let waiting = waiting.unwrap_or_default();
         for (call, _) in &waiting {
             self.callers.remove(call);
@@ -224,17 +299,17 @@ impl Subscriptions {
         waiting
     }
 
-    /// A caller waits no more. Whether it did.
+    /// A caller does not wait any more. Returns whether it did.
     pub(super) fn forget_caller(&mut self, call: CallId) -> bool {
         let Some(channel) = self.callers.remove(&call) else { return false };
-        if let Some(entry) = self.wanted.get_mut(&channel) {
+        if let Some(entry) = self.desired.get_mut(&channel) {
             entry.waiting.retain(|(waiting, _)| *waiting != call);
         }
         true
     }
 
-    /// Takes a receiver away. Whether it was the last, so that the channel is wanted no more; `None` when it had
-    /// no such subscription.
+    /// Removes a receiver. Returns whether it was the last, so that the subscription is not desired any more; `None`
+    /// if it had no such subscription.
     pub(super) fn remove(&mut self, channel: &Channel, sink: SinkId) -> Option<Removed> {
         let at = self.entry(channel)?.sinks.iter().position(|known| *known == sink)?;
         let (waiting, status, last) = self.change(channel, |entry| {
@@ -258,7 +333,7 @@ impl Subscriptions {
         for (call, _) in self.take_waiting(channel) {
             self.callers.remove(&call);
         }
-        let Some(entry) = self.wanted.remove(channel) else { return };
+        let Some(entry) = self.desired.remove(channel) else { return };
         self.index(channel, entry.marks(), Marks::default());
         self.routes.forget();
         if channel.is_filtered()
@@ -271,10 +346,10 @@ impl Subscriptions {
         }
     }
 
-    /// Takes away all receivers but the inbox, whose wishes outlive a session.
+    /// Removes all receivers but the inbox, whose desired subscriptions outlive a session.
     pub(super) fn keep_inbox_only(&mut self) {
         self.callers.clear();
-        for channel in self.wanted.keys().cloned().collect::<Vec<_>>() {
+        for channel in self.desired.keys().cloned().collect::<Vec<_>>() {
             let kept = self.change(&channel, |entry| {
                 entry.sinks.retain(|sink| *sink == SinkId::INBOX);
                 entry.waiting.clear();
@@ -289,8 +364,8 @@ impl Subscriptions {
     /// All of them, one after the other.
     fn each(&self) -> impl Iterator<Item = (&Channel, &Subscription)> {
         #[cfg(test)]
-        self.visits.set(self.visits.get() + self.wanted.len() as u64);
-        self.wanted.iter().map(|(channel, entry)| (channel, &**entry))
+        self.visits.set(self.visits.get() + self.desired.len() as u64);
+        self.desired.iter().map(|(channel, entry)| (channel, &**entry))
     }
 
     #[cfg(test)]
@@ -303,7 +378,7 @@ impl Subscriptions {
         self.each().filter(|(channel, _)| !channel.is_service()).map(|(channel, _)| channel.clone()).collect()
     }
 
-    /// The channels that a session which is gone had granted.
+    /// The channels that the session before had granted.
     pub(super) fn established(&self) -> Vec<Channel> {
         let granted = self.each().filter(|(channel, entry)| entry.established && !channel.is_service());
         granted.map(|(channel, _)| channel.clone()).collect()
@@ -314,8 +389,8 @@ impl Subscriptions {
         &self,
         whose: impl Fn(&[SinkId]) -> bool,
     ) -> impl Iterator<Item = &Channel> {
-        let wanted = self.each().filter(move |(_, entry)| entry.established && whose(&entry.sinks));
-        wanted.map(|(channel, _)| channel)
+        let granted = self.each().filter(move |(_, entry)| entry.established && whose(&entry.sinks));
+        granted.map(|(channel, _)| channel)
     }
 
     /// The channels granted, in order: what a user calls the current subscriptions.
@@ -338,8 +413,8 @@ impl Subscriptions {
         self.version
     }
 
-    /// Who gets a message on `channel`: each receiver once, those of the most exact name first. Those of a filtered
-    /// channel get what arrives on the channel that it filters.
+    /// Returns who gets a message on `channel`: each receiver once, those of the most exact name first. Those of a
+    /// filtered channel get what arrives on the channel that it filters.
     #[inline]
     pub(super) fn route(&mut self, channel: &Channel) -> &Arc<[SinkId]> {
         let place = match self.routes.known(channel) {
@@ -350,9 +425,9 @@ impl Subscriptions {
     }
 
     fn find_route(&mut self, channel: &Channel) -> usize {
-        let Self { wanted, filtered, routes, .. } = self;
+        let Self { desired, filtered, routes, .. } = self;
         let names = channel.matching_names();
-        let sinks = |name: &str| wanted.get(name).map(|entry| entry.sinks.as_slice()).unwrap_or_default();
+        let sinks = |name: &str| desired.get(name).map(|entry| entry.sinks.as_slice()).unwrap_or_default();
         let filters = |name: &str| {
             let those = if channel.is_filtered() { None } else { filtered.get(name) };
             those.into_iter().flatten().map(|channel| sinks(channel.as_str())).collect::<Vec<_>>()
@@ -369,7 +444,7 @@ impl Subscriptions {
 pub(super) struct Removed {
     pub(super) last: bool,
     pub(super) status: Status,
-    /// Calls that waited for the server's word on behalf of that receiver.
+    /// Calls that waited for the server's reply on behalf of that receiver.
     pub(super) waiting: Vec<CallId>,
 }
 
@@ -452,7 +527,7 @@ mod tests {
                 _ if random.u8(..20) == 0 => subscriptions.keep_inbox_only(),
                 _ => drop(subscriptions.take_changes()),
             }
-            let entries = || subscriptions.wanted.iter();
+            let entries = || subscriptions.desired.iter();
             let restoring = entries().filter(|(_, entry)| entry.marks().restoring).count();
             assert_eq!(subscriptions.restoring, restoring);
             let refused: BTreeSet<_> =
@@ -462,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_reads_the_changes_knows_what_is_granted() {
+    fn a_reader_of_the_changes_knows_what_is_granted() {
         let mut subscriptions = Subscriptions::default();
         let mut known = BTreeSet::new();
         let mut random = fastrand::Rng::with_seed(2);

@@ -118,7 +118,7 @@ impl Transports {
         }
     }
 
-    /// What to tell of a round in which all failed: each transport's failure, the preferred one's kind.
+    /// The failure of a round in which all failed: each transport's failure, the preferred one's kind.
     pub(super) fn round_failure(&self, last: &Failure) -> Failure {
         let failed: Vec<_> =
             self.known.iter().filter_map(|known| Some((known.kind, known.failed.as_ref()?))).collect();

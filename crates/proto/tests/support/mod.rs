@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    AuthReason, Backoff, CallError, CallId, CallResult, Config, Event, ExchangeId, Failure, FailureKind,
-    Input, Lane, Operation, Output, Retry, Session, SinkId, State,
+    AuthReason, Backoff, CallError, CallId, CallResult, Config, Event, ExchangeId, FailedAttempt, Failure,
+    FailureKind, Input, Lane, Operation, Output, Retry, Session, SinkId, State, Verdict,
 };
 use bayeux_proto::codec::Decoder;
 use bayeux_proto::{Channel, Data, Message, Time, Transport};
@@ -62,6 +62,8 @@ pub(crate) fn subscribe(name: &str, sink: SinkId) -> Operation {
     Operation::Subscribe { channel: channel(name), sink }
 }
 
+pub(crate) type Decide = Box<dyn FnMut(&FailedAttempt) -> Verdict>;
+
 pub(crate) struct Harness {
     pub(crate) session: Session,
     decoder: Decoder,
@@ -83,6 +85,8 @@ pub(crate) struct Harness {
     pub(crate) closed: Vec<bool>,
     pub(crate) pings: usize,
     pub(crate) cookie_resets: usize,
+    /// Decides about failed attempts.
+    pub(crate) decide: Option<Decide>,
     /// What [`Harness::serve`] adds to its replies to handshakes and connects.
     pub(crate) handshake_extra: Value,
     pub(crate) connect_extra: Value,
@@ -108,6 +112,7 @@ impl Harness {
             cancelled: Vec::new(),
             closed: Vec::new(),
             pings: 0,
+            decide: None,
             cookie_resets: 0,
             handshake_extra: json!({}),
             connect_extra: json!({"advice": {"reconnect": "retry", "interval": 0, "timeout": 30_000}}),
@@ -502,7 +507,11 @@ impl Harness {
                 self.events.push(event);
             }
             Output::Authenticate(reason) => self.asked.push(reason),
-            other => panic!("an output that the harness does not know: {other:?}"),
+            Output::DecideRetry(failed) => {
+                let decide = self.decide.as_mut().expect("the harness was given nobody who decides");
+                let verdict = decide(&failed);
+                self.session.handle(Input::RetryDecided(verdict), self.now);
+            }
         }
     }
 

@@ -269,7 +269,8 @@ impl World {
             }
             Output::Event(event) => self.events.push(event),
             Output::Ping => self.tell_client(client::Input::Alive),
-            _ => {}
+            Output::ResetCookies | Output::SubscriptionLost { .. } => {}
+            Output::Authenticate(_) | Output::DecideRetry(_) => panic!("not configured: {output:?}"),
         }
     }
 

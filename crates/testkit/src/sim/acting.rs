@@ -55,7 +55,9 @@ impl World {
                 }
                 Output::Resolve(call, result) => self.resolve(client, call, &result),
                 Output::Event(event) => self.event(client, &event),
-                _ => {}
+                Output::ResetCookies | Output::SubscriptionLost { .. } => {}
+                // The clients have no credentials, and do not decide about retries.
+                Output::Authenticate(_) | Output::DecideRetry(_) => {}
             }
         }
     }

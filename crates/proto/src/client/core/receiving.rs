@@ -1,26 +1,24 @@
 //! What comes from the server: which message answers what, and which is an event.
 
-use super::ack::Place;
-use super::contract::ExchangeId;
-use super::core::{ConnectStage, Core, Handshake, Next};
-use super::event::{Event, State};
-use super::outcome::CloseReason;
-use super::requests::Kind;
-use super::subscriptions::Status;
-use crate::advice::{Advice, Interval};
+use super::{Core, Next, Phase};
 use crate::channel::{Channel, ChannelKind};
+use crate::client::ack::Place;
+use crate::client::contract::ExchangeId;
+use crate::client::event::Event;
+use crate::client::outcome::CloseReason;
+use crate::client::request::Kind;
+use crate::client::subscriptions::Status;
 use crate::message::{Message, Subscription};
 use crate::time::Time;
 
 impl Core {
     pub(super) fn message(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
-        if let Some(advice) = &message.fields().advice {
-            let mut known = self.advice.clone();
-            known.merge(advice);
-            if known != self.advice {
-                let before = std::mem::replace(&mut self.advice, known.clone());
-                self.event(Event::AdviceChanged(known));
-                self.cap_advice(&before);
+        if let Some(advice) = &message.fields().advice
+            && let Some(capped) = self.advised.merge(advice)
+        {
+            self.outbox.event(Event::AdviceChanged(self.advised.advice().clone()));
+            for capped in capped {
+                self.report_capped(Some(capped));
             }
         }
         match message.channel().kind() {
@@ -32,22 +30,11 @@ impl Core {
         }
     }
 
-    /// Says what of new advice is not followed as it is.
-    fn cap_advice(&mut self, before: &Advice) {
-        let Advice { interval, timeout, .. } = self.advice;
-        if let Some(Interval::Wait(interval)) = interval.filter(|_| interval != before.interval) {
-            self.cap("interval", interval);
-        }
-        if let Some(timeout) = timeout.filter(|_| timeout != before.timeout) {
-            self.cap("timeout", timeout);
-        }
-    }
-
     fn meta(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
         match message.channel().as_str() {
             Channel::HANDSHAKE => self.handshake_reply(exchange, message, now),
             Channel::CONNECT => self.connect_reply(exchange, message, now),
-            Channel::DISCONNECT if message.id().is_none() && self.state != State::Disconnecting => {
+            Channel::DISCONNECT if message.id().is_none() && !matches!(self.phase, Phase::Closing(_)) => {
                 Next::Terminate(CloseReason::Server(Box::new(message)))
             }
             Channel::DISCONNECT | Channel::SUBSCRIBE | Channel::UNSUBSCRIBE => {
@@ -58,7 +45,7 @@ impl Core {
             }
             other => {
                 let what = format!("a message on {other}, which is no channel of the protocol");
-                self.event(Event::Ignored { what });
+                self.outbox.event(Event::Ignored { what });
                 Next::Nothing
             }
         }
@@ -69,37 +56,33 @@ impl Core {
         let requests = &self.requests;
         if let Some(id) = reply.id() {
             let id = id.number()?;
-            return requests
-                .get(id)
-                .filter(|request| request.message.channel() == reply.channel())
-                .map(|_| id);
+            return requests.get(id).filter(|request| request.channel() == reply.channel()).map(|_| id);
         }
         let name = match &reply.fields().subscription {
             Some(Subscription::One(name)) => Some(Channel::from_wire(name)),
             _ => None,
         };
         // Mostly it names what was asked for last.
-        if let Some(Status::Pending(id)) =
-            name.as_ref().and_then(|name| self.subscriptions.entry(name)).map(|entry| entry.status)
+        if let Some(Status::Pending(id)) = name.as_ref().and_then(|name| self.subscriptions.status(name))
             && reply.channel() == Channel::SUBSCRIBE
-            && requests.get(id).is_some_and(|request| request.exchange.is_some())
+            && requests.get(id).is_some_and(|request| request.is_sent())
         {
             return Some(id);
         }
         requests.oldest(|request| {
-            let about = match &request.kind {
+            let about = match request.kind() {
                 Kind::Subscribe(channel) | Kind::Unsubscribe(channel) => Some(channel),
                 Kind::Publish | Kind::Service | Kind::Disconnect => None,
             };
-            request.exchange.is_some()
-                && request.message.channel() == reply.channel()
+            request.is_sent()
+                && request.channel() == reply.channel()
                 && (name.is_none() || name.as_ref() == about)
         })
     }
 
     /// A message on a channel of the application: an event, or the reply to a publish, which has no data.
     fn application(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
-        // Replies without data are no part of what the server keeps for us.
+        // Replies without data are not among the messages that the server keeps until they are acknowledged.
         let kept = message.has_data() || message.fields().successful.is_none();
         let place = if kept { self.place(exchange) } else { None };
         if kept {
@@ -116,7 +99,7 @@ impl Core {
         };
         if is_reply {
             let request = self.request_of(&message).filter(|id| {
-                let kind = self.requests.get(*id).map(|request| &request.kind);
+                let kind = self.requests.get(*id).map(|request| request.kind());
                 !message.has_data() || kind == Some(&Kind::Service) || message.fields().successful.is_some()
             });
             if let Some(id) = request {
@@ -138,7 +121,7 @@ impl Core {
             Some(error) => format!("a message without channel: {error}"),
             None => "a message without channel".to_owned(),
         };
-        self.event(Event::Ignored { what });
+        self.outbox.event(Event::Ignored { what });
         if message.fields().successful.is_none() && message.fields().error.is_none() {
             return Next::Nothing;
         }
@@ -147,9 +130,8 @@ impl Core {
             reply.set_channel(channel.clone());
             reply
         };
-        let handshake = matches!(self.handshake, Handshake::Sent(sent) if Some(sent.exchange) == exchange);
-        let connect =
-            matches!(self.connect.stage, ConnectStage::Sent(sent) if Some(sent.exchange) == exchange);
+        let handshake = exchange.is_some() && self.handshake_exchange() == exchange;
+        let connect = exchange.is_some() && self.connect_exchange() == exchange;
         if handshake {
             let reply = with_channel(&Channel::from_wire(Channel::HANDSHAKE));
             return self.handshake_reply(exchange, reply, now);
@@ -165,7 +147,7 @@ impl Core {
         };
         let mut first = Next::Nothing;
         for id in ids {
-            let Some(channel) = self.requests.get(id).map(|request| request.message.channel().clone()) else {
+            let Some(channel) = self.requests.get(id).map(|request| request.channel().clone()) else {
                 continue;
             };
             let next = self.reply(id, with_channel(&channel), now);

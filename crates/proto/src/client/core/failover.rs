@@ -1,9 +1,8 @@
 //! Failover: the session goes to another server of the cluster when its own cannot be reached.
 
-use super::contract::Output;
-use super::core::Core;
-use super::event::{Event, State};
-use super::failure::{Failure, FailureKind};
+use super::{Core, Flow};
+use crate::client::event::Event;
+use crate::client::failure::{Failure, FailureKind};
 use crate::time::Time;
 
 impl Core {
@@ -15,7 +14,8 @@ impl Core {
             FailureKind::TooLarge => true,
             _ => false,
         };
-        failure.is_out_of_reach() || (self.state == State::Unconnected && !elsewhere_too)
+        let unconnected = self.established().is_some_and(|session| session.flow == Flow::Unconnected);
+        failure.is_out_of_reach() || (unconnected && !elsewhere_too)
     }
 
     /// Moves on to the next server. An error when all have failed since one worked: what they failed with.
@@ -23,20 +23,22 @@ impl Core {
         let (before, from) = (self.servers.current(), self.servers.name().to_owned());
         let outcome = self.servers.move_on(failure);
         if self.servers.current() != before {
-            self.moving.reset();
+            if let Some(session) = self.established_mut() {
+                session.moving.reset();
+            }
             // What is still on its way to the one before is not waited for.
             if self.may_have_socket() {
-                self.emit(Output::CloseWebSocket { graceful: false });
+                self.outbox.close_websocket(false);
             }
-            if let Some(exchange) = self.lane.busy.take() {
-                self.emit(Output::Cancel(exchange));
+            if let Some(exchange) = self.lane.clear() {
+                self.outbox.cancel(exchange);
                 let ids = self.requests.of_exchange(exchange);
                 // That one may have got what is in it.
                 let given_up = Failure::new(FailureKind::Lost, failure.to_string());
                 self.fail_requests(&ids, &given_up, now);
             }
             let to = self.servers.name().to_owned();
-            self.event(Event::ServerChanged { from, to, cause: failure.clone() });
+            self.outbox.event(Event::ServerChanged { from, to, cause: failure.clone() });
         }
         outcome
     }

@@ -1,0 +1,227 @@
+//! Where each input goes, and what is due when.
+
+use super::{Core, Next, Phase};
+use crate::client::contract::{ExchangeId, Input, Operation, Output};
+use crate::client::outcome::CloseReason;
+use crate::message::Message;
+use crate::time::Time;
+
+/// What can become due.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    HandshakeReply,
+    ConnectReply,
+    Liveness,
+    Requests,
+    LaneCheck,
+    LaneRest,
+    Opening,
+    Closing,
+    Subscriptions,
+    SendHandshake,
+    SendConnect,
+}
+
+impl Timer {
+    /// The ends of waits, in the order in which they are handled if several are due.
+    const WAITS: [Self; 9] = [
+        Self::HandshakeReply,
+        Self::ConnectReply,
+        Self::Liveness,
+        Self::Requests,
+        Self::LaneCheck,
+        Self::LaneRest,
+        Self::Opening,
+        Self::Closing,
+        Self::Subscriptions,
+    ];
+    /// What is sent after that.
+    const SENDS: [Self; 2] = [Self::SendHandshake, Self::SendConnect];
+}
+
+impl Core {
+    /// Handles what happened at `now`, and then what is due.
+    pub(in crate::client) fn handle(&mut self, input: Input, now: Time) {
+        self.now = now;
+        let next = match input {
+            Input::Call(call, Operation::Open) => self.open(call, None, now),
+            Input::Call(call, Operation::Resume(snapshot)) => self.open(call, Some(*snapshot), now),
+            Input::Call(call, Operation::Suspend) => self.suspend(call),
+            Input::Call(call, Operation::Close) => {
+                self.close(call, now);
+                Next::Nothing
+            }
+            Input::Call(call, operation) => {
+                let group = self.requests.group();
+                self.call(call, operation, group, now);
+                Next::Nothing
+            }
+            Input::Batch(calls) => {
+                let group = self.requests.group();
+                for (call, operation) in calls {
+                    self.call(call, operation, group, now);
+                }
+                Next::Nothing
+            }
+            Input::Forget(call) => self.forget(call),
+            Input::Received { exchange, messages } => {
+                self.received(exchange, messages, now);
+                Next::Nothing
+            }
+            Input::Progress(exchange) => {
+                self.progress(exchange, now);
+                Next::Nothing
+            }
+            Input::ExchangeFailed(exchange, failure) => self.exchange_failed(exchange, failure, now),
+            Input::TransportLost(failure) => self.transport_lost(&failure, now),
+            Input::Vetoed { message, reason } => self.vetoed(&message, &reason, now),
+            Input::Credentials(outcome) => self.credentials(outcome, now),
+            Input::RetryDecided(verdict) => self.retry_decided(verdict, now),
+            Input::Arriving => {
+                self.liveness.received(now);
+                self.arrivals.part(now);
+                Next::Nothing
+            }
+            Input::Alive => {
+                self.liveness.received(now);
+                Next::Nothing
+            }
+            Input::Credit(sink, credit) => {
+                self.credit(sink, credit, now);
+                Next::Nothing
+            }
+            Input::Reconnect => self.reconnect(now),
+            Input::Timeout => Next::Nothing,
+        };
+        self.follow(next, now);
+        self.advance(now);
+    }
+
+    fn received(&mut self, exchange: Option<ExchangeId>, mut messages: Vec<Message>, now: Time) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.liveness.received(now);
+        if exchange.is_none() {
+            self.arrivals.frame(now);
+        }
+        // What names no channel answers what nothing else in the response does.
+        messages.sort_by_key(|message| message.channel().as_str().is_empty());
+        // The events after the message that ends the session are the last that come.
+        let mut end = None;
+        for message in self.deliver_run(exchange, messages, now) {
+            match self.message(exchange, message, now) {
+                last @ Next::Terminate(_) => drop(end.get_or_insert(last)),
+                next if end.is_none() => self.follow(next, now),
+                _ => {}
+            }
+        }
+        if let Some(end) = end {
+            return self.follow(end, now);
+        }
+        if let Some(exchange) = exchange {
+            let next = self.exchange_ended(exchange, now);
+            self.follow(next, now);
+        }
+    }
+
+    /// Takes the next output. Messages of calls are put into batches only if there is no other output, so that calls
+    /// that were handed in together travel together.
+    pub(in crate::client) fn next_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outbox.next() {
+            return Some(output);
+        }
+        self.flush(self.now);
+        self.outbox.next()
+    }
+
+    /// Does what is due.
+    fn advance(&mut self, now: Time) {
+        for timer in Timer::WAITS {
+            self.fire_if_due(timer, now);
+        }
+        self.announce_connected();
+        for timer in Timer::SENDS {
+            self.fire_if_due(timer, now);
+        }
+    }
+
+    /// The earliest time at which something is due.
+    pub(in crate::client) fn poll_timeout(&self) -> Option<Time> {
+        Timer::WAITS.into_iter().chain(Timer::SENDS).filter_map(|timer| self.due_at(timer)).min()
+    }
+
+    fn fire_if_due(&mut self, timer: Timer, now: Time) {
+        if self.due_at(timer).is_some_and(|at| at <= now) {
+            self.fire(timer, now);
+        }
+    }
+
+    /// When a timer is due. The parts know; there is no second record that could differ.
+    fn due_at(&self, timer: Timer) -> Option<Time> {
+        match timer {
+            Timer::HandshakeReply => match &self.phase {
+                Phase::Opening(handshake) => handshake.outstanding().map(|pending| pending.deadline()),
+                _ => None,
+            },
+            Timer::ConnectReply => self.session()?.connect.outstanding().map(|pending| pending.deadline()),
+            Timer::Liveness => self.next_ping(),
+            Timer::Requests => self.requests.next_deadline().map(|(at, _)| at),
+            Timer::LaneCheck => self.lane.next_check(),
+            Timer::LaneRest => self.lane.rests_until(self.now).filter(|_| self.requests.len() > 0),
+            Timer::Opening => self.opening.as_ref()?.deadline,
+            Timer::Closing => match &self.phase {
+                // The server has confirmed, and nothing is outstanding.
+                Phase::Closing(closing)
+                    if closing.confirmed && closing.session.connect.outstanding().is_none() =>
+                {
+                    Some(Time::ZERO)
+                }
+                Phase::Closing(closing) => Some(closing.deadline),
+                _ => None,
+            },
+            Timer::Subscriptions => {
+                self.session()?;
+                self.subscriptions.next_retry().map(|(at, _)| at)
+            }
+            Timer::SendHandshake => match &self.phase {
+                Phase::Opening(handshake) => handshake.waits_until(),
+                _ => None,
+            },
+            // A connect does not go out while credentials are asked for.
+            Timer::SendConnect if self.credentials.asking() => None,
+            Timer::SendConnect => self.established()?.connect.waits_until(),
+        }
+    }
+
+    fn fire(&mut self, timer: Timer, now: Time) {
+        match timer {
+            Timer::HandshakeReply => {
+                if let Some(failure) = self.expire_handshake(now) {
+                    let next = self.handshake_failed(failure, now);
+                    self.follow(next, now);
+                }
+            }
+            Timer::ConnectReply => {
+                if let Some(failure) = self.expire_connect(now) {
+                    self.give_up_transport(&failure, now);
+                }
+            }
+            Timer::Liveness => self.check_liveness(now),
+            Timer::Requests => {
+                if self.expire_requests(now) {
+                    let failure = self.silence("last message", self.config.request_timeout);
+                    self.give_up_transport(&failure, now);
+                }
+            }
+            Timer::LaneCheck => self.free_lane(now),
+            // What waits is sent when the outputs are taken.
+            Timer::LaneRest => {}
+            Timer::Opening => self.expire_opening(),
+            Timer::Closing => self.terminate(&CloseReason::Requested),
+            Timer::Subscriptions => self.retry_subscriptions(now),
+            Timer::SendHandshake => self.send_due_handshake(now),
+            Timer::SendConnect => self.send_due_connect(now),
+        }
+    }
+}
