@@ -13,7 +13,7 @@ use bayeux_proto::client::{
     AuthReason, CallError, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation,
     Output, Session, SinkId, State, Transmit, Verdict,
 };
-use bayeux_proto::codec::{self, Batch, Decoder};
+use bayeux_proto::codec::{self, Batch, DecodeError, Decoder};
 use bayeux_proto::{Channel, Message, Time, Transport, printable};
 use futures_util::FutureExt;
 use http::HeaderMap;
@@ -125,13 +125,24 @@ struct Sink {
     batch: Vec<Message>,
 }
 
+/// Why a body or frame cannot be used.
+fn undecodable(what: &str, error: &DecodeError) -> Failure {
+    match error {
+        DecodeError::TooMany { most } => Failure::new(
+            FailureKind::TooLarge,
+            format!("{what} has more than {most} messages; max_message_size raises the limit"),
+        ),
+        error => Failure::new(FailureKind::Malformed, format!("{what}: {error}")),
+    }
+}
+
 impl Driver {
     pub(crate) fn new(parts: Parts, commands: mpsc::Receiver<Command>, shared: Arc<Shared>) -> Self {
         let queue = Arc::clone(&shared.inbox);
         let inbox = Sink { queue, channel: None, batch: Vec::new() };
         Self {
             session: Session::new(parts.session.clone()),
-            decoder: Decoder::new(),
+            decoder: Decoder::limited(parts.http.max_messages()),
             origin: Instant::now(),
             commands,
             burst: Vec::new(),
@@ -252,9 +263,9 @@ impl Driver {
                     continue;
                 };
                 self.websocket.abort();
-                let text = format!("a frame of {}: {error}", display_url(&self.urls().websocket));
+                let what = format!("a frame of {}", display_url(&self.urls().websocket));
                 self.received_frames(&mut frames);
-                self.handle(Input::TransportLost(Failure::new(FailureKind::Malformed, text)));
+                self.handle(Input::TransportLost(undecodable(&what, &error)));
                 continue;
             }
             self.received_frames(&mut frames);
@@ -403,11 +414,8 @@ impl Driver {
                 match self.decoder.decode(&body) {
                     Ok(batch) => self.received(Some(exchange), batch),
                     Err(error) => {
-                        let text = format!("the response of {}: {error}", display_url(&self.urls().polling));
-                        self.handle(Input::ExchangeFailed(
-                            exchange,
-                            Failure::new(FailureKind::Malformed, text),
-                        ));
+                        let what = format!("the response of {}", display_url(&self.urls().polling));
+                        self.handle(Input::ExchangeFailed(exchange, undecodable(&what, &error)));
                     }
                 }
             }

@@ -377,6 +377,40 @@ async fn a_gzip_bomb_stops_at_the_limit() {
     }
 }
 
+/// A few bytes on the wire become a message of some hundred bytes in memory, and gzip makes the few fewer.
+#[tokio::test]
+async fn small_messages_without_number_stop_at_the_limit() {
+    use std::io::Write;
+    const LIMIT: usize = 4 * 1024 * 1024;
+    let repeated = |element: &str| element.repeat(LIMIT / element.len() - 50);
+    for body in [
+        format!("[{}0]", repeated("{},")),
+        format!("[{}0]", repeated(r#"{"a":1},"#)),
+        format!("[{}0]", repeated(r#"{"channel":"/a","data":1},"#)),
+        format!(r#"[{{{}"z":0}}]"#, repeated(r#""a":0,"#)),
+        format!(r#"[{{"channel":"/meta/subscribe","subscription":[{}"/a"]}}]"#, repeated("\"/\",")),
+    ] {
+        let mut zip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        zip.write_all(body.as_bytes()).unwrap();
+        let zip = zip.finish().unwrap();
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", zip.len());
+        let response: Vec<u8> = [head.as_bytes(), &zip].concat();
+        let peer = Peer::start(move |request| match request.name() {
+            "/go" => Answer::raw(response.clone()),
+            _ => request.decently(),
+        })
+        .await;
+        let client = opened(over(Transport::LongPolling, &peer.url()).max_message_size(LIMIT)).await;
+        let measured = Measured::from_now().await;
+        let error = within(client.publish("/go", &1)).await.unwrap_err();
+        assert_eq!(error.failure().unwrap().kind(), FailureKind::TooLarge, "{error}");
+        assert!(error.to_string().contains("max_message_size"), "{error}");
+        assert!(measured.peak() < 48 * 1024, "{} KiB", measured.peak());
+        within(client.close()).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn however_many_cookies_come_requests_stay_small() {
     let measured = Measured::from_now().await;

@@ -117,9 +117,9 @@ async fn accept(server: Server, listener: TcpListener, mut stopped: watch::Recei
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 if is_out_of_files(&error) {
-                    connections.evict_one();
+                    connections.evict_some();
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                connections.wait_for_an_end().await;
                 continue;
             }
         };
@@ -152,6 +152,24 @@ impl Connections {
         // Those that have ended are forgotten before they are many.
         if self.open.len() > 2 * self.tasks.len() + 64 {
             self.open.retain(|activity| activity.strong_count() > 0);
+        }
+    }
+
+    /// Closes some connections that wait for a request: whoever opens many of those must not keep others out by opening
+    /// more of them faster than they are closed.
+    fn evict_some(&mut self) {
+        const SOME: usize = 64;
+        for _ in 0..SOME.min(self.tasks.len() / 4 + 1) {
+            self.evict_one();
+        }
+    }
+
+    /// Waits until a connection has ended; not for long, because what is missing may be had again by other means.
+    async fn wait_for_an_end(&mut self) {
+        const LONGEST: Duration = Duration::from_millis(50);
+        tokio::select! {
+            Some(_) = self.tasks.join_next() => {}
+            () = tokio::time::sleep(LONGEST) => {}
         }
     }
 

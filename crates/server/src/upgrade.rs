@@ -10,7 +10,7 @@ use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     SET_COOKIE, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 
 use crate::cookie;
@@ -39,11 +39,11 @@ where
     B: Send + 'static,
 {
     let headers = request.headers();
-    let key = headers.get(SEC_WEBSOCKET_KEY).cloned().filter(is_key);
-    let Some(key) = key.filter(|_| request.method() == Method::GET) else {
+    let is_plain = request.method() == Method::GET && request.version() == Version::HTTP_11;
+    let Some(key) = only_key(headers).filter(|_| is_plain) else {
         return plain(
             StatusCode::BAD_REQUEST,
-            "a WebSocket upgrade needs GET and a Sec-WebSocket-Key, which is 16 bytes in base 64",
+            "a WebSocket upgrade needs GET, HTTP/1.1 and one Sec-WebSocket-Key, which is 16 bytes in base 64",
         );
     };
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
@@ -82,6 +82,12 @@ where
     headers.extend(protocol.map(|protocol| (SEC_WEBSOCKET_PROTOCOL, protocol)));
     headers.extend(set_cookie.map(|cookie| (SET_COOKIE, cookie)));
     response
+}
+
+/// The key of the client, which must not be given twice (RFC 6455, section 11.3.1).
+fn only_key(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    keys.next().filter(|key| keys.next().is_none() && is_key(key)).cloned()
 }
 
 fn is_key(key: &HeaderValue) -> bool {

@@ -41,6 +41,21 @@ async fn http_1_1_wants_one_valid_host() {
 }
 
 #[tokio::test]
+async fn an_upgrade_needs_one_key_and_http_1_1() {
+    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let twice = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
+    for upgrade in [
+        raw::UPGRADE.replace("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", twice),
+        raw::UPGRADE.replace("HTTP/1.1", "HTTP/1.0"),
+    ] {
+        assert_ne!(upgrade, raw::UPGRADE);
+        let mut stream = raw::open(&running).await;
+        stream.write_all(upgrade.as_bytes()).await.unwrap();
+        assert_eq!(raw::response(&mut stream, None).await.0, 400, "{upgrade}");
+    }
+}
+
+#[tokio::test]
 async fn a_websocket_key_is_16_bytes_in_base_64() {
     let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
     for (key, status) in [

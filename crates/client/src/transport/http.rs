@@ -67,6 +67,13 @@ impl HttpStack {
         }
     }
 
+    /// How many messages a body or frame may have. A message takes a few hundred bytes in memory, however short it is.
+    pub(crate) fn max_messages(&self) -> usize {
+        const AT_LEAST: usize = 1024;
+        const BYTES_EACH: usize = 128;
+        (self.options.max_message_size / BYTES_EACH).max(AT_LEAST)
+    }
+
     pub(crate) fn max_message_size(&self) -> usize {
         self.options.max_message_size
     }

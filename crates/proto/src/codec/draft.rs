@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::advice::Advice;
 use crate::channel::Channel;
@@ -137,6 +138,15 @@ fn fill(
     }
 }
 
+/// An element of a list of strings; anything else is passed over.
+struct Text(Option<String>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|json| Self(string(json.get())))
+    }
+}
+
 /// A list of strings, as far as it is allowed.
 fn list(json: &str, allowance: &mut Allowance) -> Option<Vec<String>> {
     struct List<'a>(&'a mut Allowance);
@@ -150,11 +160,11 @@ fn list(json: &str, allowance: &mut Allowance) -> Option<Vec<String>> {
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
             let mut list = Vec::new();
-            while let Some(text) = array.next_element()? {
+            while let Some(text) = array.next_element::<Text>()? {
                 if !self.0.part() {
                     break;
                 }
-                list.push(text);
+                list.extend(text.0);
             }
             Ok(list)
         }

@@ -103,6 +103,12 @@ impl Decoder {
         Self::default()
     }
 
+    /// A decoder for bodies of at most `most` messages, and twice as many elements of their lists and unknown fields. It
+    /// stops at the next, so that a small body cannot become many times its size in memory.
+    pub fn limited(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// A decoder for what strangers send: a body may have `most` messages, and twice as many elements of their lists and
     /// fields that nobody knows; it stops at the next. It remembers few names, because a server has a decoder for each
     /// socket.

@@ -49,9 +49,11 @@ fn the_names_of_transports_are_repeated_only_if_they_are_some() {
 fn who_offers_no_transport_is_refused() {
     let _alone = alone();
     let mut server = Server::new();
-    let refused = reply(&mut server, &shake(&json!([])));
-    assert!(refused.contains(r#""successful":false"#) && refused.contains("no_transport"), "{refused}");
-    assert!(refused.contains(r#""reconnect":"none""#), "{refused}");
+    for none in [json!([]), json!([1]), json!([[]]), json!([null, {}])] {
+        let refused = reply(&mut server, &shake(&none));
+        assert!(refused.contains(r#""successful":false"#) && refused.contains("no_transport"), "{refused}");
+        assert!(refused.contains(r#""reconnect":"none""#), "{refused}");
+    }
     assert_eq!(server.engine.sessions(), 0);
     let granted = reply(&mut server, r#"[{"channel":"/meta/handshake","version":"1.0"}]"#);
     assert!(granted.contains(r#""successful":true"#), "who does not speak of them finds out: {granted}");
