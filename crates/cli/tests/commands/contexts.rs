@@ -154,7 +154,7 @@ fn what_is_wrong_is_reported() {
     wrong(&["context", "use", "a"], "there is no context a, nor any other");
     wrong(&["context", "add", "a b", "http://a/"], "the name of a context");
     wrong(&["context", "add", "a", "localhost/cometd"], "the URL of the server lacks");
-    wrong(&["context", "add", "a", "ftp://s3cret@host/"], "is no URL of a server");
+    wrong(&["context", "add", "a", "ftp://s3cret@host/"], "is not a valid URL of a server");
     for option in [
         "--header=s3cret",
         "--header=a b: s3cret",

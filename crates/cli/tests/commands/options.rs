@@ -208,7 +208,7 @@ error: the URL of the server lacks http://, https://, ws:// or wss://
 
 "#]]);
     bayeux(&["inspect", "ftp://localhost/"]).assert().code(2).stderr_eq(snapbox::str![[r#"
-error: configuration: "ftp://localhost/" is no URL of a server: it begins with ftp:// instead of http://, https://, ws:// or wss://
+error: configuration: "ftp://localhost/" is not a valid URL of a server: it begins with ftp:// instead of http://, https://, ws:// or wss://
 
 "#]]);
 }

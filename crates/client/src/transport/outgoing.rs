@@ -161,7 +161,7 @@ impl Outgoing {
     /// Something waits because the peer does not read fast enough, or at all.
     fn wait(&mut self, written: u64, cx: &mut Context<'_>) -> Result<(), NotReading> {
         let now = Instant::now();
-        let turn = self.write_timeout * TURNS;
+        let turn = self.write_timeout.saturating_mul(TURNS);
         if self.frames.front().is_some_and(|(since, _)| now.duration_since(*since) >= turn) {
             return Err(NotReading::For(turn));
         }

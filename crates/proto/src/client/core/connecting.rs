@@ -73,7 +73,7 @@ impl Core {
         }
         session.window.turn();
         let hold = if probe { Duration::ZERO } else { self.advised.hold() };
-        let within = hold + self.config.request_timeout;
+        let within = hold.saturating_add(self.config.request_timeout);
         session.connect.sent(Pending::new(id, exchange, self.credentials.generation(), now, within));
         self.send(self.transport(), Lane::Connect, exchange, vec![message]);
     }

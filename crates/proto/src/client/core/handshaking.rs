@@ -45,7 +45,7 @@ impl Core {
             }
         }
         let (id, exchange) = (self.outbox.new_id(), self.outbox.new_exchange());
-        let within = self.config.connect_timeout + self.config.request_timeout;
+        let within = self.config.connect_timeout.saturating_add(self.config.request_timeout);
         handshake.sent(Pending::new(id, exchange, self.credentials.generation(), now, within));
         let message = self.handshake_message().with_id(id);
         self.send(self.transport(), Lane::Other, exchange, vec![message]);

@@ -94,8 +94,9 @@ impl Core {
     /// same: timeout, interval and maxInterval).
     fn is_forgotten_after(&self, pause: Duration, now: Time) -> bool {
         let Some(kept) = self.advised.kept() else { return false };
-        let away = now.since(self.attempts.lost_since().unwrap_or(now)) + pause;
-        away > self.advised.hold() + self.advised.interval().unwrap_or_default() + kept
+        let away = now.since(self.attempts.lost_since().unwrap_or(now)).saturating_add(pause);
+        let interval = self.advised.interval().unwrap_or_default();
+        away > self.advised.hold().saturating_add(interval).saturating_add(kept)
     }
 }
 
