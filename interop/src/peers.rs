@@ -75,11 +75,14 @@ pub(crate) enum Need {
     Windows,
     /// The server publishes by itself.
     ServerPublish,
+    /// The client opens its WebSocket before its session begins and sends no cookie with it, so that a server must accept
+    /// its client id alone. No scenario needs it; our server is started accordingly.
+    Trust,
 }
 
 use Need::{
     Ack, Batch, Dismissal, HandshakeRefusal, Large, Publish, Refusal, Request, ServerPublish, Timesync,
-    Windows,
+    Trust, Windows,
 };
 
 /// Those of a browser. A transport that the server lacks is not tried.
@@ -240,7 +243,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
         version: Version::Npm("faye"),
         command: &["node", "node.mjs"],
         transports: &[WebSocket, LongPolling],
-        has: &[Publish, Refusal, Large, ServerPublish],
+        has: &[Publish, Refusal, Large, ServerPublish, Trust],
     },
     Peer {
         name: "aiocometd",
