@@ -74,6 +74,35 @@ fn case_66_a_client_id_is_not_enough_to_take_a_session_over_with_a_socket() {
     assert_eq!(connect_reply(&replies)["successful"], true, "the id is trusted");
 }
 
+/// Faye's clients open their socket first, when they have no cookie yet, and handshake over HTTP meanwhile.
+#[test]
+fn case_66_a_session_moves_to_the_socket_that_was_open_before_it_until_its_client_sends_the_cookie() {
+    let mut server = Server::new();
+    let issued: std::sync::Arc<str> = "issued".into();
+    let before = server.socket_issued(&issued);
+    let client = server.handshake();
+    let after = server.socket_issued(&issued);
+    let ask = client.sign(json!([connect(json!({"advice": {"timeout": 0}}))]));
+    assert_eq!(server.send(after, ask.clone())[0]["error"], "402::session_unknown", "it was opened too late");
+    assert_eq!(connect_reply(&server.send(before, ask.clone()))["successful"], true);
+
+    let own: std::sync::Arc<str> = "its own".into();
+    let socket = server.socket_issued(&own);
+    let with = server.handshake_with(Some(&own), json!({}));
+    let ask = with.sign(json!([connect(json!({"advice": {"timeout": 0}}))]));
+    assert_eq!(
+        connect_reply(&server.send(socket, ask))["successful"],
+        true,
+        "it handshook with the socket's cookie"
+    );
+
+    let other = server.socket_issued(&issued);
+    let client = server.handshake();
+    let ask = client.sign(json!([connect(json!({"advice": {"timeout": 0}}))]));
+    server.connect_at_once(&client);
+    assert_eq!(server.send(other, ask)[0]["error"], "402::session_unknown", "its client has the cookie");
+}
+
 #[test]
 fn case_66_a_session_that_began_on_a_socket_needs_the_cookie_that_was_issued() {
     let mut server = Server::new();

@@ -76,7 +76,7 @@ pub(super) struct Core {
     pub(super) down: bool,
     outputs: VecDeque<Output>,
     random: ChaCha12Rng,
-    last_key: SessionKey,
+    pub(super) last_key: SessionKey,
     /// The clock on the wall at the origin of time, in milliseconds.
     wall_ms: Option<i64>,
 }
@@ -99,12 +99,19 @@ pub(super) struct LinkFacts {
     pub(super) multiplexed: bool,
     /// The client did not send the cookie: it was issued when the socket was opened.
     pub(super) issued: bool,
+    /// The last session that had begun when it was opened.
+    pub(super) newest: SessionKey,
     pub(super) _charge: Charge,
 }
 
 impl LinkFacts {
     pub(super) fn copy(&self) -> Facts {
-        Facts { browser: self.browser.clone(), multiplexed: self.multiplexed, issued: self.issued }
+        Facts {
+            browser: self.browser.clone(),
+            multiplexed: self.multiplexed,
+            issued: self.issued,
+            newest: self.newest,
+        }
     }
 }
 
@@ -149,6 +156,7 @@ pub(super) struct Facts {
     pub(super) browser: Option<Arc<str>>,
     pub(super) multiplexed: bool,
     pub(super) issued: bool,
+    pub(super) newest: SessionKey,
 }
 
 impl Turn {

@@ -143,7 +143,10 @@ impl Core {
         const LINK: usize = 320;
         let cost = LINK + browser.as_ref().map_or(0, |browser| browser.len());
         let charge = self.meters.sessions.charge(cost);
-        self.links.insert(link, LinkFacts { browser, multiplexed, issued: false, _charge: charge });
+        self.links.insert(
+            link,
+            LinkFacts { browser, multiplexed, issued: false, newest: self.last_key, _charge: charge },
+        );
     }
 
     fn received(&mut self, link: LinkId, kind: LinkKind, messages: Vec<Message>, now: Time) {

@@ -22,6 +22,8 @@ pub(super) struct Session {
     pub(super) browser: Option<Arc<str>>,
     /// Whether the client has sent that cookie, or must send it: a socket may have been opened by a client without cookies.
     pub(super) keeps_cookie: bool,
+    /// Whether it began with an HTTP request, and its client with it had the cookie issued.
+    pub(super) began_over_http: bool,
     pub(super) subscriptions: BTreeSet<Place>,
     /// The socket to push to.
     pub(super) socket: Option<LinkId>,
@@ -76,6 +78,7 @@ impl Session {
             id,
             browser: None,
             keeps_cookie: false,
+            began_over_http: false,
             subscriptions: BTreeSet::new(),
             socket: None,
             held: None,

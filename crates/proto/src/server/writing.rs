@@ -14,17 +14,21 @@ impl Core {
 
     /// Whether a request, or a socket that takes a session over, came with the cookie of the session. A session that began
     /// on a socket was issued one; until its client has sent it, the client may be one that keeps no cookies, and moves to
-    /// another socket by its id, as it does with other servers. HTTP always needs the cookie.
+    /// another socket by its id, as it does with other servers. A session that began over HTTP may move so only to a socket
+    /// that was open before, as long as its client has never sent the cookie: Faye's clients open their socket first, when
+    /// they have no cookie yet. HTTP always needs the cookie.
     pub(super) fn is_of_browser(&mut self, key: SessionKey, turn: &Turn) -> bool {
         let Some(session) = self.sessions.get_mut(&key) else { return false };
         // Not what is known of the link now: it may have been closed while the request waited.
         let facts = turn.facts.as_ref().filter(|_| !self.config.trust_client_session);
         let (Some(facts), Some(own)) = (facts, &session.browser) else { return true };
-        if !facts.issued && facts.browser.as_ref() == Some(own) {
-            session.keeps_cookie = true;
+        if facts.browser.as_ref() == Some(own) {
+            // A cookie that was issued to this very socket is nobody else's; that the client keeps it is not seen yet.
+            session.keeps_cookie |= !facts.issued;
             return true;
         }
-        if turn.kind == LinkKind::WebSocket && facts.issued && !session.keeps_cookie {
+        let was_open = !session.began_over_http || key > facts.newest;
+        if turn.kind == LinkKind::WebSocket && facts.issued && !session.keeps_cookie && was_open {
             return true;
         }
         self.emit(Output::WrongBrowser(turn.link));
