@@ -75,11 +75,14 @@ pub(crate) enum Need {
     Windows,
     /// The server publishes by itself.
     ServerPublish,
+    /// The client opens its WebSocket while its session begins, and so without the cookie of the session: a server must
+    /// accept its client id alone. No scenario needs it; our server is started accordingly.
+    Trust,
 }
 
 use Need::{
     Ack, Batch, Dismissal, HandshakeRefusal, Large, Publish, Refusal, Request, ServerPublish, Timesync,
-    Windows,
+    Trust, Windows,
 };
 
 /// Those of a browser. A transport that the server lacks is not tried.
@@ -240,7 +243,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
         version: Version::Npm("faye"),
         command: &["node", "node.mjs"],
         transports: &[WebSocket, LongPolling],
-        has: &[Publish, Refusal, Large, ServerPublish],
+        has: &[Publish, Refusal, Large, ServerPublish, Trust],
     },
     Peer {
         name: "aiocometd",
@@ -279,7 +282,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
         version: Version::Npm("faye"),
         command: &["node", "chromium.mjs", "faye"],
         transports: CHROMIUM,
-        has: &[Publish, Refusal, Large, ServerPublish, Windows],
+        has: &[Publish, Refusal, Large, ServerPublish, Windows, Trust],
     },
     Peer {
         name: "bayeux",
