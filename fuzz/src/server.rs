@@ -295,7 +295,8 @@ impl World {
 
     /// What is allocated is what the engine counts, but for what the script itself takes and what an empty engine does.
     fn check_memory(&self) {
-        const EMPTY: usize = 64 * 1024;
+        // Buffers that grew once are kept.
+        const EMPTY: usize = 256 * 1024;
         let taken = crate::ALLOCATED.current_usage().saturating_sub(self.before);
         let counted = self.engine.memory().total();
         let own = 64 * self.size + 512 * (self.known.len() + self.waiting.len() + self.links as usize);

@@ -33,6 +33,14 @@ impl MessageId {
             Repr::Text(_) => None,
         }
     }
+
+    /// The text as it travels, if it is not a number.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.0 {
+            Repr::Number(_) => None,
+            Repr::Text(text) => Some(text),
+        }
+    }
 }
 
 impl From<u64> for MessageId {

@@ -62,7 +62,7 @@ fn write_message(json: &mut Vec<u8>, message: &Message) {
     if let Some(id) = message.id() {
         match id.number() {
             Some(number) => object.raw("id", format_args!("\"{number}\"")),
-            None => object.string("id", &id.to_string()),
+            None => object.string("id", id.text().unwrap_or_default()),
         }
     }
     let fields = message.fields();
