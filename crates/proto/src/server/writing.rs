@@ -22,13 +22,15 @@ impl Core {
         // Not what is known of the link now: it may have been closed while the request waited.
         let facts = turn.facts.as_ref().filter(|_| !self.config.trust_client_session);
         let (Some(facts), Some(own)) = (facts, &session.browser) else { return true };
-        if facts.browser.as_ref() == Some(own) {
-            // A cookie that was issued to this very socket is nobody else's; that the client keeps it is not seen yet.
-            session.keeps_cookie |= !facts.issued;
+        let is_own = facts.browser.as_ref() == Some(own);
+        if is_own && !facts.issued {
+            session.keeps_cookie = true;
             return true;
         }
+        // A session that began with the cookie that was issued to this socket is its client's, too.
+        let is_unproven = is_own || !session.keeps_cookie;
         let was_open = !session.began_over_http || key > facts.newest;
-        if turn.kind == LinkKind::WebSocket && facts.issued && !session.keeps_cookie && was_open {
+        if turn.kind == LinkKind::WebSocket && facts.issued && is_unproven && was_open {
             return true;
         }
         self.emit(Output::WrongBrowser(turn.link));
