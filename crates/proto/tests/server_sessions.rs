@@ -194,10 +194,10 @@ fn a_session_is_ended_for_a_reason() {
             reason: reason(),
         });
     }
-    let farewell = json!({"channel": "/meta/disconnect", "successful": true, "error": "403::banned"});
-    assert_eq!(server.messages(link)[0], farewell);
-    assert_eq!(server.pushed(socket)[0], farewell);
-    assert_eq!(server.connect_at_once(&away)[0], farewell);
+    let last_message = json!({"channel": "/meta/disconnect", "successful": true, "error": "403::banned"});
+    assert_eq!(server.messages(link)[0], last_message);
+    assert_eq!(server.pushed(socket)[0], last_message);
+    assert_eq!(server.connect_at_once(&away)[0], last_message);
 }
 
 #[test]

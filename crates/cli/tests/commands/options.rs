@@ -19,7 +19,7 @@ pub(crate) fn one_request(status: &str) -> (String, std::thread::JoinHandle<Stri
 }
 
 /// What a client sends up to the end of its headers, in lower case.
-fn head_of(stream: &mut std::net::TcpStream) -> String {
+pub(crate) fn head_of(stream: &mut std::net::TcpStream) -> String {
     stream.set_read_timeout(Some(crate::running::TIME_LIMIT)).unwrap();
     let mut request = Vec::new();
     let mut buffer = [0; 4096];

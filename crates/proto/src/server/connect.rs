@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::channels::SessionKey;
 use super::contract::{LinkKind, RemovedBecause};
 use super::core::{Core, Reply, Turn};
-use super::replies::{farewell, refused, stop, unknown_session};
+use super::replies::{last_message, refused, stop, unknown_session};
 use super::session::Held;
 use crate::advice::{Advice, Interval, Reconnect};
 use crate::error::BayeuxError;
@@ -158,12 +158,17 @@ impl Core {
     /// A session that only connects is ended, and its client told so at once.
     fn end_inactive(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {
         self.remove(key, RemovedBecause::Inactive);
-        self.say_farewell(turn, message, None);
+        self.answer_dismissed(turn, message, None);
     }
 
     /// The answer to the connect of a session that the server has ended.
-    pub(super) fn say_farewell(&mut self, turn: &mut Turn, message: &Message, reason: Option<BayeuxError>) {
-        turn.replies.push(Reply::Ready(self.encode(&farewell(reason))));
+    pub(super) fn answer_dismissed(
+        &mut self,
+        turn: &mut Turn,
+        message: &Message,
+        reason: Option<BayeuxError>,
+    ) {
+        turn.replies.push(Reply::Ready(self.encode(&last_message(reason))));
         self.answer(turn, message, refused(message, unknown_session(), Some(stop())));
     }
 }

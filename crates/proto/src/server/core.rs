@@ -47,7 +47,7 @@ pub(super) struct Core {
     /// When lazy messages have waited long enough.
     pub(super) lazy: BTreeSet<(Time, SessionKey)>,
     /// Sessions that the server ended, until their clients are told or would have expired.
-    pub(super) farewells: HashMap<SessionKey, Untold>,
+    pub(super) dismissed: HashMap<SessionKey, Untold>,
     /// Sessions with something new in their queue.
     pub(super) dirty: VecDeque<SessionKey>,
     /// Sessions whose queue had no room.
@@ -221,7 +221,7 @@ impl Core {
             browsers: Browsers::default(),
             due: BTreeSet::new(),
             lazy: BTreeSet::new(),
-            farewells: HashMap::new(),
+            dismissed: HashMap::new(),
             dirty: VecDeque::new(),
             overflowed: VecDeque::new(),
             heavy: Heavy::new(),

@@ -7,7 +7,7 @@ use super::contract::{LinkId, Output, RemovedBecause};
 use super::core::{Core, Untold};
 use super::encoded::Encoded;
 use super::lanes::Lane;
-use super::replies::{farewell, rehandshake, stop};
+use super::replies::{last_message, rehandshake, stop};
 use crate::advice::{Advice, Interval};
 use crate::error::BayeuxError;
 use crate::id::ClientId;
@@ -39,8 +39,8 @@ impl Core {
                 Some((false, false)) => self.remove(key, RemovedBecause::Expired),
                 None => {
                     self.due.remove(&(at, key));
-                    if let Some(farewell) = self.farewells.remove(&key) {
-                        self.by_id.remove(&farewell.id);
+                    if let Some(last_message) = self.dismissed.remove(&key) {
+                        self.by_id.remove(&last_message.id);
                     }
                 }
             }
@@ -106,11 +106,11 @@ impl Core {
     ) {
         let Some(session) = self.sessions.get(&key) else { return };
         let (id, socket) = (session.id.clone(), session.socket);
-        let farewell = self.encode(&farewell(reason.clone()));
-        let mut told = self.resume_for_good(key, Some(farewell.clone()), now);
+        let last_message = self.encode(&last_message(reason.clone()));
+        let mut told = self.resume_for_good(key, Some(last_message.clone()), now);
         if let Some(link) = socket.filter(|_| !told) {
             let mut messages = self.take_rest(key);
-            messages.push(farewell);
+            messages.push(last_message);
             self.emit(Output::Push { link, messages: self.join(&messages) });
             told = true;
         }
@@ -120,21 +120,26 @@ impl Core {
         self.remove(key, because);
         if !told {
             /// Its entries in three maps, with as much again as they may have free.
-            const FAREWELL: usize = 448;
+            const DISMISSED: usize = 448;
             self.by_id.insert(id.clone(), key);
             let text = reason.as_ref().map_or(0, |reason| reason.to_string().len());
-            let charge = self.meters.sessions.charge(FAREWELL + text);
-            self.farewells.insert(key, Untold { id, until, reason, _charge: charge });
+            let charge = self.meters.sessions.charge(DISMISSED + text);
+            self.dismissed.insert(key, Untold { id, until, reason, _charge: charge });
             self.due.insert((until, key));
         }
     }
 
     /// Answers the connect that a session holds, for the last time. Whether there was one.
-    pub(super) fn resume_for_good(&mut self, key: SessionKey, farewell: Option<Encoded>, now: Time) -> bool {
+    pub(super) fn resume_for_good(
+        &mut self,
+        key: SessionKey,
+        last_message: Option<Encoded>,
+        now: Time,
+    ) -> bool {
         let Some(mut held) = self.take_held(key) else { return false };
         let taken = self.take_events(key);
         let mut messages = taken.messages;
-        messages.extend(farewell);
+        messages.extend(last_message);
         held.advice = Some(stop());
         messages.push(self.connect_reply(&held, taken.batch, now));
         self.release(&held, &messages);

@@ -237,8 +237,8 @@ impl Core {
         }
         let is_connect = message.channel() == Channel::CONNECT;
         let Some(key) = self.session_of(turn, message) else {
-            if is_connect && let Some(farewell) = self.take_farewell(message) {
-                return self.say_farewell(turn, message, farewell.reason);
+            if is_connect && let Some(last_message) = self.take_dismissed(message) {
+                return self.answer_dismissed(turn, message, last_message.reason);
             }
             let advice = is_connect.then(rehandshake);
             return self.answer(turn, message, refused(message, unknown_session(), advice));
@@ -296,12 +296,12 @@ impl Core {
     }
 
     /// What a client is still to be told whose session, which the message names, was ended by the server.
-    fn take_farewell(&mut self, message: &Message) -> Option<Untold> {
+    fn take_dismissed(&mut self, message: &Message) -> Option<Untold> {
         let key = *self.by_id.get(message.fields().client_id.as_ref()?)?;
-        let farewell = self.farewells.remove(&key)?;
-        self.by_id.remove(&farewell.id);
-        self.due.remove(&(farewell.until, key));
-        Some(farewell)
+        let last_message = self.dismissed.remove(&key)?;
+        self.by_id.remove(&last_message.id);
+        self.due.remove(&(last_message.until, key));
+        Some(last_message)
     }
 
     fn disconnect(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {

@@ -85,7 +85,7 @@ pub(super) fn confirmation(message: &Message, outcome: Result<(), BayeuxError>) 
 }
 
 /// What a client is told that the server wants to see no more.
-pub(super) fn farewell(reason: Option<BayeuxError>) -> Message {
+pub(super) fn last_message(reason: Option<BayeuxError>) -> Message {
     let mut message = Message::meta(Channel::DISCONNECT);
     let fields = message.fields_mut();
     fields.successful = Some(true);
