@@ -36,6 +36,8 @@ pub struct World {
     before: usize,
     /// How long the script is, and what it says is known of it.
     size: usize,
+    /// How long the text is that a word of the script stands for, while it is played.
+    expanded: usize,
 }
 
 impl World {
@@ -73,6 +75,7 @@ impl World {
             allowed: 1000,
             before: crate::ALLOCATED.current_usage(),
             size: 0,
+            expanded: 0,
             engine: Engine::new(config, Box::new(AllowAll)),
             now: Time::ZERO,
             links: 0,
@@ -155,8 +158,10 @@ impl World {
                 let (session, rest) = rest.split_once(' ').unwrap_or((rest, ""));
                 let (count, channel) = rest.split_once(' ').unwrap_or((rest, "/a"));
                 let one = format!(r#"{{"channel":"{channel}","clientId":"@{session}","data":1}}"#);
-                let all = vec![one; number(count).clamp(1, 200) as usize];
-                self.step("post", &format!("[{}]", all.join(",")));
+                let text = format!("[{}]", vec![one; number(count).clamp(1, 200) as usize].join(","));
+                self.expanded = text.len();
+                self.step("post", &text);
+                self.expanded = 0;
             }
             "hold" | "ack" | "interval" => {
                 let (session, value) = rest.split_once(' ').unwrap_or((rest, "0"));
@@ -295,11 +300,11 @@ impl World {
 
     /// What is allocated is what the engine counts, but for what the script itself takes and what an empty engine does.
     fn check_memory(&self) {
-        // Buffers that grew once are kept.
-        const EMPTY: usize = 256 * 1024;
+        const EMPTY: usize = 64 * 1024;
         let taken = crate::ALLOCATED.current_usage().saturating_sub(self.before);
         let counted = self.engine.memory().total();
-        let own = 64 * self.size + 512 * (self.known.len() + self.waiting.len() + self.links as usize);
+        // The text of a step, its copy without placeholders, and the body that it becomes.
+        let own = 3 * self.expanded + 64 * self.size + 512 * (self.known.len() + self.waiting.len() + self.links as usize);
         assert!(
             taken <= counted + own + EMPTY,
             "{taken} bytes are allocated, {counted} counted, {own} our own"
