@@ -167,3 +167,25 @@ fn write_string(json: &mut Vec<u8>, text: &str) {
         let _ = serde_json::to_writer(json, text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Channel;
+    use crate::codec::Decoder;
+    use crate::data::Data;
+    use crate::id::MessageId;
+
+    /// Texts are escaped where people read them; on the wire they are JSON strings.
+    #[test]
+    fn texts_travel_as_they_are_whatever_they_look_like_to_people() {
+        let odd = "a\0b\u{9b}c\u{202e}\n";
+        let mut message =
+            Message::new(Channel::from_wire(&format!("/{odd}"))).with_data(Data::encode(odd).unwrap());
+        message.set_id(Some(MessageId::new(odd)));
+        message.fields_mut().client_id = Some(ClientId::new(odd));
+        message.fields_mut().error = Some(BayeuxError::parse(odd));
+        let written = encode(std::slice::from_ref(&message));
+        assert_eq!(Decoder::new().decode(&written).unwrap().messages, [message]);
+    }
+}

@@ -119,7 +119,7 @@ impl Core {
             Err(error) => {
                 // With data, as the reference's failures are: a reply without is that to the publish, which CometD's
                 // Java client has had by now over WebSocket, and drops.
-                message.set_data(Data::encode(&error.to_string()).ok());
+                message.set_data(Data::encode(error.as_str()).ok());
                 message.fields_mut().error = Some(error);
             }
         }

@@ -21,10 +21,8 @@ pub(super) fn invalid(message: &Message) -> Option<BayeuxError> {
         return Some(BayeuxError::parse("405::channel_invalid"));
     }
     let valid = |id: &MessageId| {
-        id.number().is_some() || {
-            let text = id.to_string();
-            text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        }
+        id.text()
+            .is_none_or(|text| text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_alphanumeric()))
     };
     (!message.id().is_none_or(valid)).then(|| BayeuxError::parse("405::message_id_invalid"))
 }
@@ -62,7 +60,7 @@ pub(super) fn refused(message: &Message, error: BayeuxError, advice: Option<Advi
     // What is wrong with a message need not be sent back.
     let mut reply = if invalid(message).is_some() {
         let mut reply = Message::new(message.channel().clone());
-        reply.set_id(message.id().filter(|id| id.to_string().len() <= LONGEST).cloned());
+        reply.set_id(message.id().filter(|id| id.text().is_none_or(|text| text.len() <= LONGEST)).cloned());
         if message.channel().as_str().len() > LONGEST {
             reply.set_channel(Channel::from_wire(""));
         }

@@ -107,8 +107,7 @@ impl Session {
         const HELD: usize = 256;
         let browser = self.browser.as_ref().map_or(0, |browser| browser.len());
         let held = self.held.as_ref().map_or(0, |held| {
-            let id =
-                held.id.as_ref().map_or(0, |id| if id.number().is_some() { 0 } else { id.to_string().len() });
+            let id = held.id.as_ref().and_then(MessageId::text).map_or(0, str::len);
             size_of::<Held>() + HELD + id
         });
         self.charge.set(SESSION + browser + held);
