@@ -1,7 +1,6 @@
 //! The driver: the one task of a client. It owns the session and the transports, passes inputs to the session and carries
 //! out its outputs. It decides nothing about the protocol.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -23,12 +22,12 @@ use tokio::time::{Instant, Sleep};
 use url::Url;
 
 use crate::auth::{Auth, Credentials};
-use crate::drops::Drops;
 use crate::error::Cause;
 use crate::extension::Extensions;
 use crate::queue::Queue;
 use crate::retry::Decide;
 use crate::shared::{Call, Command, ForgottenPublish, Shared};
+use crate::sinks::Sinks;
 use crate::telemetry::Telemetry;
 use crate::transport::{HttpStack, LongPolling, LongPollingEvent, WebSocket, WebSocketEvent, display_url};
 use crate::waiting::Waiting;
@@ -83,11 +82,7 @@ pub(crate) struct Driver {
     burst: Vec<Command>,
     shared: Arc<Shared>,
     waiting: Waiting,
-    sinks: HashMap<SinkId, Sink, foldhash::fast::RandomState>,
-    /// The receivers with messages in this round.
-    served: Vec<SinkId>,
-    /// The receivers that got messages since their credit was last granted.
-    filled: Vec<SinkId>,
+    sinks: Sinks,
     /// How many messages went to receivers since the last yield.
     delivered: usize,
     /// How many bytes arrived since then.
@@ -109,21 +104,10 @@ pub(crate) struct Driver {
     look_at: Option<Time>,
     /// The call that opened the session, whose caller may not have got the result yet.
     opened: Option<CallId>,
-    /// Dropped messages that were not reported yet.
-    drops: Drops,
     telemetry: Telemetry,
 }
 
 type Asking = Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send>>;
-
-/// A receiver of messages.
-struct Sink {
-    queue: Arc<Queue>,
-    /// The channel of a stream; `None` for the inbox.
-    channel: Option<Channel>,
-    /// The messages of this round, added to the queue together.
-    batch: Vec<Message>,
-}
 
 /// Why a body or frame cannot be used.
 fn undecodable(what: &str, error: &DecodeError) -> Failure {
@@ -138,8 +122,6 @@ fn undecodable(what: &str, error: &DecodeError) -> Failure {
 
 impl Driver {
     pub(crate) fn new(parts: Parts, commands: mpsc::Receiver<Command>, shared: Arc<Shared>) -> Self {
-        let queue = Arc::clone(&shared.inbox);
-        let inbox = Sink { queue, channel: None, batch: Vec::new() };
         Self {
             session: Session::new(parts.session.clone()),
             decoder: Decoder::limited(parts.http.max_messages()),
@@ -147,9 +129,7 @@ impl Driver {
             commands,
             burst: Vec::new(),
             waiting: Waiting::default(),
-            sinks: HashMap::from_iter([(SinkId::INBOX, inbox)]),
-            served: Vec::new(),
-            filled: Vec::new(),
+            sinks: Sinks::new(Arc::clone(&shared.inbox)),
             delivered: 0,
             received_bytes: 0,
             expected: 0,
@@ -163,7 +143,6 @@ impl Driver {
             timer_at: None,
             look_at: None,
             opened: None,
-            drops: Drops::default(),
             telemetry: Telemetry::new(&parts.session.endpoint),
             shared,
             parts,
@@ -293,7 +272,8 @@ impl Driver {
         if self.look_at.is_none() && self.websocket.is_awake() {
             self.look_at = Some(self.now() + QUIET);
         }
-        let due = [self.session.poll_timeout(), self.look_at, self.drops.next()].into_iter().flatten().min();
+        let due =
+            [self.session.poll_timeout(), self.look_at, self.sinks.next_report()].into_iter().flatten().min();
         // It may fire too early, which is cheaper than setting it for each call and each reply.
         let mut may_fire = woken && self.timer_at.is_some();
         if let Some(at) = due
@@ -312,7 +292,7 @@ impl Driver {
         if self.look_at.take_if(|at| *at <= now).is_some() {
             self.websocket.rest_if_quiet(cx);
         }
-        for event in self.drops.due(now) {
+        for event in self.sinks.reports(now) {
             self.event(event);
         }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
@@ -362,8 +342,7 @@ impl Driver {
                 let (sink, channel, queue) = *attached;
                 self.handle(Input::Credit(sink, queue.credit()));
                 self.set_lost(&queue);
-                let added = Sink { queue, channel: Some(channel), batch: Vec::new() };
-                self.sinks.insert(sink, added);
+                self.sinks.add(sink, channel, queue);
             }
             Command::Detach(sink) => self.detach(sink),
             Command::Reconnect => {
@@ -397,8 +376,9 @@ impl Driver {
     }
 
     fn detach(&mut self, sink: SinkId) {
-        if let Some(Sink { channel: Some(channel), .. }) = self.sinks.remove(&sink) {
-            if let Some(event) = self.drops.forget(sink, self.now()) {
+        let now = self.now();
+        if let Some((channel, report)) = self.sinks.remove(sink, now) {
+            if let Some(event) = report {
                 self.event(event);
             }
             self.handle(Input::Credit(sink, None));
@@ -445,7 +425,7 @@ impl Driver {
         }
         self.do_outputs();
         self.hand_over();
-        if !self.filled.is_empty() {
+        if self.sinks.any_filled() {
             self.update_credit();
             self.do_outputs();
             self.hand_over();
@@ -468,10 +448,7 @@ impl Driver {
                 Output::Resolve(call, result) => self.resolve(call, result),
                 Output::SubscriptionLost { sinks, channel, error } => {
                     self.hand_over();
-                    for sink in sinks.iter().filter_map(|sink| self.sinks.get(sink)) {
-                        let cause = Cause::NotRestored { channel: channel.clone(), error: error.clone() };
-                        sink.queue.push_error(cause);
-                    }
+                    self.sinks.push_error(&sinks, &Cause::NotRestored { channel, error });
                 }
                 Output::Event(event) => self.event(event),
                 Output::Authenticate(reason) => self.ask(reason),
@@ -489,19 +466,14 @@ impl Driver {
 
     /// Grants credit for all queues that must not drop messages.
     fn grant_credit(&mut self) {
-        self.filled.clear();
-        self.filled.extend(self.sinks.keys());
-        // The order of the map is random.
-        self.filled.sort_unstable();
+        self.sinks.fill_all();
         self.update_credit();
     }
 
     /// Grants credit for the queues that got messages.
     fn update_credit(&mut self) {
-        while let Some(id) = self.filled.pop() {
-            if let Some(credit) = self.sinks.get(&id).and_then(|sink| sink.queue.credit()) {
-                self.handle(Input::Credit(id, Some(credit)));
-            }
+        while let Some((id, credit)) = self.sinks.next_credit() {
+            self.handle(Input::Credit(id, Some(credit)));
         }
     }
 
@@ -557,38 +529,18 @@ impl Driver {
     }
 
     fn deliver(&mut self, sinks: &[SinkId], messages: Vec<Message>) {
-        if let Some((last, others)) = sinks.split_last() {
+        if !sinks.is_empty() {
             self.telemetry.received.increment(messages.len() as u64);
             self.delivered += messages.len();
-            for sink in others {
-                self.put(*sink, messages.clone());
-            }
-            self.put(*last, messages);
-        }
-    }
-
-    fn put(&mut self, id: SinkId, mut messages: Vec<Message>) {
-        let Some(sink) = self.sinks.get_mut(&id) else { return };
-        if sink.batch.is_empty() {
-            self.served.push(id);
-            sink.batch = messages;
-        } else {
-            sink.batch.append(&mut messages);
+            self.sinks.take(sinks, messages);
         }
     }
 
     /// Adds the messages of this round to the queues of their receivers.
     fn hand_over(&mut self) {
-        while let Some(id) = self.served.pop() {
-            let Some(sink) = self.sinks.get_mut(&id) else { continue };
-            let dropped = sink.queue.push(std::mem::take(&mut sink.batch));
-            self.filled.push(id);
-            if dropped > 0 {
-                let now = Time::from_origin(self.origin.elapsed());
-                if let Some(event) = self.drops.add(id, sink.channel.as_ref(), dropped, now) {
-                    self.event(event);
-                }
-            }
+        let origin = self.origin;
+        for event in self.sinks.hand_over(|| Time::from_origin(origin.elapsed())) {
+            self.event(event);
         }
     }
 
@@ -622,7 +574,8 @@ impl Driver {
         self.telemetry.event(&event);
         if let Event::Closed(reason) = &event {
             self.end(reason);
-            for event in self.drops.end(self.now()) {
+            let now = self.now();
+            for event in self.sinks.last_reports(now) {
                 self.event(event);
             }
         }
@@ -637,10 +590,7 @@ impl Driver {
         self.asking = None;
         self.parts.http.reset_cookies();
         self.parts.http.leave_connections();
-        for sink in self.sinks.values() {
-            sink.queue.close(reason.clone());
-        }
-        self.sinks.retain(|sink, _| *sink == SinkId::INBOX);
+        self.sinks.close(reason);
         self.shared.status.send_modify(|status| {
             status.state = State::Disconnected;
             status.closed = Some(reason.clone());
@@ -672,8 +622,8 @@ impl Driver {
         let lost = self.session.lost_since().filter(|_| state != State::Disconnected);
         if lost != self.lost {
             self.lost = lost;
-            for sink in self.sinks.values() {
-                self.set_lost(&sink.queue);
+            for queue in self.sinks.queues() {
+                self.set_lost(queue);
             }
         }
     }

@@ -70,6 +70,7 @@ mod receiving;
 mod retry;
 mod sending;
 mod shared;
+mod sinks;
 mod snapshot;
 mod stream;
 mod telemetry;
