@@ -1,7 +1,9 @@
 //! The attacks.
 
 use std::fmt::Write as _;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use super::http::Http;
@@ -10,71 +12,40 @@ use super::websocket::Deaf;
 use crate::Fallible;
 
 /// What an anonymous peer does to a server.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Attack {
-    Nothing,
-    Pings,
-    Patterns,
-    UnreadResponses,
-    Queues,
-    Routes,
-    Subscriptions,
-    ByteChunks,
-    EmptyMessages,
-    LongNames,
-    QuietConnections,
+pub(crate) struct Attack {
+    pub(crate) name: &'static str,
+    play: fn(SocketAddr, Pace) -> Playing,
 }
 
-pub(crate) fn all() -> impl Iterator<Item = Attack> {
-    use Attack::*;
-    [
-        Nothing,
-        Pings,
-        Patterns,
-        UnreadResponses,
-        Queues,
-        Routes,
-        Subscriptions,
-        ByteChunks,
-        EmptyMessages,
-        LongNames,
-        QuietConnections,
-    ]
-    .into_iter()
-}
+type Playing = Pin<Box<dyn Future<Output = Fallible>>>;
+
+pub(crate) const ALL: &[Attack] = &[
+    Attack { name: "none", play: |_, _| Box::pin(std::future::pending()) },
+    Attack { name: "pings over WebSockets that are not read", play: |to, pace| Box::pin(pings(to, pace)) },
+    Attack {
+        name: "publishes below a pattern that is subscribed and unsubscribed",
+        play: |to, pace| Box::pin(patterns(to, pace)),
+    },
+    Attack {
+        name: "responses over HTTP/2 that are not read",
+        play: |to, pace| Box::pin(unread_responses(to, pace)),
+    },
+    Attack { name: "publishes to sessions that do not connect", play: |to, pace| Box::pin(queues(to, pace)) },
+    Attack { name: "publishes to new names under `/c/**`", play: |to, pace| Box::pin(routes(to, pace)) },
+    Attack { name: "subscriptions to many short names", play: |to, pace| Box::pin(subscriptions(to, pace)) },
+    Attack { name: "bodies in chunks of one byte", play: |to, pace| Box::pin(byte_chunks(to, pace)) },
+    Attack { name: "batches of empty messages", play: |to, pace| Box::pin(empty_messages(to, pace)) },
+    Attack {
+        name: "handshakes with names of control characters",
+        play: |to, pace| Box::pin(long_names(to, pace)),
+    },
+    Attack { name: "connections that send nothing", play: |to, _| Box::pin(quiet_connections(to)) },
+];
 
 impl Attack {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Nothing => "none",
-            Self::Pings => "pings over WebSockets that are not read",
-            Self::Patterns => "publishes below a pattern that is subscribed and unsubscribed",
-            Self::UnreadResponses => "responses over HTTP/2 that are not read",
-            Self::Queues => "publishes to sessions that do not connect",
-            Self::Routes => "publishes to new names under `/c/**`",
-            Self::Subscriptions => "subscriptions to many short names",
-            Self::ByteChunks => "bodies in chunks of one byte",
-            Self::EmptyMessages => "batches of empty messages",
-            Self::LongNames => "handshakes with names of control characters",
-            Self::QuietConnections => "connections that send nothing",
-        }
-    }
-
     /// Goes on until it is stopped, or the server ends it.
-    pub(crate) async fn play(self, server: SocketAddr, pace: Pace) -> Fallible {
-        match self {
-            Self::Nothing => std::future::pending().await,
-            Self::Pings => pings(server, pace).await,
-            Self::Patterns => patterns(server, pace).await,
-            Self::UnreadResponses => unread_responses(server, pace).await,
-            Self::Queues => queues(server, pace).await,
-            Self::Routes => routes(server, pace).await,
-            Self::Subscriptions => subscriptions(server, pace).await,
-            Self::ByteChunks => byte_chunks(server, pace).await,
-            Self::EmptyMessages => empty_messages(server, pace).await,
-            Self::LongNames => long_names(server, pace).await,
-            Self::QuietConnections => quiet_connections(server).await,
-        }
+    pub(crate) fn play(&self, server: SocketAddr, pace: Pace) -> Playing {
+        (self.play)(server, pace)
     }
 }
 
@@ -155,16 +126,22 @@ fn http_request(server: SocketAddr, cookie: &str) -> Fallible<http::Request<()>>
         .body(())?)
 }
 
-async fn queues(server: SocketAddr, pace: Pace) -> Fallible {
-    let mut http = Http::connect(server, pace).await?;
+/// Begins sessions that are subscribed and ask not to have to connect for an hour; the id of the last.
+async fn quiet_sessions(http: &mut Http, channel: &str) -> Fallible<String> {
     let mut id = String::new();
     for _ in 0..2000 {
         id = http.handshake("").await?;
         let messages = format!(
-            r#"[{{"channel":"/meta/subscribe","clientId":"{id}","subscription":"/q"}},{{"channel":"/meta/connect","clientId":"{id}","connectionType":"long-polling","advice":{{"timeout":0,"interval":3600000}}}}]"#
+            r#"[{{"channel":"/meta/subscribe","clientId":"{id}","subscription":"{channel}"}},{{"channel":"/meta/connect","clientId":"{id}","connectionType":"long-polling","advice":{{"timeout":0,"interval":3600000}}}}]"#
         );
         http.post(&messages).await?;
     }
+    Ok(id)
+}
+
+async fn queues(server: SocketAddr, pace: Pace) -> Fallible {
+    let mut http = Http::connect(server, pace).await?;
+    let id = quiet_sessions(&mut http, "/q").await?;
     let publishes =
         array(&(0..10_000).collect::<Vec<_>>(), |_| format!(r#"{{"channel":"/q","clientId":"{id}"}}"#));
     loop {
@@ -174,14 +151,7 @@ async fn queues(server: SocketAddr, pace: Pace) -> Fallible {
 
 async fn routes(server: SocketAddr, pace: Pace) -> Fallible {
     let mut http = Http::connect(server, pace).await?;
-    let mut id = String::new();
-    for _ in 0..2000 {
-        id = http.handshake("").await?;
-        let messages = format!(
-            r#"[{{"channel":"/meta/subscribe","clientId":"{id}","subscription":"/c/**"}},{{"channel":"/meta/connect","clientId":"{id}","connectionType":"long-polling","advice":{{"timeout":0,"interval":3600000}}}}]"#
-        );
-        http.post(&messages).await?;
-    }
+    let id = quiet_sessions(&mut http, "/c/**").await?;
     for start in (0..).step_by(2000) {
         let names: Vec<usize> = (start..start + 2000).collect();
         let publishes = array(&names, |name| format!(r#"{{"channel":"/c/{name}","clientId":"{id}"}}"#));

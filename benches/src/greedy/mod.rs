@@ -65,8 +65,8 @@ impl Greedy {
         }
         let span = Duration::from_secs(if self.short { 1 } else { self.seconds });
         let mut rows = Vec::new();
-        for attack in attacks::all() {
-            if self.only.as_ref().is_some_and(|only| !attack.name().contains(only.as_str())) {
+        for attack in attacks::ALL {
+            if self.only.as_ref().is_some_and(|only| !attack.name.contains(only.as_str())) {
                 continue;
             }
             let row = self.attack(attack, span)?;
@@ -81,7 +81,7 @@ impl Greedy {
     }
 
     /// Plays one attack against a fresh server, with another client beside it.
-    fn attack(&self, attack: Attack, span: Duration) -> Fallible<Row> {
+    fn attack(&self, attack: &Attack, span: Duration) -> Fallible<Row> {
         let server = Process::start(self.budget_mib)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let victim = measure::handshakes_beside(server.address, span);
@@ -92,13 +92,13 @@ impl Greedy {
             tokio::time::timeout(span, attack.play(server.address, pace.clone())).await
         });
         if let Ok(Err(error)) = attacked {
-            eprintln!("{}: the server ended it: {error}", attack.name());
+            eprintln!("{}: the server ended it: {error}", attack.name);
         }
         // What the attack holds open is held to the end.
         let handshakes = victim.join().map_err(|_| "the other client failed")?;
         let memory = memory.join().map_err(|_| "the memory could not be read")?;
         drop(runtime);
-        Ok(Row { name: attack.name(), sent: pace.sent(), handshakes, memory })
+        Ok(Row { name: attack.name, sent: pace.sent(), handshakes, memory })
     }
 }
 
