@@ -130,18 +130,7 @@ impl Shared {
             return;
         }
         let mut known = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
-        match changes {
-            SubscriptionChanges::All => *known = session.subscriptions().cloned().collect(),
-            SubscriptionChanges::Some(changes) => {
-                for (channel, granted) in changes {
-                    if granted {
-                        known.insert(channel)
-                    } else {
-                        known.remove(&channel)
-                    };
-                }
-            }
-        }
+        changes.apply(&mut known, || session.subscriptions());
     }
 
     /// The server's last reply to a handshake.

@@ -104,8 +104,8 @@ impl TlsOptions {
         Ok(self)
     }
 
-    /// Trusts exactly the certificate with this SHA-256 digest of its DER form, whoever issued it and whatever names it has. Can be called
-    /// several times. Certificate authorities are then not used.
+    /// Trusts exactly the certificate with this SHA-256 digest of its DER form. Its issuer and its names are not checked. Can
+    /// be called several times. Certificate authorities are then not used.
     #[must_use]
     pub fn pin_sha256(mut self, digest: [u8; 32]) -> Self {
         self.pins.push(digest);

@@ -41,6 +41,28 @@ pub enum SubscriptionChanges {
     All,
 }
 
+impl SubscriptionChanges {
+    /// Brings a copy of the granted subscriptions up to date; `current` reads all of them, if that is needed.
+    pub fn apply<'a, C: Iterator<Item = &'a Channel>>(
+        self,
+        known: &mut BTreeSet<Channel>,
+        current: impl FnOnce() -> C,
+    ) {
+        match self {
+            Self::All => *known = current().cloned().collect(),
+            Self::Some(changes) => {
+                for (channel, granted) in changes {
+                    if granted {
+                        known.insert(channel)
+                    } else {
+                        known.remove(&channel)
+                    };
+                }
+            }
+        }
+    }
+}
+
 /// The same while it is collected.
 #[derive(Debug, Default)]
 struct Changes {
@@ -552,21 +574,9 @@ mod tests {
             if random.u8(..100) > 0 {
                 continue;
             }
-            match subscriptions.take_changes() {
-                SubscriptionChanges::All => {
-                    all += 1;
-                    known = subscriptions.current().cloned().collect();
-                }
-                SubscriptionChanges::Some(changes) => {
-                    for (channel, granted) in changes {
-                        if granted {
-                            known.insert(channel)
-                        } else {
-                            known.remove(&channel)
-                        };
-                    }
-                }
-            }
+            let changes = subscriptions.take_changes();
+            all += usize::from(changes == SubscriptionChanges::All);
+            changes.apply(&mut known, || subscriptions.current());
             assert!(subscriptions.current().eq(&known));
         }
         assert!(all > 0);

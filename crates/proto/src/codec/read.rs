@@ -82,7 +82,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// What is wrong, without a word of the body: for whoever sent it, who knows.
+    /// What is wrong, without a word of the body: for a reply to the peer that sent it.
     pub fn without_quotes(&self) -> String {
         match self {
             Self::Json { .. } => "the body is not a JSON array of messages".to_owned(),

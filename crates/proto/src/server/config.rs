@@ -72,8 +72,8 @@ pub struct Config {
     pub http2_max_sessions_per_browser: Option<usize>,
     /// How often those poll; zero refuses them. Default: 2 s.
     pub multi_session_interval: Duration,
-    /// Whether a session may be used, over HTTP or over a new socket, without the cookie that it began with. Whoever learns
-    /// a client id can then use its session. Default: false.
+    /// Whether a session may be used, over HTTP or over a new socket, without the cookie that it began with. A party
+    /// that learns a client id can then use its session. Default: false.
     pub trust_client_session: bool,
     /// Whether a socket must handshake before anything else, so that no session moves to a new socket. Default: false.
     pub require_handshake_per_connection: bool,
@@ -81,14 +81,14 @@ pub struct Config {
     pub duplicate_connect_status: u16,
     /// Channels and patterns whose messages may wait for company, for so long. Default: none.
     pub lazy_channels: Vec<(Channel, Duration)>,
-    /// Whether whoever publishes and subscribes gets its own messages. Default: true.
+    /// Whether a session gets its own messages on channels that it is subscribed to. Default: true.
     pub broadcast_to_publisher: bool,
     /// The keys of the `ext` of a published message that its receivers get to see. Others stay with the server, because
     /// they may be credentials. Default: `binary`.
     pub broadcast_ext: Vec<String>,
     /// The transports that are offered. Default: WebSocket and long-polling.
     pub transports: Vec<Transport>,
-    /// The seed of session ids. Whoever knows it can guess them: it must be random in production.
+    /// The seed of session ids. With it they can be guessed: it must be random in production.
     pub seed: Seed,
 }
 
