@@ -56,7 +56,7 @@ fn requests(body: &Bytes) {
             assert!(batch.messages.len() <= MOST);
             assert_eq!(Decoder::new().decode(body), Ok(batch), "the limit changes the outcome");
         }
-        Err(DecodeError::TooMany { most }) => assert_eq!(most, MOST),
+        Err(DecodeError::TooMany { most, .. }) => assert_eq!(most, MOST),
         Err(error) => {
             assert!(error.without_quotes().len() < 100, "{error}");
             assert_eq!(Decoder::new().decode(body), Err(error), "the limit changes the outcome");

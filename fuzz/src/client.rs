@@ -436,7 +436,7 @@ impl World {
             Output::Event(Event::TransportChanged { .. } | Event::ServerChanged { .. }) => {
                 self.changed = true
             }
-            Output::Event(Event::Retrying { delay, failures, cause }) => {
+            Output::Event(Event::Retrying { delay, failures, cause, .. }) => {
                 // The first attempt over another transport is made at once; so is the first handshake
                 // after a session that was of use, when the interval that its server advised is over.
                 let lapsed = self.session.state() == State::Handshaking && self.proven;

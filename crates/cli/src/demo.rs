@@ -61,7 +61,7 @@ impl Demo {
             loop {
                 tokio::select! {
                     event = events.next() => match event {
-                        Some(SessionEvent::Removed(session, _)) => self.rooms().leave(&session),
+                        Some(SessionEvent::Removed { session, .. }) => self.rooms().leave(&session),
                         Some(SessionEvent::Missed(_)) => {
                             let sessions = events.resync();
                             let ids: HashSet<&ClientId> = sessions.iter().map(|session| &session.id).collect();

@@ -186,20 +186,16 @@ mod tests {
     #[test]
     fn the_end_of_a_session_has_the_exit_code_of_its_cause() {
         let failed = |kind| bayeux::Failure::new(kind, "");
-        let gave_up = |cause| CloseReason::GaveUp {
-            failures: 3,
-            elapsed: std::time::Duration::ZERO,
-            cause: Box::new(cause),
-        };
+        let gave_up = |cause| CloseReason::gave_up(3, std::time::Duration::ZERO, cause);
         let refusal = || Box::new(bayeux::Message::new(bayeux::Channel::parse("/meta/connect").unwrap()));
         for (reason, code) in [
             (CloseReason::Requested, 0),
             (CloseReason::Failed(failed(FailureKind::Unreachable)), 1),
             (CloseReason::Failed(failed(FailureKind::Timeout)), 4),
             (CloseReason::Server(refusal()), 3),
-            (CloseReason::NoTransport { client: vec![], server: vec![] }, 3),
+            (CloseReason::no_transport(vec![], vec![]), 3),
             (CloseReason::NoCredentials(String::new()), 3),
-            (CloseReason::OpenTimeout { after: std::time::Duration::ZERO, last: None }, 4),
+            (CloseReason::open_timeout(std::time::Duration::ZERO, None), 4),
             (gave_up(bayeux::LostCause::Transport(failed(FailureKind::Lost))), 1),
             (gave_up(bayeux::LostCause::Transport(failed(FailureKind::Timeout))), 4),
             (gave_up(bayeux::LostCause::Refused(refusal())), 3),

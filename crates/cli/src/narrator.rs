@@ -16,7 +16,7 @@ impl Narrator {
     /// The sentence for an event; `None` if people do not need to know of it.
     pub(crate) fn describe(&mut self, event: &Event) -> Option<String> {
         Some(match event {
-            Event::Lost { cause } => {
+            Event::Lost { cause, .. } => {
                 self.lost = true;
                 format!("connection lost: {cause}")
             }
@@ -39,7 +39,7 @@ impl Narrator {
                 self.lost = false;
                 return None;
             }
-            Event::Connected { transport } if std::mem::take(&mut self.lost) => {
+            Event::Connected { transport, .. } if std::mem::take(&mut self.lost) => {
                 format!("connected again over {transport}")
             }
             Event::TransportChanged { to, cause: Some(cause), .. } => {
@@ -50,26 +50,26 @@ impl Narrator {
                 self.lost = true;
                 format!("continuing with {to}: {cause}")
             }
-            Event::Resubscribed { channel, outcome: Err(error) } => {
+            Event::Resubscribed { channel, outcome: Err(error), .. } => {
                 format!("{channel} could not be restored: {error}")
             }
-            Event::GapPossible { channels } => {
+            Event::GapPossible { channels, .. } => {
                 let channels: Vec<_> = channels.iter().map(|channel| channel.as_str()).collect();
                 format!("messages on {} may have been missed", channels.join(", "))
             }
-            Event::AdviceCapped { what, advised, used } => format!(
+            Event::AdviceCapped { what, advised, used, .. } => format!(
                 "the server asked to wait {} ({what}), which is too long: {} is used",
                 humantime::format_duration(*advised),
                 humantime::format_duration(*used)
             ),
-            Event::CookiesWithheld { names } => format!(
+            Event::CookiesWithheld { names, .. } => format!(
                 "cookies for TLS only were not sent: {}; --secure-cookies-over-http sends them",
                 names.join(", ")
             ),
             Event::RequestFailed { channel, failure, .. } if !self.lost => {
                 format!("a request to {channel} failed: {failure}")
             }
-            Event::PublishFailed { channel, error } => {
+            Event::PublishFailed { channel, error, .. } => {
                 format!("a message to {channel} was not published: {error}")
             }
             Event::SlowConsumer { dropped, .. } => {

@@ -90,50 +90,54 @@ fn cause(cause: &LostCause) -> &'static str {
 pub(crate) fn event(event: &Event) -> Object {
     let named = |name: &str| Object::new().with("event", name);
     match event {
-        Event::Connected { transport } => named("connected").with("transport", transport.as_str()),
-        Event::Lost { cause: why } => named("lost").with("cause", cause(why)).with("text", why.to_string()),
-        Event::Retrying { delay, failures, cause: why } => named("retrying")
+        Event::Connected { transport, .. } => named("connected").with("transport", transport.as_str()),
+        Event::Lost { cause: why, .. } => {
+            named("lost").with("cause", cause(why)).with("text", why.to_string())
+        }
+        Event::Retrying { delay, failures, cause: why, .. } => named("retrying")
             .with("in_ms", millis(*delay))
             .with("failures", failures)
             .with("cause", cause(why))
             .with("text", why.to_string()),
-        Event::RequestFailed { channel, failure: why, messages, repeated, delay } => named("request_failed")
-            .with("channel", channel.as_str())
-            .with("cause", failure(why))
-            .with("text", why.to_string())
-            .with("messages", messages)
-            .with("repeated", repeated)
-            .with("in_ms", millis(*delay)),
+        Event::RequestFailed { channel, failure: why, messages, repeated, delay, .. } => {
+            named("request_failed")
+                .with("channel", channel.as_str())
+                .with("cause", failure(why))
+                .with("text", why.to_string())
+                .with("messages", messages)
+                .with("repeated", repeated)
+                .with("in_ms", millis(*delay))
+        }
         Event::Rehandshaken => named("rehandshaken"),
-        Event::Resubscribed { channel, outcome } => named("resubscribed")
+        Event::Resubscribed { channel, outcome, .. } => named("resubscribed")
             .with("channel", channel.as_str())
             .with("successful", outcome.is_ok())
             .with_some("text", outcome.as_ref().err().map(ToString::to_string)),
-        Event::GapPossible { channels } => {
+        Event::GapPossible { channels, .. } => {
             let channels: Vec<_> = channels.iter().map(|channel| channel.as_str()).collect();
             named("gap_possible").with("channels", channels)
         }
-        Event::TransportChanged { from, to, cause } => named("transport_changed")
+        Event::TransportChanged { from, to, cause, .. } => named("transport_changed")
             .with("from", from.as_str())
             .with("to", to.as_str())
             .with_some("cause", cause.as_ref().map(failure))
             .with_some("text", cause.as_ref().map(ToString::to_string)),
-        Event::ServerChanged { from, to, cause } => named("server_changed")
+        Event::ServerChanged { from, to, cause, .. } => named("server_changed")
             .with("from", from)
             .with("to", to)
             .with("cause", failure(cause))
             .with("text", cause.to_string()),
         Event::AdviceChanged(known) => named("advice_changed").with_object("advice", &advice(known)),
-        Event::AdviceCapped { what, advised, used } => named("advice_capped")
+        Event::AdviceCapped { what, advised, used, .. } => named("advice_capped")
             .with("what", what)
             .with("advised_ms", millis(*advised))
             .with("used_ms", millis(*used)),
-        Event::Ignored { what } => named("ignored").with("text", what),
-        Event::CookiesWithheld { names } => named("cookies_withheld").with("names", names),
-        Event::SlowConsumer { channel, dropped } => named("slow_consumer")
+        Event::Ignored { what, .. } => named("ignored").with("text", what),
+        Event::CookiesWithheld { names, .. } => named("cookies_withheld").with("names", names),
+        Event::SlowConsumer { channel, dropped, .. } => named("slow_consumer")
             .with_some("channel", channel.as_ref().map(|channel| channel.as_str()))
             .with("dropped", dropped),
-        Event::PublishFailed { channel, error } => {
+        Event::PublishFailed { channel, error, .. } => {
             named("publish_failed").with("channel", channel.as_str()).with("text", error.to_string())
         }
         Event::EventsMissed(missed) => named("events_missed").with("count", missed),
@@ -208,27 +212,20 @@ mod tests {
         known.interval = Some(Interval::Never);
         known.timeout = Some(Duration::from_secs(30));
         let channels = || vec![channel("/a"), channel("/b")];
-        let resubscribed = |outcome| Event::Resubscribed { channel: channel("/a"), outcome };
-        let changed =
-            |cause| Event::TransportChanged { from: Transport::WebSocket, to: Transport::LongPolling, cause };
+        let resubscribed = |outcome| Event::resubscribed(channel("/a"), outcome);
+        let changed = |cause| Event::transport_changed(Transport::WebSocket, Transport::LongPolling, cause);
         for (event, expected) in [
             (
-                Event::Connected { transport: Transport::LongPolling },
+                Event::connected(Transport::LongPolling),
                 json!({"event": "connected", "transport": "long-polling"}),
             ),
-            (Event::Lost { cause: cause.clone() }, json!({"event": "lost", "cause": "lost", "text": text})),
+            (Event::lost(cause.clone()), json!({"event": "lost", "cause": "lost", "text": text})),
             (
-                Event::Retrying { delay: Duration::from_millis(1500), failures: 2, cause },
+                Event::retrying(Duration::from_millis(1500), 2, cause),
                 json!({"event": "retrying", "in_ms": 1500, "failures": 2, "cause": "lost", "text": text}),
             ),
             (
-                Event::RequestFailed {
-                    channel: channel("/a"),
-                    failure: lost(),
-                    messages: 3,
-                    repeated: 2,
-                    delay: Duration::from_secs(1),
-                },
+                Event::request_failed(channel("/a"), lost(), 3, 2, Duration::from_secs(1)),
                 json!({"event": "request_failed", "channel": "/a", "cause": "lost", "text": text, "messages": 3,
                     "repeated": 2, "in_ms": 1000}),
             ),
@@ -237,12 +234,9 @@ mod tests {
             (
                 resubscribed(Err(CallError::Vetoed("no".to_owned()))),
                 json!({"event": "resubscribed", "channel": "/a", "successful": false,
-                    "text": "an extension refused the message: no"}),
+                    "text": "an extension vetoed the message: no"}),
             ),
-            (
-                Event::GapPossible { channels: channels() },
-                json!({"event": "gap_possible", "channels": ["/a", "/b"]}),
-            ),
+            (Event::gap_possible(channels()), json!({"event": "gap_possible", "channels": ["/a", "/b"]})),
             (
                 changed(Some(lost())),
                 json!({"event": "transport_changed", "from": "websocket", "to": "long-polling", "cause": "lost",
@@ -250,11 +244,11 @@ mod tests {
             ),
             (changed(None), json!({"event": "transport_changed", "from": "websocket", "to": "long-polling"})),
             (
-                Event::ServerChanged {
-                    from: "a".to_owned(),
-                    to: "b".to_owned(),
-                    cause: Failure::new(FailureKind::Unreachable, "refused"),
-                },
+                Event::server_changed(
+                    "a".to_owned(),
+                    "b".to_owned(),
+                    Failure::new(FailureKind::Unreachable, "refused"),
+                ),
                 json!({"event": "server_changed", "from": "a", "to": "b", "cause": "unreachable", "text": "refused"}),
             ),
             (
@@ -263,31 +257,24 @@ mod tests {
                     "advice": {"reconnect": "retry", "interval": -1, "timeout": 30000}}),
             ),
             (
-                Event::AdviceCapped {
-                    what: "interval",
-                    advised: Duration::from_secs(7200),
-                    used: Duration::from_secs(3600),
-                },
+                Event::advice_capped("interval", Duration::from_secs(7200), Duration::from_secs(3600)),
                 json!({"event": "advice_capped", "what": "interval", "advised_ms": 7_200_000,
                     "used_ms": 3_600_000}),
             ),
             (
-                Event::CookiesWithheld { names: vec!["sid".to_owned()] },
+                Event::cookies_withheld(vec!["sid".to_owned()]),
                 json!({"event": "cookies_withheld", "names": ["sid"]}),
             ),
             (
-                Event::SlowConsumer { channel: Some(channel("/a")), dropped: 3 },
+                Event::slow_consumer(Some(channel("/a")), 3),
                 json!({"event": "slow_consumer", "channel": "/a", "dropped": 3}),
             ),
             (
-                Event::PublishFailed { channel: channel("/a"), error: CallError::Offline },
+                Event::publish_failed(channel("/a"), CallError::Offline),
                 json!({"event": "publish_failed", "channel": "/a", "text": CallError::Offline.to_string()}),
             ),
-            (Event::Ignored { what: "it".to_owned() }, json!({"event": "ignored", "text": "it"})),
-            (
-                Event::SlowConsumer { channel: None, dropped: 3 },
-                json!({"event": "slow_consumer", "dropped": 3}),
-            ),
+            (Event::ignored("it".to_owned()), json!({"event": "ignored", "text": "it"})),
+            (Event::slow_consumer(None, 3), json!({"event": "slow_consumer", "dropped": 3})),
             (Event::EventsMissed(4), json!({"event": "events_missed", "count": 4})),
             (
                 Event::Closed(CloseReason::Requested),
@@ -313,17 +300,10 @@ mod tests {
             (CloseReason::Requested, "requested"),
             (CloseReason::Suspended, "suspended"),
             (CloseReason::Server(refusal()), "server"),
-            (CloseReason::NoTransport { client: vec![], server: vec![] }, "no_transport"),
+            (CloseReason::no_transport(vec![], vec![]), "no_transport"),
             (CloseReason::Failed(lost()), "failed"),
-            (
-                CloseReason::GaveUp {
-                    failures: 1,
-                    elapsed: Duration::ZERO,
-                    cause: Box::new(LostCause::Transport(lost())),
-                },
-                "gave_up",
-            ),
-            (CloseReason::OpenTimeout { after: Duration::ZERO, last: None }, "open_timeout"),
+            (CloseReason::gave_up(1, Duration::ZERO, LostCause::Transport(lost())), "gave_up"),
+            (CloseReason::open_timeout(Duration::ZERO, None), "open_timeout"),
             (CloseReason::NoCredentials(String::new()), "no_credentials"),
         ];
         let failures = [

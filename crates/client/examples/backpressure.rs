@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Messages are dropped while nobody reads; an event reports it.
     loop {
         match events.next().await {
-            Some(Event::SlowConsumer { channel, dropped }) => {
+            Some(Event::SlowConsumer { channel, dropped, .. }) => {
                 println!("{channel:?}: {dropped} messages were dropped");
                 break;
             }

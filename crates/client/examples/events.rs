@@ -35,13 +35,15 @@ async fn main() -> Result<(), bayeux::Error> {
 async fn until_connected(events: &mut bayeux::Events) {
     while let Some(event) = events.next().await {
         match &event {
-            Event::Lost { cause } => println!("lost: {cause}"),
+            Event::Lost { cause, .. } => println!("lost: {cause}"),
             Event::Retrying { delay, failures, .. } => {
                 println!("trying again in {:.1} s, failures: {failures}", delay.as_secs_f64());
             }
-            Event::GapPossible { channels } => println!("messages may be missing on {channels:?}"),
-            Event::Resubscribed { channel, outcome } => println!("{channel} restored: {}", outcome.is_ok()),
-            Event::Connected { transport } => {
+            Event::GapPossible { channels, .. } => println!("messages may be missing on {channels:?}"),
+            Event::Resubscribed { channel, outcome, .. } => {
+                println!("{channel} restored: {}", outcome.is_ok())
+            }
+            Event::Connected { transport, .. } => {
                 println!("connected over {transport}");
                 return;
             }

@@ -282,7 +282,7 @@ impl Client {
     /// let mut events = client.events();
     /// client.open().await?;
     /// while let Some(event) = events.next().await {
-    ///     if let Event::Connected { transport } = event {
+    ///     if let Event::Connected { transport, .. } = event {
     ///         println!("connected over {transport}");
     ///         break;
     ///     }

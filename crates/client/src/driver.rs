@@ -112,7 +112,7 @@ type Asking = Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send>>;
 /// Why a body or frame cannot be used.
 fn undecodable(what: &str, error: &DecodeError) -> Failure {
     match error {
-        DecodeError::TooMany { most } => Failure::new(
+        DecodeError::TooMany { most, .. } => Failure::new(
             FailureKind::TooLarge,
             format!("{what} has more than {most} messages; max_message_size raises the limit"),
         ),
@@ -421,7 +421,7 @@ impl Driver {
     /// Carries out the outputs of the session, then publishes its status.
     fn carry_out(&mut self) {
         if let Some(names) = self.parts.http.newly_withheld_cookies() {
-            self.event(Event::CookiesWithheld { names });
+            self.event(Event::cookies_withheld(names));
         }
         self.do_outputs();
         self.hand_over();

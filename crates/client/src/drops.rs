@@ -29,7 +29,7 @@ struct Late {
 impl Late {
     fn report(&mut self, now: Time) -> Event {
         self.reported = now;
-        Event::SlowConsumer { channel: self.channel.clone(), dropped: std::mem::take(&mut self.dropped) }
+        Event::slow_consumer(self.channel.clone(), std::mem::take(&mut self.dropped))
     }
 }
 

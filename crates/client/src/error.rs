@@ -393,8 +393,7 @@ mod tests {
 
     /// The error with that text of the server's, in every place in which it can be.
     fn with_error(text: &str) -> Vec<Error> {
-        let gave_up =
-            |cause| CloseReason::GaveUp { failures: 1, elapsed: Duration::ZERO, cause: Box::new(cause) };
+        let gave_up = |cause| CloseReason::gave_up(1, Duration::ZERO, cause);
         let refused = CallError::Refused(refusal(text));
         let reasons = [
             CloseReason::Server(refusal(text)),
@@ -412,7 +411,7 @@ mod tests {
 
     fn with_failure(kind: FailureKind) -> Vec<Error> {
         let failure = Failure::new(kind, "test");
-        let call = CallError::Transport { failure: failure.clone(), fate_unknown: false };
+        let call = CallError::transport(failure.clone(), false);
         [Cause::Call(call), Cause::Close(CloseReason::Failed(failure))]
             .map(|cause| Error::new("test", cause))
             .into()
@@ -449,7 +448,7 @@ mod tests {
             (Cause::Overflow { channel: Some(channel.clone()), dropped: 1 }, ErrorKind::Overflow),
             (Cause::Close(CloseReason::Requested), ErrorKind::Closed),
             (Cause::Call(CallError::Offline), ErrorKind::Transport),
-            (Cause::Call(CallError::Transport { failure, fate_unknown: true }), ErrorKind::Transport),
+            (Cause::Call(CallError::transport(failure, true)), ErrorKind::Transport),
             (Cause::Lost { after: Duration::ZERO, endpoint: String::new() }, ErrorKind::Timeout),
         ];
         for (cause, kind) in causes {

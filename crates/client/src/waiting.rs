@@ -68,7 +68,7 @@ impl Waiter {
             Self::Forgetful(channel, caller) => {
                 let outcome = result.map(drop);
                 let is_sent = caller.is_some_and(|caller| caller.send(outcome.clone()).is_ok());
-                outcome.err().filter(|_| !is_sent).map(|error| Event::PublishFailed { channel, error })
+                outcome.err().filter(|_| !is_sent).map(|error| Event::publish_failed(channel, error))
             }
         }
     }

@@ -44,7 +44,7 @@ async fn the_reply_is_not_waited_for_and_a_refusal_is_an_event() {
         let began = std::time::Instant::now();
         within(client.publish_and_forget("/n", &1)).await.unwrap();
         assert!(began.elapsed() < millis(200), "{:?}", began.elapsed());
-        let Event::PublishFailed { channel, error } = event(&mut events, failed).await else { panic!() };
+        let Event::PublishFailed { channel, error, .. } = event(&mut events, failed).await else { panic!() };
         assert_eq!(channel, "/n");
         assert_eq!(error.server_error().unwrap().code(), Some(403));
         within(client.close()).await.unwrap();

@@ -204,7 +204,7 @@ async fn fragments_without_end_end_the_connection() {
             within(client.open()).await.unwrap();
             event(&mut events, |event| matches!(event, Event::Lost { .. })).await
         };
-        let Event::Lost { cause } = within(async { tokio::join!(flooding, losing).1 }).await else {
+        let Event::Lost { cause, .. } = within(async { tokio::join!(flooding, losing).1 }).await else {
             panic!()
         };
         assert_eq!(cause.failure().unwrap().kind(), FailureKind::TooLarge, "{cause}");
@@ -491,7 +491,8 @@ async fn text_of_a_server_forges_no_line_and_moves_no_cursor() {
         let error = within(client.publish("/evil", &1)).await.unwrap_err();
         clean("refusal", &format!("{error} {error:?} {:?}", error.server_error()));
         assert_eq!(error.server_error().unwrap().as_str(), EVIL, "the value is as it came");
-        let Event::Ignored { what } = event(&mut events, |e| matches!(e, Event::Ignored { .. })).await else {
+        let Event::Ignored { what, .. } = event(&mut events, |e| matches!(e, Event::Ignored { .. })).await
+        else {
             panic!()
         };
         clean("ignored", &what);

@@ -18,7 +18,7 @@ async fn dropped(events: &mut Events) -> Vec<(Option<Channel>, u64)> {
     let mut told: Vec<(Option<Channel>, u64)> = Vec::new();
     loop {
         match event(events, |_| true).await {
-            Event::SlowConsumer { channel, dropped } => {
+            Event::SlowConsumer { channel, dropped, .. } => {
                 match told.iter_mut().find(|(known, _)| *known == channel) {
                     Some((_, sum)) => *sum += dropped,
                     None => told.push((channel, dropped)),

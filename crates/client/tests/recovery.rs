@@ -51,11 +51,11 @@ async fn case_87_a_restarted_server_has_its_clients_back_within_the_backoff_and_
 
         let anew = place(&told, |event| matches!(event, Event::Rehandshaken));
         for name in ["/a", "/b/*"] {
-            let restored = |event: &Event| matches!(event, Event::Resubscribed { channel, outcome: Ok(()) } if *channel == name);
+            let restored = |event: &Event| matches!(event, Event::Resubscribed { channel, outcome: Ok(()), .. } if *channel == name);
             assert!(anew < place(&told, restored));
         }
         let gap = place(&told, |event| matches!(event, Event::GapPossible { .. }));
-        let Event::GapPossible { channels } = &told[gap] else { unreachable!() };
+        let Event::GapPossible { channels, .. } = &told[gap] else { unreachable!() };
         assert_eq!(channels.iter().map(ToString::to_string).collect::<Vec<_>>(), ["/a", "/b/*"]);
         within(client.close()).await.unwrap();
     }
@@ -186,7 +186,7 @@ async fn request_04_a_half_open_link_is_noticed_within_the_documented_bound() {
         let noticed = event(&mut events, |event| matches!(event, Event::Lost { .. })).await;
         let elapsed = stalled.elapsed();
         assert!(elapsed < bound + LEEWAY, "{transport}: {elapsed:?} instead of {bound:?}");
-        let Event::Lost { cause: LostCause::Transport(failure) } = noticed else { panic!("{noticed:?}") };
+        let Event::Lost { cause: LostCause::Transport(failure), .. } = noticed else { panic!("{noticed:?}") };
         assert_eq!(failure.kind(), FailureKind::Timeout, "{failure}");
         assert!(client.last_activity().unwrap() >= millis(300));
 
@@ -230,7 +230,7 @@ async fn request_08_an_established_session_leaves_a_websocket_whose_frames_vanis
     });
     peer.cut();
     let changed = event(&mut events, |event| matches!(event, Event::TransportChanged { .. })).await;
-    let Event::TransportChanged { from, to, cause } = changed else { unreachable!() };
+    let Event::TransportChanged { from, to, cause, .. } = changed else { unreachable!() };
     assert_eq!((from, to), (Transport::WebSocket, Transport::LongPolling));
     assert_eq!(cause.unwrap().kind(), FailureKind::Timeout);
     connected(&mut events).await;
@@ -370,7 +370,7 @@ async fn case_57_request_11_a_slow_link_may_take_longer_than_any_deadline_while_
         loop {
             match event(&mut events, |_| true).await {
                 Event::Closed(_) => break,
-                Event::Lost { cause } => panic!("{transport} {name}: {cause}"),
+                Event::Lost { cause, .. } => panic!("{transport} {name}: {cause}"),
                 _ => {}
             }
         }

@@ -353,6 +353,7 @@ pub enum InvalidReason {
     #[error(
         "character {character:?} at byte {at} is not allowed; use letters, digits and ! # $ ( ) + - . @ _ {{ ~ }}"
     )]
+    #[non_exhaustive]
     Character {
         /// The character.
         character: char,

@@ -292,7 +292,7 @@ fn case_42_request_10_a_response_that_is_too_large_is_told_and_its_events_come_a
     let mut it = acknowledged(LongPolling);
     let held = it.take_held();
     it.fail(&held, FailureKind::TooLarge);
-    let Some(Event::Lost { cause }) = it.events.iter().find(|event| matches!(event, Event::Lost { .. }))
+    let Some(Event::Lost { cause, .. }) = it.events.iter().find(|event| matches!(event, Event::Lost { .. }))
     else {
         panic!("{:?}", it.events);
     };

@@ -112,7 +112,7 @@ fn case_19_a_held_connect_may_take_its_hold_time_and_the_network_delay() {
             WebSocket => assert_eq!(it.closed, [false]),
             _ => assert_eq!(it.cancelled, [held.exchange]),
         }
-        let Some(Event::Lost { cause: LostCause::Transport(failure) }) =
+        let Some(Event::Lost { cause: LostCause::Transport(failure), .. }) =
             it.events.iter().find(|event| matches!(event, Event::Lost { .. }))
         else {
             panic!("{:?}", it.events);

@@ -77,7 +77,7 @@ impl Trouble {
 fn failure_of(event: &Event) -> Option<&Failure> {
     match event {
         Event::RequestFailed { failure, .. } => Some(failure),
-        Event::Lost { cause } | Event::Retrying { cause, .. } => cause.failure(),
+        Event::Lost { cause, .. } | Event::Retrying { cause, .. } => cause.failure(),
         Event::Closed(reason) => reason.failure(),
         Event::TransportChanged { cause, .. } => cause.as_ref(),
         _ => None,

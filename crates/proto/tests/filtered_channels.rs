@@ -63,7 +63,7 @@ fn it_is_restored_as_it_was_given() {
     assert_eq!(sent["subscription"], FILTERED);
     it.serve_one(&sent);
     it.serve();
-    let gap = |event: &Event| matches!(event, Event::GapPossible { channels } if channels == &[support::channel(FILTERED)]);
+    let gap = |event: &Event| matches!(event, Event::GapPossible { channels, .. } if channels == &[support::channel(FILTERED)]);
     assert_eq!(it.count(gap), 1);
     it.event("/topic/T", json!(1));
     assert_eq!(it.inbox(), ["1"]);

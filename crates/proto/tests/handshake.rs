@@ -13,7 +13,7 @@ fn case_01_no_common_transport_fails_the_open_and_ends_all_traffic() {
     let handshake = it.take_on("/meta/handshake");
     it.grant(&handshake, json!({"clientId": "c", "supportedConnectionTypes": ["callback-polling"]}));
 
-    let CallError::Closed(reason @ CloseReason::NoTransport { client, server }) = it.err(open) else {
+    let CallError::Closed(reason @ CloseReason::NoTransport { client, server, .. }) = it.err(open) else {
         panic!("{:?}", it.outcome(open));
     };
     assert_eq!((client, server), (&vec!["long-polling".to_owned()], &vec!["callback-polling".to_owned()]));
@@ -195,7 +195,7 @@ fn case_08_a_refused_upgrade_sends_the_handshake_over_the_next_transport_at_once
         assert_eq!(again.transport, LongPolling);
         assert_eq!(again["supportedConnectionTypes"], refused["supportedConnectionTypes"]);
         let told = it.events.iter().find_map(|event| match event {
-            Event::TransportChanged { from, to, cause: Some(cause) } => {
+            Event::TransportChanged { from, to, cause: Some(cause), .. } => {
                 Some((*from, *to, cause.http_status()))
             }
             _ => None,

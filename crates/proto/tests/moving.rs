@@ -39,7 +39,7 @@ fn a_session_that_is_not_known_over_the_other_transport_is_asked_for_over_the_fi
         it.serve_one(&back);
         assert_eq!(it.state(), State::Connected);
         assert_eq!(it.count(|event| matches!(event, Event::Rehandshaken)), 0);
-        let changed = |event: &Event| matches!(event, Event::TransportChanged { from, to, cause: Some(_) } if (*from, *to) == (order[1], order[0]));
+        let changed = |event: &Event| matches!(event, Event::TransportChanged { from, to, cause: Some(_), .. } if (*from, *to) == (order[1], order[0]));
         assert_eq!(it.count(changed), 1);
     }
 }

@@ -88,7 +88,7 @@ fn law_2_connected_is_said_after_all_is_restored_and_each_failure_is_told_and_tr
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::Resubscribed { channel, outcome } => Some((channel.as_str(), outcome.is_ok())),
+            Event::Resubscribed { channel, outcome, .. } => Some((channel.as_str(), outcome.is_ok())),
             _ => None,
         })
         .collect();
@@ -166,7 +166,7 @@ fn law_6_a_new_session_says_that_messages_may_have_been_missed() {
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::GapPossible { channels } => Some(channels.clone()),
+            Event::GapPossible { channels, .. } => Some(channels.clone()),
             _ => None,
         })
         .collect();
@@ -449,7 +449,7 @@ fn request_03_the_life_of_a_connection_is_told_in_order() {
     let told: Vec<_> =
         it.story.iter().filter(|step| !step.contains(' ') && *step != "AdviceChanged").collect();
     assert_eq!(told, ["Lost", "Retrying", "Rehandshaken", "GapPossible", "Resubscribed", "Connected"]);
-    assert!(matches!(&it.events[it.events.len() - 1], Event::Connected { transport: LongPolling }));
+    assert!(matches!(&it.events[it.events.len() - 1], Event::Connected { transport: LongPolling, .. }));
 }
 
 #[test]
@@ -466,7 +466,7 @@ fn case_11_events_go_on_after_the_connection_was_lost_and_found() {
     assert_eq!(it.session.lost_since(), None);
     assert!(matches!(
         it.events.iter().find(|event| matches!(event, Event::Lost { .. })),
-        Some(Event::Lost { cause: LostCause::Transport(_) })
+        Some(Event::Lost { cause: LostCause::Transport(_), .. })
     ));
 }
 

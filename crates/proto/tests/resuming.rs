@@ -100,7 +100,7 @@ fn without_acknowledgements_a_gap_is_told() {
     let mut after = Harness::new(config(&[WebSocket]));
     resume(&mut after, snapshot);
     after.serve();
-    let told = |event: &Event| matches!(event, Event::GapPossible { channels } if channels[0] == "/a");
+    let told = |event: &Event| matches!(event, Event::GapPossible { channels, .. } if channels[0] == "/a");
     assert_eq!(after.count(told), 1);
 }
 

@@ -105,7 +105,7 @@ fn request_07_so_many_attempts_and_no_more() {
         let waiting = it.publish("/a", json!(1));
         let kind = FailureKind::Unreachable;
         assert_eq!(fail_connects(&mut it, kind, 60), 3);
-        let Some(CloseReason::GaveUp { failures: 3, elapsed, cause }) = end(&it) else {
+        let Some(CloseReason::GaveUp { failures: 3, elapsed, cause, .. }) = end(&it) else {
             panic!("{:?}", end(&it))
         };
         assert_eq!(elapsed, secs(1 + 2));

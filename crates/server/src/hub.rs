@@ -419,18 +419,14 @@ impl State {
                     );
                     continue;
                 }
-                Output::Added(session) => SessionEvent::Added(session),
-                Output::Removed(session, because) => SessionEvent::Removed(session, because),
-                Output::Subscribed(session, channel) => SessionEvent::Subscribed(session, channel),
-                Output::Unsubscribed(session, channel) => SessionEvent::Unsubscribed(session, channel),
-                Output::Dropped(session, count) => SessionEvent::Dropped(session, count),
+                Output::Added(session) => SessionEvent::Added { session },
+                Output::Removed(session, because) => SessionEvent::Removed { session, because },
+                Output::Subscribed(session, channel) => SessionEvent::Subscribed { session, channel },
+                Output::Unsubscribed(session, channel) => SessionEvent::Unsubscribed { session, channel },
+                Output::Dropped(session, messages) => SessionEvent::Dropped { session, messages },
                 Output::HandshakeRefused(link, error) => {
                     tracing::info!(link = link.0, error = ?error.to_string(), "a handshake was refused");
-                    SessionEvent::HandshakeRefused(error)
-                }
-                other => {
-                    tracing::warn!(?other, "an output that this server does not know");
-                    continue;
+                    SessionEvent::HandshakeRefused { error }
                 }
             };
             tracing::debug!(?event, "session event");

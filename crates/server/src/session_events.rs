@@ -16,20 +16,85 @@ type ListSessions = Box<dyn Fn(&dyn Fn()) -> Vec<SessionState> + Send + Sync>;
 #[non_exhaustive]
 pub enum SessionEvent {
     /// A session began.
-    Added(ClientId),
+    #[non_exhaustive]
+    Added {
+        /// The session.
+        session: ClientId,
+    },
     /// A session ended.
-    Removed(ClientId, RemovedBecause),
+    #[non_exhaustive]
+    Removed {
+        /// The session.
+        session: ClientId,
+        /// Why it ended.
+        because: RemovedBecause,
+    },
     /// A session subscribed to a channel or pattern.
-    Subscribed(ClientId, Channel),
-    /// A session unsubscribed.
-    Unsubscribed(ClientId, Channel),
-    /// That many messages of a session that does not fetch them were dropped.
-    Dropped(ClientId, u64),
-    /// A handshake was refused, with the error that its client got.
-    HandshakeRefused(BayeuxError),
+    #[non_exhaustive]
+    Subscribed {
+        /// The session.
+        session: ClientId,
+        /// The channel or pattern.
+        channel: Channel,
+    },
+    /// A session unsubscribed from a channel or pattern.
+    #[non_exhaustive]
+    Unsubscribed {
+        /// The session.
+        session: ClientId,
+        /// The channel or pattern.
+        channel: Channel,
+    },
+    /// Messages were dropped, because a session did not fetch them and its queue was full.
+    #[non_exhaustive]
+    Dropped {
+        /// The session.
+        session: ClientId,
+        /// How many messages were dropped.
+        messages: u64,
+    },
+    /// A handshake was refused.
+    #[non_exhaustive]
+    HandshakeRefused {
+        /// The error that the client got.
+        error: BayeuxError,
+    },
     /// That many events were missed, because this listener did not read them in time: what it knows of the sessions is out
     /// of date. [`SessionEvents::resync`] returns what is true now.
     Missed(u64),
+}
+
+/// Constructors of the variants that may get more fields, for tests of code that handles events.
+impl SessionEvent {
+    /// Returns a [`SessionEvent::Added`].
+    pub fn added(session: ClientId) -> Self {
+        Self::Added { session }
+    }
+
+    /// Returns a [`SessionEvent::Removed`].
+    pub fn removed(session: ClientId, because: RemovedBecause) -> Self {
+        Self::Removed { session, because }
+    }
+
+    /// Returns a [`SessionEvent::Subscribed`].
+    pub fn subscribed(session: ClientId, channel: Channel) -> Self {
+        Self::Subscribed { session, channel }
+    }
+
+    /// Returns a [`SessionEvent::Unsubscribed`].
+    pub fn unsubscribed(session: ClientId, channel: Channel) -> Self {
+        Self::Unsubscribed { session, channel }
+    }
+
+    /// Returns a [`SessionEvent::Dropped`].
+    pub fn dropped(session: ClientId, messages: u64) -> Self {
+        Self::Dropped { session, messages }
+    }
+
+    /// Returns a [`SessionEvent::HandshakeRefused`].
+    pub fn handshake_refused(error: BayeuxError) -> Self {
+        Self::HandshakeRefused { error }
+    }
 }
 
 /// A session and what it is subscribed to.
@@ -258,13 +323,14 @@ fn cost(event: &SessionEvent) -> usize {
     const ENTRY: usize = size_of::<(SessionEvent, usize)>() + 64;
     ENTRY
         + match event {
-            SessionEvent::Added(id) | SessionEvent::Removed(id, _) | SessionEvent::Dropped(id, _) => {
-                id.as_str().len()
+            SessionEvent::Added { session }
+            | SessionEvent::Removed { session, .. }
+            | SessionEvent::Dropped { session, .. } => session.as_str().len(),
+            SessionEvent::Subscribed { session, channel }
+            | SessionEvent::Unsubscribed { session, channel } => {
+                session.as_str().len() + channel.as_str().len()
             }
-            SessionEvent::Subscribed(id, channel) | SessionEvent::Unsubscribed(id, channel) => {
-                id.as_str().len() + channel.as_str().len()
-            }
-            SessionEvent::HandshakeRefused(error) => error.to_string().len(),
+            SessionEvent::HandshakeRefused { error } => error.to_string().len(),
             SessionEvent::Missed(_) => 0,
         }
 }
@@ -274,7 +340,7 @@ mod tests {
     use super::*;
 
     fn event(number: u64) -> SessionEvent {
-        SessionEvent::Added(ClientId::new(&number.to_string()))
+        SessionEvent::Added { session: ClientId::new(&number.to_string()) }
     }
 
     #[test]

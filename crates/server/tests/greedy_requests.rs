@@ -121,7 +121,7 @@ async fn the_limits_can_be_set() {
     let reply =
         client.connect(json!({"advice": {"timeout": 0, "interval": 3_600_000}})).await.messages().remove(0);
     assert_eq!(reply["advice"]["interval"], 5000);
-    while !matches!(events.next().await, Some(SessionEvent::Removed(..))) {}
+    while !matches!(events.next().await, Some(SessionEvent::Removed { .. })) {}
     assert!(began.elapsed() < std::time::Duration::from_secs(17), "{:?}", began.elapsed());
     assert_eq!(server.memory().total(), 0);
 }

@@ -209,7 +209,9 @@ async fn a_websocket_is_issued_a_cookie_that_its_session_needs_over_http() {
     let cookie = cookie.split(';').next().unwrap();
     let mut events = server.events();
     stream.write_all(&raw::frame(0x81, json!([handshake()]).to_string().as_bytes())).await.unwrap();
-    let Some(bayeux_server::SessionEvent::Added(id)) = events.next().await else { panic!("no session") };
+    let Some(bayeux_server::SessionEvent::Added { session: id, .. }) = events.next().await else {
+        panic!("no session")
+    };
     let ask = sign(id.as_str(), json!([connect(json!({"advice": {"timeout": 0}}))])).to_string();
     let answer = call(server.service(), request(Some(cookie), ask)).await;
     assert_eq!(answer.messages()[0]["successful"], true, "it has moved to HTTP");

@@ -129,7 +129,9 @@ async fn a_request_that_is_given_up_starts_the_clock_of_its_session() {
     let held = client.held().await;
     held.abort();
     let began = tokio::time::Instant::now();
-    while !matches!(events.next().await, Some(SessionEvent::Removed(_, RemovedBecause::Expired))) {}
+    while !matches!(events.next().await, Some(SessionEvent::Removed { because: RemovedBecause::Expired, .. }))
+    {
+    }
     assert!(began.elapsed().abs_diff(Duration::from_secs(10)) < Duration::from_secs(2));
     assert_eq!(server.sessions(), 0);
 }

@@ -25,10 +25,10 @@ async fn a_listener_that_keeps_up_misses_nothing_however_much_happens_at_once() 
         .map(|part| json!({"channel": "/meta/subscribe", "id": "s", "subscription": names(part * 5_000, 5_000)}))
         .collect();
     client.post(json!(batch)).await;
-    assert!(matches!(events.next().await, Some(SessionEvent::Added(_))));
+    assert!(matches!(events.next().await, Some(SessionEvent::Added { .. })));
     for number in 0..50_000 {
         match events.next().await {
-            Some(SessionEvent::Subscribed(id, channel)) => {
+            Some(SessionEvent::Subscribed { session: id, channel, .. }) => {
                 assert_eq!((id.as_str(), channel.as_str()), (&*client.id, &*format!("/a/{number}")));
             }
             other => panic!("{number}: {other:?}"),
@@ -64,7 +64,7 @@ async fn a_listener_that_does_not_keep_up_is_told_and_can_list_what_is_true() {
     assert_eq!(server.session_list().len(), 2);
     server.disconnect(&ClientId::new(&second.id));
     let next = events.next().await;
-    let expected = SessionEvent::Removed(ClientId::new(&second.id), RemovedBecause::Dismissed);
+    let expected = SessionEvent::removed(ClientId::new(&second.id), RemovedBecause::Dismissed);
     assert_eq!(next, Some(expected), "and what came after it, at once");
 }
 
@@ -73,7 +73,7 @@ async fn every_listener_gets_every_event_and_the_end() {
     let server = Server::builder().build();
     let (mut one, mut two) = (server.events(), server.events());
     let client = Client::handshake(&server, None).await;
-    let added = Some(SessionEvent::Added(ClientId::new(&client.id)));
+    let added = Some(SessionEvent::added(ClientId::new(&client.id)));
     assert_eq!((one.next().await, two.next().await), (added.clone(), added));
     let waiting = tokio::spawn(async move { one.next().await });
     tokio::task::yield_now().await;
@@ -98,7 +98,7 @@ async fn a_refused_handshake_is_an_event() {
     let answer = call(server.service(), request(None, json!([handshake()]).to_string())).await;
     assert_eq!(answer.messages()[0]["error"], "403::no entry");
     match events.next().await {
-        Some(SessionEvent::HandshakeRefused(error)) => assert_eq!(error.to_string(), "403::no entry"),
+        Some(SessionEvent::HandshakeRefused { error, .. }) => assert_eq!(error.to_string(), "403::no entry"),
         other => panic!("{other:?}"),
     }
 }

@@ -187,7 +187,9 @@ async fn the_session_of_a_socket_that_is_read_slowly_is_kept() {
     let mut stream = raw::websocket(&running).await;
     let mut events = server.events();
     stream.write_all(&raw::frame(0x81, json!([handshake()]).to_string().as_bytes())).await.unwrap();
-    let Some(bayeux_server::SessionEvent::Added(id)) = events.next().await else { panic!("no session") };
+    let Some(bayeux_server::SessionEvent::Added { session: id, .. }) = events.next().await else {
+        panic!("no session")
+    };
     server.send(&id, "/a", &"x".repeat(4 << 20)).unwrap();
     let mut buffer = vec![0; 64 << 10];
     let mut read = 0;
@@ -197,7 +199,7 @@ async fn the_session_of_a_socket_that_is_read_slowly_is_kept() {
         tokio::time::sleep(KEPT * u32::try_from(more).unwrap() / 25 / (64 << 10)).await;
         assert_eq!(server.sessions(), 1, "after {read} bytes");
     }
-    assert!(matches!(events.next().await, Some(bayeux_server::SessionEvent::Removed(..))));
+    assert!(matches!(events.next().await, Some(bayeux_server::SessionEvent::Removed { .. })));
 }
 
 #[tokio::test]
@@ -253,7 +255,9 @@ async fn a_socket_that_is_not_read() {
     let mut stream = raw::websocket(&running).await;
     let mut events = server.events();
     stream.write_all(&raw::frame(0x81, json!([handshake()]).to_string().as_bytes())).await.unwrap();
-    let Some(bayeux_server::SessionEvent::Added(id)) = events.next().await else { panic!("no session") };
+    let Some(bayeux_server::SessionEvent::Added { session: id, .. }) = events.next().await else {
+        panic!("no session")
+    };
     server.send(&id, "/a", &"x".repeat(8 << 20)).unwrap();
     raw::cut(&mut stream).await;
 }

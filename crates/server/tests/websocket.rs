@@ -126,7 +126,7 @@ async fn a_client_that_does_not_read_loses_its_socket_but_not_the_server_its_mem
             server.publish("/a", &large).unwrap();
             tokio::select! {
                 event = events.next() => {
-                    if let Some(bayeux_server::SessionEvent::Dropped(_, count)) = event {
+                    if let Some(bayeux_server::SessionEvent::Dropped { messages: count, .. }) = event {
                         return count;
                     }
                 }

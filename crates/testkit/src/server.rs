@@ -211,8 +211,8 @@ impl Current {
                     *sessions = anew.into_iter().map(|session| session.id).collect();
                 }
                 match event {
-                    SessionEvent::Added(session) => sessions.push(session),
-                    SessionEvent::Removed(session, _) => sessions.retain(|known| *known != session),
+                    SessionEvent::Added { session, .. } => sessions.push(session),
+                    SessionEvent::Removed { session, .. } => sessions.retain(|known| *known != session),
                     _ => {}
                 }
             }

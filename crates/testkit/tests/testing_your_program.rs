@@ -52,7 +52,7 @@ async fn each_order_is_confirmed() {
 /// Waits until somebody has subscribed to the channel.
 async fn subscribed(events: &mut SessionEvents, channel: &str) {
     while let Some(event) = events.next().await {
-        if matches!(event, SessionEvent::Subscribed(_, name) if name == channel) {
+        if matches!(event, SessionEvent::Subscribed { channel: name, .. } if name == channel) {
             return;
         }
     }
@@ -148,7 +148,7 @@ async fn a_client_that_vanishes_is_forgotten_after_a_minute() {
     tokio::time::pause();
     let vanished = tokio::time::Instant::now();
     loop {
-        if let Some(SessionEvent::Removed(removed, _)) = events.next().await {
+        if let Some(SessionEvent::Removed { session: removed, .. }) = events.next().await {
             assert_eq!(removed, session);
             break;
         }

@@ -80,7 +80,7 @@ fn a_session_that_the_server_ends_is_reported() {
     let mut next_session = || {
         runtime.block_on(async {
             loop {
-                if let bayeux_server::SessionEvent::Added(session) = events.next().await.unwrap() {
+                if let bayeux_server::SessionEvent::Added { session, .. } = events.next().await.unwrap() {
                     return session;
                 }
             }

@@ -32,16 +32,19 @@ pub enum State {
 #[non_exhaustive]
 pub enum Event {
     /// Messages flow: there is a session, and every subscription that could be restored is.
+    #[non_exhaustive]
     Connected {
         /// The transport in use.
         transport: Transport,
     },
     /// Messages do not flow any more; the session tries to recover.
+    #[non_exhaustive]
     Lost {
         /// Why.
         cause: LostCause,
     },
     /// An attempt failed, and a new one follows after a pause.
+    #[non_exhaustive]
     Retrying {
         /// The pause.
         delay: Duration,
@@ -52,6 +55,7 @@ pub enum Event {
     },
     /// A request with messages of calls failed: a subscribe, an unsubscribe, a publish, a request to a service, a
     /// disconnect. Each call ends by itself, or is sent again; a failed handshake or connect is a [`Event::Retrying`].
+    #[non_exhaustive]
     RequestFailed {
         /// The channel of the first of the messages.
         channel: Channel,
@@ -67,6 +71,7 @@ pub enum Event {
     /// A new session takes the place of one that the server has lost.
     Rehandshaken,
     /// The outcome of restoring one subscription in a new session.
+    #[non_exhaustive]
     Resubscribed {
         /// The channel.
         channel: Channel,
@@ -75,11 +80,13 @@ pub enum Event {
     },
     /// Messages on these channels may have been missed: they were subscribed to in a session that was lost, or the
     /// connection was lost with messages on it.
+    #[non_exhaustive]
     GapPossible {
         /// The channels.
         channels: Vec<Channel>,
     },
     /// Another transport is used from now on.
+    #[non_exhaustive]
     TransportChanged {
         /// The one before.
         from: Transport,
@@ -89,6 +96,7 @@ pub enum Event {
         cause: Option<Failure>,
     },
     /// Another server of the cluster is used from now on. If it does not know the session, a re-handshake follows.
+    #[non_exhaustive]
     ServerChanged {
         /// The one before.
         from: String,
@@ -101,6 +109,7 @@ pub enum Event {
     AdviceChanged(Advice),
     /// The server asked for a longer wait than [`Config::max_advised_wait`](super::Config::max_advised_wait), which is
     /// used in its place.
+    #[non_exhaustive]
     AdviceCapped {
         /// What was asked for: `interval` or `timeout` of the advice, or `Retry-After`.
         what: &'static str,
@@ -110,18 +119,21 @@ pub enum Event {
         used: Duration,
     },
     /// Something arrived that is not part of the protocol; it was ignored.
+    #[non_exhaustive]
     Ignored {
         /// What it was.
         what: String,
     },
     /// Cookies that the server marked as `Secure` were not sent, because the URL is without TLS. A server that knows
     /// a session by such a cookie refuses it then. Emitted by the client.
+    #[non_exhaustive]
     CookiesWithheld {
         /// The names of all that were withheld so far.
         names: Vec<String>,
     },
     /// A receiver does not keep up: this many messages were dropped since the last event of this kind. Emitted by the
     /// client, at most once a second for each receiver.
+    #[non_exhaustive]
     SlowConsumer {
         /// The channel of the receiver; `None` for the inbox.
         channel: Option<Channel>,
@@ -130,6 +142,7 @@ pub enum Event {
     },
     /// A message that was published without waiting for its outcome did not get to the server, or may not have.
     /// Emitted by the client.
+    #[non_exhaustive]
     PublishFailed {
         /// The channel.
         channel: Channel,
@@ -140,4 +153,79 @@ pub enum Event {
     EventsMissed(u64),
     /// The session has ended.
     Closed(CloseReason),
+}
+
+/// Constructors of the variants that may get more fields: for a driver that emits events of its own, and for tests of
+/// code that handles events.
+impl Event {
+    /// Returns an [`Event::Connected`].
+    pub fn connected(transport: Transport) -> Self {
+        Self::Connected { transport }
+    }
+
+    /// Returns an [`Event::Lost`].
+    pub fn lost(cause: LostCause) -> Self {
+        Self::Lost { cause }
+    }
+
+    /// Returns an [`Event::Retrying`].
+    pub fn retrying(delay: Duration, failures: u32, cause: LostCause) -> Self {
+        Self::Retrying { delay, failures, cause }
+    }
+
+    /// Returns an [`Event::RequestFailed`].
+    pub fn request_failed(
+        channel: Channel,
+        failure: Failure,
+        messages: usize,
+        repeated: usize,
+        delay: Duration,
+    ) -> Self {
+        Self::RequestFailed { channel, failure, messages, repeated, delay }
+    }
+
+    /// Returns an [`Event::Resubscribed`].
+    pub fn resubscribed(channel: Channel, outcome: Result<(), CallError>) -> Self {
+        Self::Resubscribed { channel, outcome }
+    }
+
+    /// Returns an [`Event::GapPossible`].
+    pub fn gap_possible(channels: Vec<Channel>) -> Self {
+        Self::GapPossible { channels }
+    }
+
+    /// Returns an [`Event::TransportChanged`].
+    pub fn transport_changed(from: Transport, to: Transport, cause: Option<Failure>) -> Self {
+        Self::TransportChanged { from, to, cause }
+    }
+
+    /// Returns an [`Event::ServerChanged`].
+    pub fn server_changed(from: String, to: String, cause: Failure) -> Self {
+        Self::ServerChanged { from, to, cause }
+    }
+
+    /// Returns an [`Event::AdviceCapped`].
+    pub fn advice_capped(what: &'static str, advised: Duration, used: Duration) -> Self {
+        Self::AdviceCapped { what, advised, used }
+    }
+
+    /// Returns an [`Event::Ignored`].
+    pub fn ignored(what: String) -> Self {
+        Self::Ignored { what }
+    }
+
+    /// Returns an [`Event::CookiesWithheld`].
+    pub fn cookies_withheld(names: Vec<String>) -> Self {
+        Self::CookiesWithheld { names }
+    }
+
+    /// Returns an [`Event::SlowConsumer`].
+    pub fn slow_consumer(channel: Option<Channel>, dropped: u64) -> Self {
+        Self::SlowConsumer { channel, dropped }
+    }
+
+    /// Returns an [`Event::PublishFailed`].
+    pub fn publish_failed(channel: Channel, error: CallError) -> Self {
+        Self::PublishFailed { channel, error }
+    }
 }

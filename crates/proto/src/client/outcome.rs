@@ -21,6 +21,7 @@ pub enum CallError {
     Refused(Box<Message>),
     /// The connection failed while the call was on its way.
     #[error("{failure}")]
+    #[non_exhaustive]
     Transport {
         /// What happened.
         failure: Failure,
@@ -29,6 +30,7 @@ pub enum CallError {
     },
     /// No reply came in time.
     #[error("{}", timed_out(*after, *fate_unknown, last.as_deref()))]
+    #[non_exhaustive]
     Timeout {
         /// How long the call waited.
         after: Duration,
@@ -49,6 +51,7 @@ pub enum CallError {
     AlreadyOpen,
     /// Too many calls wait for their reply.
     #[error("{cap} calls are waiting for their reply already")]
+    #[non_exhaustive]
     TooManyPending {
         /// How many may wait.
         cap: usize,
@@ -57,6 +60,7 @@ pub enum CallError {
     #[error(
         "the message takes {size} bytes, more than the {cap} that may be sent; max_send_size sets the limit"
     )]
+    #[non_exhaustive]
     TooLarge {
         /// Its size in bytes, as it would be sent.
         size: usize,
@@ -65,6 +69,7 @@ pub enum CallError {
     },
     /// The channel cannot be used for this.
     #[error("{channel} {why}")]
+    #[non_exhaustive]
     WrongChannel {
         /// The channel.
         channel: Channel,
@@ -75,7 +80,7 @@ pub enum CallError {
     #[error("not subscribed to {0}")]
     NotSubscribed(Channel),
     /// An extension of the user's vetoed the message.
-    #[error("an extension refused the message: {0}")]
+    #[error("an extension vetoed the message: {0}")]
     Vetoed(String),
     /// No credentials could be obtained.
     #[error("no credentials: {0}")]
@@ -100,6 +105,7 @@ pub enum CloseReason {
     Server(Box<Message>),
     /// The two sides have no transport in common.
     #[error("405:c{client:?},s{server:?}:no_transport: client and server have no transport in common")]
+    #[non_exhaustive]
     NoTransport {
         /// What this client may use.
         client: Vec<String>,
@@ -111,6 +117,7 @@ pub enum CloseReason {
     Failed(Failure),
     /// Attempts to connect failed as often or as long as they may, or the cause was not to be tried again.
     #[error("given up after {failures} failed {}: {cause}", if *failures == 1 { "attempt" } else { "attempts" })]
+    #[non_exhaustive]
     GaveUp {
         /// How many attempts failed in a row.
         failures: u32,
@@ -121,6 +128,7 @@ pub enum CloseReason {
     },
     /// Opening took too long.
     #[error("not connected within {after:.1?}{}", last.as_ref().map(|last| format!(": {last}")).unwrap_or_default())]
+    #[non_exhaustive]
     OpenTimeout {
         /// How long it was tried.
         after: Duration,
@@ -146,6 +154,31 @@ fn timed_out(after: Duration, fate_unknown: bool, last: Option<&Failure>) -> Str
 }
 
 impl CallError {
+    /// Returns a [`CallError::Transport`].
+    pub fn transport(failure: Failure, fate_unknown: bool) -> Self {
+        Self::Transport { failure, fate_unknown }
+    }
+
+    /// Returns a [`CallError::Timeout`].
+    pub fn timeout(after: Duration, fate_unknown: bool, last: Option<Failure>) -> Self {
+        Self::Timeout { after, fate_unknown, last: last.map(Box::new) }
+    }
+
+    /// Returns a [`CallError::TooManyPending`].
+    pub fn too_many_pending(cap: usize) -> Self {
+        Self::TooManyPending { cap }
+    }
+
+    /// Returns a [`CallError::TooLarge`].
+    pub fn too_large(size: usize, cap: usize) -> Self {
+        Self::TooLarge { size, cap }
+    }
+
+    /// Returns a [`CallError::WrongChannel`].
+    pub fn wrong_channel(channel: Channel, why: &'static str) -> Self {
+        Self::WrongChannel { channel, why }
+    }
+
     /// Returns the failure of the transport, if that is the reason.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
@@ -167,6 +200,21 @@ impl CallError {
 }
 
 impl CloseReason {
+    /// Returns a [`CloseReason::NoTransport`].
+    pub fn no_transport(client: Vec<String>, server: Vec<String>) -> Self {
+        Self::NoTransport { client, server }
+    }
+
+    /// Returns a [`CloseReason::GaveUp`].
+    pub fn gave_up(failures: u32, elapsed: Duration, cause: LostCause) -> Self {
+        Self::GaveUp { failures, elapsed, cause: Box::new(cause) }
+    }
+
+    /// Returns a [`CloseReason::OpenTimeout`].
+    pub fn open_timeout(after: Duration, last: Option<LostCause>) -> Self {
+        Self::OpenTimeout { after, last: last.map(Box::new) }
+    }
+
     /// Returns the server's error, if there is one.
     pub fn server_error(&self) -> Option<BayeuxError> {
         match self {

@@ -61,12 +61,14 @@ pub enum DecodeError {
     Empty,
     /// Not UTF-8.
     #[error("the body is not UTF-8 (byte {at})")]
+    #[non_exhaustive]
     Utf8 {
         /// The first bad byte.
         at: usize,
     },
     /// Not JSON, or cut off.
     #[error("the body is not a JSON array of messages: {reason}; it begins {start:?}")]
+    #[non_exhaustive]
     Json {
         /// What the parser says, with line and column.
         reason: String,
@@ -75,6 +77,7 @@ pub enum DecodeError {
     },
     /// More messages than are allowed, or more elements of their lists and unknown fields.
     #[error("the body has more than {most} messages")]
+    #[non_exhaustive]
     TooMany {
         /// How many are allowed.
         most: usize,

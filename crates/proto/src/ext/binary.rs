@@ -36,6 +36,7 @@ pub enum BinaryError {
     Shape(String),
     /// `data.data` is no Z85.
     #[error("the bytes are no Z85: {what} at byte {at}")]
+    #[non_exhaustive]
     Encoding {
         /// What is wrong.
         what: &'static str,

@@ -34,8 +34,9 @@ impl LinkKind {
 }
 
 /// What happens to a server.
+///
+/// The enum is exhaustive, as [`Output`] is: both sides of the contract are complete.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Input {
     /// What is known of a link, before anything comes over it. A shell that knows nothing of cookies need not say it;
     /// its links are trusted.
@@ -119,8 +120,9 @@ pub enum Input {
 }
 
 /// What a server wants done.
+///
+/// The enum is exhaustive, so that a driver that does not know a variant does not compile.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Output {
     /// Answer an HTTP request.
     Respond {

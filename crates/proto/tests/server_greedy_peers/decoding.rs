@@ -20,7 +20,7 @@ fn a_batch_with_too_many_messages_is_refused_while_it_is_read() {
     for element in ["{}", r#"{"channel":"/a"}"#, r#"{"\u0063hannel":"/a"}"#, r#"{"id":1}"#] {
         let body = format!("[{}]", vec![element; 340_001].join(","));
         let (outcome, peak) = decoded(body);
-        assert_eq!(outcome, Err(DecodeError::TooMany { most: 10_000 }), "{element}");
+        assert!(matches!(outcome, Err(DecodeError::TooMany { most: 10_000, .. })), "{element}: {outcome:?}");
         // The ten thousand that are allowed, and the room that a vector has for more.
         assert!(peak < 8 << 20, "{element}: {peak} bytes");
     }

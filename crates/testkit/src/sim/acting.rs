@@ -208,7 +208,7 @@ impl World {
                 ledger.connections += 1;
                 self.check_restored(client);
             }
-            Event::Lost { cause } => {
+            Event::Lost { cause, .. } => {
                 self.clients[client].ledger.connected = false;
                 // A server may forget a session while a reply to it is on its way; a client may not give up a link.
                 if self.is_only_slow
@@ -218,7 +218,7 @@ impl World {
                     self.break_law(client, Law::Progress, format!("lost: {cause}"));
                 }
             }
-            Event::Retrying { delay, failures, cause } => {
+            Event::Retrying { delay, failures, cause, .. } => {
                 // A server that answers, if only that it has forgotten the session, ends no row of failures, but the
                 // way to it works: a new session is asked for sooner.
                 let failures = if matches!(cause, LostCause::SessionLost(_)) { &0 } else { failures };
@@ -229,8 +229,8 @@ impl World {
                 self.check(client, outcome);
             }
             Event::TransportChanged { cause: Some(_), .. } => self.clients[client].ledger.changed_transport(),
-            Event::GapPossible { channels } => self.clients[client].ledger.gap(channels),
-            Event::Resubscribed { channel, outcome } => {
+            Event::GapPossible { channels, .. } => self.clients[client].ledger.gap(channels),
+            Event::Resubscribed { channel, outcome, .. } => {
                 let actor = &mut self.clients[client];
                 actor.refused.retain(|refused| refused != channel);
                 if outcome.is_err() {
@@ -430,13 +430,13 @@ fn name_of(about: &About) -> &'static str {
 
 fn describe(event: &Event) -> String {
     match event {
-        Event::Connected { transport } => format!("Connected over {transport}"),
-        Event::Lost { cause } => format!("Lost: {cause}"),
-        Event::Retrying { delay, failures, cause } => {
+        Event::Connected { transport, .. } => format!("Connected over {transport}"),
+        Event::Lost { cause, .. } => format!("Lost: {cause}"),
+        Event::Retrying { delay, failures, cause, .. } => {
             format!("Retrying after {delay:?}, failures: {failures}: {cause}")
         }
-        Event::GapPossible { channels } => format!("GapPossible on {channels:?}"),
-        Event::Resubscribed { channel, outcome } => {
+        Event::GapPossible { channels, .. } => format!("GapPossible on {channels:?}"),
+        Event::Resubscribed { channel, outcome, .. } => {
             format!("Resubscribed {channel}: {}", if outcome.is_ok() { "granted" } else { "refused" })
         }
         Event::TransportChanged { from, to, .. } => format!("TransportChanged from {from} to {to}"),
