@@ -3,11 +3,12 @@
 use super::{Core, Next, Phase};
 use crate::client::contract::{ExchangeId, Input, Operation, Output};
 use crate::client::outcome::CloseReason;
+use crate::client::pending::Pending;
 use crate::message::Message;
 use crate::time::Time;
 
 /// What can become due.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
     HandshakeReply,
     ConnectReply,
@@ -137,61 +138,75 @@ impl Core {
 
     /// Does what is due.
     fn advance(&mut self, now: Time) {
-        for timer in Timer::WAITS {
-            self.fire_if_due(timer, now);
+        // Nothing is, after nearly all inputs.
+        let due = self.poll_timeout().is_some_and(|at| at <= now);
+        if due {
+            for timer in Timer::WAITS {
+                self.fire_if_due(timer, now);
+            }
         }
         self.announce_connected();
-        for timer in Timer::SENDS {
-            self.fire_if_due(timer, now);
+        if due {
+            for timer in Timer::SENDS {
+                self.fire_if_due(timer, now);
+            }
         }
     }
 
     /// The earliest time at which something is due.
     pub(in crate::client) fn poll_timeout(&self) -> Option<Time> {
-        Timer::WAITS.into_iter().chain(Timer::SENDS).filter_map(|timer| self.due_at(timer)).min()
+        let mut earliest: Option<Time> = None;
+        self.each_timer(|_, at| {
+            if earliest.is_none_or(|before| at < before) {
+                earliest = Some(at);
+            }
+        });
+        earliest
     }
 
     fn fire_if_due(&mut self, timer: Timer, now: Time) {
-        if self.due_at(timer).is_some_and(|at| at <= now) {
+        let mut due = false;
+        self.each_timer(|set, at| due |= set == timer && at <= now);
+        if due {
             self.fire(timer, now);
         }
     }
 
-    /// When a timer is due. The parts know; there is no second record that could differ.
-    fn due_at(&self, timer: Timer) -> Option<Time> {
-        match timer {
-            Timer::HandshakeReply => match &self.phase {
-                Phase::Opening(handshake) => handshake.outstanding().map(|pending| pending.deadline()),
-                _ => None,
-            },
-            Timer::ConnectReply => self.session()?.connect.outstanding().map(|pending| pending.deadline()),
-            Timer::Liveness => self.next_ping(),
-            Timer::Requests => self.requests.next_deadline().map(|(at, _)| at),
-            Timer::LaneCheck => self.lane.next_check(),
-            Timer::LaneRest => self.lane.rests_until(self.now).filter(|_| self.requests.len() > 0),
-            Timer::Opening => self.opening.as_ref()?.deadline,
-            Timer::Closing => match &self.phase {
-                // The server has confirmed, and nothing is outstanding.
-                Phase::Closing(closing)
-                    if closing.confirmed && closing.session.connect.outstanding().is_none() =>
-                {
-                    Some(Time::ZERO)
-                }
-                Phase::Closing(closing) => Some(closing.deadline),
-                _ => None,
-            },
-            Timer::Subscriptions => {
-                self.session()?;
-                self.subscriptions.next_retry().map(|(at, _)| at)
+    /// Calls `visit` with each timer that is set and its time. The parts know the times; there is no second record that
+    /// could differ.
+    #[inline]
+    fn each_timer(&self, mut visit: impl FnMut(Timer, Time)) {
+        let mut set = |timer, at: Option<Time>| {
+            if let Some(at) = at {
+                visit(timer, at);
             }
-            Timer::SendHandshake => match &self.phase {
-                Phase::Opening(handshake) => handshake.waits_until(),
-                _ => None,
-            },
-            // A connect does not go out while credentials are asked for.
-            Timer::SendConnect if self.credentials.asking() => None,
-            Timer::SendConnect => self.established()?.connect.waits_until(),
+        };
+        match &self.phase {
+            Phase::Closed => {}
+            Phase::Opening(handshake) => {
+                set(Timer::HandshakeReply, handshake.outstanding().map(Pending::deadline));
+                set(Timer::SendHandshake, handshake.waits_until());
+            }
+            Phase::Established(session) => {
+                set(Timer::ConnectReply, session.connect.outstanding().map(Pending::deadline));
+                set(Timer::Liveness, self.next_ping(session));
+                set(Timer::Subscriptions, self.subscriptions.next_retry().map(|(at, _)| at));
+                // A connect does not go out while credentials are asked for.
+                set(Timer::SendConnect, session.connect.waits_until().filter(|_| !self.credentials.asking()));
+            }
+            Phase::Closing(closing) => {
+                let outstanding = closing.session.connect.outstanding();
+                set(Timer::ConnectReply, outstanding.map(Pending::deadline));
+                set(Timer::Subscriptions, self.subscriptions.next_retry().map(|(at, _)| at));
+                // At once if the server has confirmed and nothing is outstanding.
+                let finished = closing.confirmed && outstanding.is_none();
+                set(Timer::Closing, Some(if finished { Time::ZERO } else { closing.deadline }));
+            }
         }
+        set(Timer::Requests, self.requests.next_deadline().map(|(at, _)| at));
+        set(Timer::LaneCheck, self.lane.next_check());
+        set(Timer::LaneRest, self.lane.rests_until(self.now).filter(|_| self.requests.len() > 0));
+        set(Timer::Opening, self.opening.as_ref().and_then(|opening| opening.deadline));
     }
 
     fn fire(&mut self, timer: Timer, now: Time) {

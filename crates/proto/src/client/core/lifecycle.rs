@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Closing, Core, Flow, Next, Opening, Phase};
+use super::{Closing, Core, Established, Flow, Next, Opening, Phase};
 use crate::advice::Advice;
 use crate::channel::Channel;
 use crate::client::cause::LostCause;
@@ -201,8 +201,7 @@ impl Core {
     }
 
     /// When the next ping is due, or the answer to the last one overdue. Over HTTP the held connect shows as much.
-    pub(super) fn next_ping(&self) -> Option<Time> {
-        let session = self.established()?;
+    pub(super) fn next_ping(&self, session: &Established) -> Option<Time> {
         let watched = self.transport().is_duplex()
             && session.flow == Flow::Connected
             && session.connect.trial().is_none();
@@ -211,7 +210,7 @@ impl Core {
 
     /// Sends a ping, or gives up a transport that did not answer the last one.
     pub(super) fn check_liveness(&mut self, now: Time) {
-        if self.next_ping().is_none() {
+        if self.established().is_none_or(|session| self.next_ping(session).is_none()) {
             return;
         }
         match self.liveness.check(now) {
@@ -311,7 +310,7 @@ impl Core {
     /// An extension of the user's vetoed a message.
     pub(super) fn vetoed(&mut self, message: &Message, reason: &str, now: Time) -> Next {
         let failure = || {
-            let text = format!("an extension refused the message on {}: {reason}", message.channel());
+            let text = format!("an extension vetoed the message on {}: {reason}", message.channel());
             Failure::new(FailureKind::Lost, text)
         };
         if let Phase::Opening(handshake) = &self.phase
