@@ -1,4 +1,4 @@
-//! The requests of a session: which wait for their turn, which wait for their reply, and until when.
+//! The calls of users that wait, each with its request: which requests wait for their turn, which for their reply, and until when.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -8,9 +8,9 @@ use super::request::{Request, Stamp};
 use crate::message::Message;
 use crate::time::Time;
 
-/// The table of requests, in the order in which they are to be sent.
+/// The requests of calls, and those that restore subscriptions, in the order in which they are to be sent.
 #[derive(Debug, Default)]
-pub(super) struct Requests {
+pub(super) struct Calls {
     /// In boxes, or the table would be large in a session that asks for nothing.
     table: HashMap<u64, Box<Request>, foldhash::fast::RandomState>,
     deadlines: BTreeSet<(Time, u64)>,
@@ -21,7 +21,7 @@ pub(super) struct Requests {
     groups: u64,
 }
 
-impl Requests {
+impl Calls {
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

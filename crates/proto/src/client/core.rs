@@ -2,9 +2,10 @@
 //!
 //! The parts (one file each, next to this one) have private fields and know nothing of each other. The files in `core/`
 //! coordinate them. A file there calls only those after it in this list: `inputs`, `lifecycle`, `resuming`, `receiving`,
-//! `handshaking`, `connecting`, `retrying`, `failover`, `failing`, `requesting`, `delivering`, and this one. What belongs
+//! `handshaking`, `connecting`, `retrying`, `failover`, `failing`, `calling`, `delivering`, and this one. What belongs
 //! before it in the list is returned as [`Next`].
 
+mod calling;
 mod connecting;
 mod delivering;
 mod failing;
@@ -13,7 +14,6 @@ mod handshaking;
 mod inputs;
 mod lifecycle;
 mod receiving;
-mod requesting;
 mod resuming;
 mod retrying;
 
@@ -23,6 +23,7 @@ use super::ack::Window;
 use super::advised::{Advised, Capped};
 use super::arrivals::Arrivals;
 use super::attempts::Attempts;
+use super::calls::Calls;
 use super::cause::LostCause;
 use super::config::Config;
 use super::connect::Connect;
@@ -37,7 +38,6 @@ use super::liveness::Liveness;
 use super::moving::Moving;
 use super::outbox::Outbox;
 use super::outcome::CloseReason;
-use super::requests::Requests;
 use super::servers::Servers;
 use super::subscriptions::Subscriptions;
 use super::transports::Transports;
@@ -61,7 +61,7 @@ pub(super) struct Core {
     attempts: Attempts,
     liveness: Liveness,
     arrivals: Arrivals,
-    requests: Requests,
+    calls: Calls,
     subscriptions: Subscriptions,
     credits: Credits,
     lane: CallLane,
@@ -152,7 +152,7 @@ impl Core {
             attempts: Attempts::new(config.retry.clone(), config.seed),
             liveness: Liveness::new(config.ping_interval, config.request_timeout),
             arrivals: Arrivals::default(),
-            requests: Requests::default(),
+            calls: Calls::default(),
             subscriptions: Subscriptions::default(),
             credits: Credits::default(),
             lane: CallLane::default(),
@@ -196,8 +196,8 @@ impl Core {
         &mut self.subscriptions
     }
 
-    pub(super) fn requests(&self) -> &Requests {
-        &self.requests
+    pub(super) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     pub(super) fn lost_since(&self) -> Option<Time> {

@@ -88,7 +88,7 @@ impl Session {
 
     /// Returns how many calls wait for their reply.
     pub fn pending(&self) -> usize {
-        self.core.requests().len()
+        self.core.calls().len()
     }
 
     /// Returns the desired subscriptions that the server has granted.

@@ -5,7 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::advice::Advice;
 use crate::channel::Channel;
+use crate::id::ClientId;
 use crate::transport::Transport;
 
 /// What another process needs to continue a session, as long as the server keeps it: its id, its transport,
@@ -15,23 +17,85 @@ use crate::transport::Transport;
 /// not show the id.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionSnapshot {
-    pub(super) client_id: String,
+    client_id: String,
     /// The server that has it.
     #[serde(default)]
-    pub(super) server: usize,
-    pub(super) transport: String,
+    server: usize,
+    transport: String,
     /// The last batch acknowledged, when the server agreed to acknowledgements.
-    pub(super) ack: Option<u64>,
+    ack: Option<u64>,
     /// How many events beyond that batch have been delivered.
-    pub(super) seen: u64,
+    seen: u64,
     /// Ids go on from here, so that no late reply is taken for another.
-    pub(super) last_id: u64,
-    pub(super) advice: Value,
-    pub(super) inbox: Vec<String>,
-    pub(super) streams: Vec<String>,
+    last_id: u64,
+    advice: Value,
+    inbox: Vec<String>,
+    streams: Vec<String>,
 }
 
 impl SessionSnapshot {
+    /// The snapshot of a session over `transport`, without acknowledgements, advice and subscriptions. Its message ids
+    /// go on after `last_id`.
+    pub(super) fn new(client_id: &ClientId, server: usize, transport: Transport, last_id: u64) -> Self {
+        Self {
+            client_id: client_id.as_str().to_owned(),
+            server,
+            transport: transport.as_str().to_owned(),
+            ack: None,
+            seen: 0,
+            last_id,
+            advice: Advice::default().to_json(),
+            inbox: Vec::new(),
+            streams: Vec::new(),
+        }
+    }
+
+    /// Adds what is acknowledged: a batch, if the server has agreed, and how many events beyond it were delivered.
+    pub(super) fn with_acknowledged(self, batch: Option<u64>, seen: u64) -> Self {
+        Self { ack: batch, seen, ..self }
+    }
+
+    pub(super) fn with_advice(self, advice: &Advice) -> Self {
+        Self { advice: advice.to_json(), ..self }
+    }
+
+    /// Adds the channels that the inbox receives, and those of streams.
+    pub(super) fn with_subscriptions<'a>(
+        self,
+        inbox: impl Iterator<Item = &'a Channel>,
+        streams: impl Iterator<Item = &'a Channel>,
+    ) -> Self {
+        let name = |channel: &Channel| channel.as_str().to_owned();
+        Self { inbox: inbox.map(name).collect(), streams: streams.map(name).collect(), ..self }
+    }
+
+    pub(super) fn client_id(&self) -> ClientId {
+        ClientId::new(&self.client_id)
+    }
+
+    pub(super) fn acknowledged(&self) -> (Option<u64>, u64) {
+        (self.ack, self.seen)
+    }
+
+    pub(super) fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    pub(super) fn advice(&self) -> Option<Advice> {
+        let json = serde_json::value::to_raw_value(&self.advice).ok()?;
+        Some(Advice::from_json(json.get()).unwrap_or_default())
+    }
+
+    /// The channels that the inbox receives.
+    pub(super) fn inbox(&self) -> impl Iterator<Item = Channel> {
+        self.inbox.iter().filter_map(|name| Channel::parse(name).ok())
+    }
+
+    /// The channels of streams.
+    pub(super) fn streams(&self) -> impl Iterator<Item = Channel> {
+        self.streams.iter().filter_map(|name| Channel::parse(name).ok())
+    }
+
     /// The server that has the session: 0 is the one that it was configured with, others are its fallbacks.
     pub fn server(&self) -> usize {
         self.server
@@ -51,7 +115,7 @@ impl SessionSnapshot {
 
     /// The channels that were subscribed to, by the inbox and by streams.
     pub fn subscriptions(&self) -> impl Iterator<Item = Channel> {
-        self.inbox.iter().chain(&self.streams).filter_map(|name| Channel::parse(name).ok())
+        self.inbox().chain(self.streams())
     }
 }
 

@@ -464,10 +464,25 @@ impl Subscriptions {
 /// What [`Subscriptions::remove`] took away.
 #[derive(Debug)]
 pub(super) struct Removed {
-    pub(super) last: bool,
-    pub(super) status: Status,
-    /// Calls that waited for the server's reply on behalf of that receiver.
-    pub(super) waiting: Vec<CallId>,
+    last: bool,
+    status: Status,
+    waiting: Vec<CallId>,
+}
+
+impl Removed {
+    /// Whether no receiver is left.
+    pub(super) fn is_last(&self) -> bool {
+        self.last
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The calls that waited for the server's reply on behalf of the receiver.
+    pub(super) fn waiting(&self) -> &[CallId] {
+        &self.waiting
+    }
 }
 
 fn extract<T>(items: &mut Vec<T>, mut take: impl FnMut(&T) -> bool) -> Vec<T> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Core, Flow, Next, Phase};
 use crate::channel::Channel;
+use crate::client::calls::wire_size;
 use crate::client::cause::{LostCause, server_error};
 use crate::client::config::Offline;
 use crate::client::contract::{AuthReason, CallId, ExchangeId, Lane, Operation, SinkId};
@@ -13,7 +14,6 @@ use crate::client::event::Event;
 use crate::client::failure::{Failure, FailureKind};
 use crate::client::outcome::{CallError, CallResult, CloseReason};
 use crate::client::request::{Kind, Request, Stamp};
-use crate::client::requests::wire_size;
 use crate::client::subscriptions::Status;
 use crate::codec;
 use crate::id::{ClientId, MessageId};
@@ -132,7 +132,7 @@ impl Core {
                 self.subscriptions.join(&channel, sink);
                 self.outbox.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
-            Some(status @ Status::Pending(id)) if self.requests.get(id).is_some() => {
+            Some(status @ Status::Pending(id)) if self.calls.get(id).is_some() => {
                 self.subscriptions.add(&channel, sink, status);
                 self.subscriptions.wait(&channel, call, sink);
             }
@@ -170,21 +170,21 @@ impl Core {
         let Some(removed) = self.subscriptions.remove(&channel, sink) else {
             return Err(CallError::NotSubscribed(channel));
         };
-        for waiting in removed.waiting {
+        for &waiting in removed.waiting() {
             self.outbox.resolve(Some(waiting), Err(CallError::NotSubscribed(channel.clone())));
         }
-        let known_to_server = match removed.status {
+        let known_to_server = match removed.status() {
             // What still waits for its turn need not be sent at all if there is no other receiver.
             Status::Pending(id)
-                if removed.last && self.requests.get(id).is_some_and(|request| !request.is_sent()) =>
+                if removed.is_last() && self.calls.get(id).is_some_and(|request| !request.is_sent()) =>
             {
-                self.requests.remove(id);
+                self.calls.remove(id);
                 false
             }
             Status::Pending(_) | Status::Active => self.established().is_some() && !channel.is_service(),
             Status::Refused(_) => false,
         };
-        if removed.last && known_to_server {
+        if removed.is_last() && known_to_server {
             let message = subscription_message(Channel::UNSUBSCRIBE, &channel);
             self.enqueue(Some(call), Kind::Unsubscribe(channel), message, None, group, now)?;
         } else {
@@ -203,12 +203,12 @@ impl Core {
         now: Time,
     ) -> Result<u64, CallError> {
         let cap = self.config.max_pending;
-        if self.requests.len() >= cap {
+        if self.calls.len() >= cap {
             return Err(CallError::TooManyPending { cap });
         }
         let id = self.outbox.new_id();
         let request = self.request(id, call, kind, message, timeout, now);
-        self.requests.push_back(id, group, request);
+        self.calls.push_back(id, group, request);
         Ok(id)
     }
 
@@ -232,8 +232,8 @@ impl Core {
         let timeout = Some(self.config.close_timeout);
         let request =
             self.request(id, None, Kind::Disconnect, Message::meta(Channel::DISCONNECT), timeout, now);
-        let group = self.requests.group();
-        self.requests.push_back(id, group, request);
+        let group = self.calls.group();
+        self.calls.push_back(id, group, request);
     }
 
     /// Asks a new session for all desired subscriptions, before anything else is sent. What is asked for already only
@@ -242,12 +242,12 @@ impl Core {
         let mut restored = Vec::new();
         for channel in self.subscriptions.remote() {
             let asked = match self.subscriptions.status(&channel) {
-                Some(Status::Pending(id)) => self.requests.remove(id).map(|request| (id, request)),
+                Some(Status::Pending(id)) => self.calls.remove(id).map(|request| (id, request)),
                 _ => None,
             };
             restored.push(asked.unwrap_or_else(|| self.subscribe_request(&channel, now)));
         }
-        self.requests.restore(restored);
+        self.calls.restore(restored);
     }
 
     /// Asks again for what was refused, when its time has come.
@@ -255,8 +255,8 @@ impl Core {
         while let Some((_, channel)) = self.subscriptions.next_retry().filter(|(at, _)| *at <= now) {
             let channel = channel.clone();
             let (id, request) = self.subscribe_request(&channel, now);
-            let group = self.requests.group();
-            self.requests.push_back(id, group, request);
+            let group = self.calls.group();
+            self.calls.push_back(id, group, request);
         }
     }
 
@@ -273,9 +273,9 @@ impl Core {
         let mut renewed = Vec::new();
         let mut exchanges = BTreeSet::new();
         for id in
-            self.requests.ids(|request| matches!(request.kind(), Kind::Subscribe(_) | Kind::Unsubscribe(_)))
+            self.calls.ids(|request| matches!(request.kind(), Kind::Subscribe(_) | Kind::Unsubscribe(_)))
         {
-            let Some(request) = self.requests.remove(id) else { continue };
+            let Some(request) = self.calls.remove(id) else { continue };
             exchanges.extend(request.exchange());
             match request.kind() {
                 Kind::Unsubscribe(channel) => {
@@ -294,7 +294,7 @@ impl Core {
             }
         }
         for (id, request) in renewed {
-            self.requests.push_again(id, request);
+            self.calls.push_again(id, request);
         }
         for exchange in exchanges {
             self.release(exchange);
@@ -322,10 +322,10 @@ impl Core {
         let most = self.config.max_send_size;
         let max_bytes = if duplex { MAX_FRAME } else { MAX_POST }.min(most);
         // What went out over HTTP before a change of transports is not to be overtaken.
-        while self.lane.exchange().is_none() && self.requests.has_queued() {
+        while self.lane.exchange().is_none() && self.calls.has_queued() {
             let exchange = self.outbox.new_exchange();
             let stamp = Stamp::new(self.credentials.generation(), self.sessions);
-            let messages = self.requests.take_turn(exchange, max_bytes, most, stamp, now);
+            let messages = self.calls.take_turn(exchange, max_bytes, most, stamp, now);
             if !duplex {
                 self.lane.occupy(exchange, now + self.config.request_timeout);
             }
@@ -336,12 +336,12 @@ impl Core {
 
     /// A reply to the request `id`.
     pub(super) fn reply(&mut self, id: u64, reply: Message, now: Time) -> Next {
-        let Some(request) = self.requests.get(id) else { return Next::Nothing };
+        let Some(request) = self.calls.get(id) else { return Next::Nothing };
         if *request.kind() == Kind::Service && reply.is_successful() && !reply.has_data() {
-            self.requests.accept(id);
+            self.calls.accept(id);
             return Next::Nothing;
         }
-        let Some(request) = self.requests.remove(id) else { return Next::Nothing };
+        let Some(request) = self.calls.remove(id) else { return Next::Nothing };
         let granted = reply.fields().successful != Some(false)
             && (reply.is_successful() || (*request.kind() == Kind::Service && reply.has_data()));
         if granted {
@@ -380,7 +380,7 @@ impl Core {
             let error = self.with_earlier_fate(&request, error);
             return self.settle(id, &request, Err(error), now);
         }
-        self.requests.push_again(id, request.not_acted_on());
+        self.calls.push_again(id, request.not_acted_on());
     }
 
     /// The error of a request that cannot be sent once more: a refusal of its last sending says nothing about an
@@ -439,7 +439,7 @@ impl Core {
 
     /// Gives an HTTP exchange up if no request waits for it any more.
     pub(super) fn release(&mut self, exchange: ExchangeId) {
-        if self.lane.carries(exchange) && self.requests.of_exchange(exchange).is_empty() {
+        if self.lane.carries(exchange) && self.calls.of_exchange(exchange).is_empty() {
             self.lane.release(exchange);
             self.outbox.cancel(exchange);
             self.unread();
@@ -452,13 +452,13 @@ impl Core {
         if self.subscriptions.forget_caller(call) {
             return;
         }
-        for id in self.requests.ids(|request| request.call() == Some(call)) {
-            let Some(request) = self.requests.get(id) else { continue };
+        for id in self.calls.ids(|request| request.call() == Some(call)) {
+            let Some(request) = self.calls.get(id) else { continue };
             // An unsubscription is carried out even if no caller waits for its confirmation.
             if !request.is_sent() && !matches!(request.kind(), Kind::Unsubscribe(_)) {
-                self.requests.remove(id);
+                self.calls.remove(id);
             } else {
-                self.requests.disown(id);
+                self.calls.disown(id);
             }
         }
     }

@@ -335,7 +335,7 @@ impl Core {
         let settled = session.flow == Flow::Connected && !session.connect.is_holding();
         // If a socket is left, the replies that are still to come with it are lost, and the events that come with
         // them.
-        let settled = settled && (!from.is_duplex() || self.requests.sent().is_empty());
+        let settled = settled && (!from.is_duplex() || self.calls.sent().is_empty());
         if let Some(better) = self.transports.better(now).filter(|_| settled) {
             session.connect.begin_trial(from);
             self.transports.switch(better);

@@ -26,9 +26,8 @@ pub(super) struct Failed {
 impl Core {
     /// An HTTP exchange with calls failed.
     pub(super) fn fail_exchange(&mut self, exchange: ExchangeId, failure: Failure, now: Time) {
-        let ids = self.requests.of_exchange(exchange);
-        let channel =
-            ids.first().and_then(|id| self.requests.get(*id)).map(|request| request.channel().clone());
+        let ids = self.calls.of_exchange(exchange);
+        let channel = ids.first().and_then(|id| self.calls.get(*id)).map(|request| request.channel().clone());
         let outcome = self.fail_requests(&ids, &failure, now);
         let delay = self.rest_lane(&failure, now);
         // With new credentials it is as if nothing had happened.
@@ -41,13 +40,13 @@ impl Core {
     /// The response to an HTTP exchange with calls has come, and has no reply to these. They may still come another
     /// way.
     pub(super) fn miss_replies(&mut self, exchange: ExchangeId) {
-        let mut ids = self.requests.of_exchange(exchange);
-        ids.retain(|id| self.requests.get(*id).is_some_and(|request| !request.is_accepted()));
-        let first = ids.first().and_then(|id| self.requests.get(*id));
+        let mut ids = self.calls.of_exchange(exchange);
+        ids.retain(|id| self.calls.get(*id).is_some_and(|request| !request.is_accepted()));
+        let first = ids.first().and_then(|id| self.calls.get(*id));
         let Some(channel) = first.map(|request| request.channel().clone()) else { return };
         let failure = self.no_reply(&format!("message on {channel}"));
         for id in &ids {
-            self.requests.note(*id, &failure);
+            self.calls.note(*id, &failure);
         }
         let (messages, delay) = (ids.len(), Duration::ZERO);
         self.outbox.event(Event::RequestFailed { channel, failure, messages, repeated: 0, delay });
@@ -65,7 +64,7 @@ impl Core {
             FailureKind::Http { status: 400..=499 } if !matches!(failure.http_status(), Some(408 | 425 | 429))
         );
         for &id in ids {
-            let Some(request) = self.requests.remove(id) else { continue };
+            let Some(request) = self.calls.remove(id) else { continue };
             let fate_unknown = !unseen || request.is_maybe_seen();
             let error = CallError::Transport { failure: failure.clone(), fate_unknown };
             if unauthorized && self.refresh(request.stamp().generation(), AuthReason::HttpRefused(401)) {
@@ -73,7 +72,7 @@ impl Core {
                 self.again_or(id, request, error, now);
             } else if !refused && (unseen || self.may_repeat(&request)) && request.has_time(now) {
                 outcome.repeated += 1;
-                self.requests.push_again(id, request.failed(!unseen, failure));
+                self.calls.push_again(id, request.failed(!unseen, failure));
             } else {
                 self.settle(id, &request, Err(error), now);
             }
@@ -84,16 +83,16 @@ impl Core {
     /// The socket is lost, and with it the requests on it; those that went out over HTTP before a change of transports
     /// are not on it.
     pub(super) fn fail_frames(&mut self, failure: &Failure, now: Time) {
-        let elsewhere = self.lane.exchange().map(|busy| self.requests.of_exchange(busy)).unwrap_or_default();
-        let mut sent = self.requests.sent();
+        let elsewhere = self.lane.exchange().map(|busy| self.calls.of_exchange(busy)).unwrap_or_default();
+        let mut sent = self.calls.sent();
         sent.retain(|id| !elsewhere.contains(id));
         self.fail_requests(&sent, failure, now);
     }
 
     /// The session is lost, and with it the answers that were to come in it.
     pub(super) fn fail_accepted(&mut self, now: Time) {
-        for id in self.requests.ids(|request| request.is_accepted()) {
-            let Some(request) = self.requests.remove(id) else { continue };
+        for id in self.calls.ids(|request| request.is_accepted()) {
+            let Some(request) = self.calls.remove(id) else { continue };
             let text = format!("{}: the session that the answer was to come in is lost", self.servers.name());
             let failure = Failure::new(FailureKind::Lost, text);
             self.settle(id, &request, Err(CallError::Transport { failure, fate_unknown: true }), now);
@@ -127,17 +126,17 @@ impl Core {
         let span = self.config.request_timeout;
         let mut exchanges = BTreeSet::new();
         let mut expired: Option<(Failure, Channel, usize, usize)> = None;
-        while let Some((_, id)) = self.requests.next_deadline().filter(|(at, _)| *at <= now) {
+        while let Some((_, id)) = self.calls.next_deadline().filter(|(at, _)| *at <= now) {
             // What waits for its turn waits for what is under way.
             if let Some(exchange) =
-                self.requests.get(id).and_then(|request| request.exchange().or(self.lane.exchange()))
+                self.calls.get(id).and_then(|request| request.exchange().or(self.lane.exchange()))
             {
                 let put_off = self.arrivals.put_off(exchange, span);
-                if put_off > now && self.requests.extend(id, put_off) {
+                if put_off > now && self.calls.extend(id, put_off) {
                     continue;
                 }
             }
-            let Some(request) = self.requests.remove(id) else { continue };
+            let Some(request) = self.calls.remove(id) else { continue };
             let sent = request.exchange();
             if sent.is_some() && !request.is_accepted() {
                 let channel = request.channel();
@@ -154,7 +153,7 @@ impl Core {
                 if let Some((.., repeated)) = &mut expired {
                     *repeated += 1;
                 }
-                self.requests.push_again(id, request.unanswered());
+                self.calls.push_again(id, request.unanswered());
             } else {
                 let after = now.since(request.started());
                 let fate_unknown = sent.is_some() || request.is_maybe_seen();
@@ -206,15 +205,15 @@ impl Core {
 
     /// An extension of the user's vetoed a message.
     pub(super) fn veto(&mut self, id: u64, reason: &str, now: Time) {
-        if let Some(request) = self.requests.remove(id) {
+        if let Some(request) = self.calls.remove(id) {
             self.settle(id, &request, Err(CallError::Vetoed(reason.to_owned())), now);
         }
     }
 
     /// No new credentials could be obtained for the calls that were refused without them.
     pub(super) fn fail_refused(&mut self, text: &str, now: Time) {
-        for id in self.requests.ids(|request| request.waits_again()) {
-            if let Some(request) = self.requests.remove(id) {
+        for id in self.calls.ids(|request| request.waits_again()) {
+            if let Some(request) = self.calls.remove(id) {
                 let error = self.with_earlier_fate(&request, CallError::NoCredentials(text.to_owned()));
                 self.settle(id, &request, Err(error), now);
             }

@@ -32,7 +32,7 @@ impl Core {
             }
             if let Some(exchange) = self.lane.clear() {
                 self.outbox.cancel(exchange);
-                let ids = self.requests.of_exchange(exchange);
+                let ids = self.calls.of_exchange(exchange);
                 // That one may have got what is in it.
                 let given_up = Failure::new(FailureKind::Lost, failure.to_string());
                 self.fail_requests(&ids, &given_up, now);

@@ -13,7 +13,7 @@ enum Timer {
     HandshakeReply,
     ConnectReply,
     Liveness,
-    Requests,
+    Calls,
     LaneCheck,
     LaneRest,
     Opening,
@@ -29,7 +29,7 @@ impl Timer {
         Self::HandshakeReply,
         Self::ConnectReply,
         Self::Liveness,
-        Self::Requests,
+        Self::Calls,
         Self::LaneCheck,
         Self::LaneRest,
         Self::Opening,
@@ -53,12 +53,12 @@ impl Core {
                 Next::Nothing
             }
             Input::Call(call, operation) => {
-                let group = self.requests.group();
+                let group = self.calls.group();
                 self.call(call, operation, group, now);
                 Next::Nothing
             }
             Input::Batch(calls) => {
-                let group = self.requests.group();
+                let group = self.calls.group();
                 for (call, operation) in calls {
                     self.call(call, operation, group, now);
                 }
@@ -203,9 +203,9 @@ impl Core {
                 set(Timer::Closing, Some(if finished { Time::ZERO } else { closing.deadline }));
             }
         }
-        set(Timer::Requests, self.requests.next_deadline().map(|(at, _)| at));
+        set(Timer::Calls, self.calls.next_deadline().map(|(at, _)| at));
         set(Timer::LaneCheck, self.lane.next_check());
-        set(Timer::LaneRest, self.lane.rests_until(self.now).filter(|_| self.requests.len() > 0));
+        set(Timer::LaneRest, self.lane.rests_until(self.now).filter(|_| self.calls.len() > 0));
         set(Timer::Opening, self.opening.as_ref().and_then(|opening| opening.deadline));
     }
 
@@ -223,7 +223,7 @@ impl Core {
                 }
             }
             Timer::Liveness => self.check_liveness(now),
-            Timer::Requests => {
+            Timer::Calls => {
                 if self.expire_requests(now) {
                     let failure = self.silence("last message", self.config.request_timeout);
                     self.give_up_transport(&failure, now);

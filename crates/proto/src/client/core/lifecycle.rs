@@ -122,8 +122,8 @@ impl Core {
     /// Ends the session. `closers` are the calls that asked for it.
     fn end(&mut self, reason: &CloseReason, closers: Vec<CallId>) {
         let closed = || CallError::Closed(reason.clone());
-        for id in self.requests.ids(|_| true) {
-            if let Some(request) = self.requests.remove(id) {
+        for id in self.calls.ids(|_| true) {
+            if let Some(request) = self.calls.remove(id) {
                 self.outbox.resolve(request.call(), Err(closed()));
             }
         }
@@ -301,7 +301,7 @@ impl Core {
         if let Some(exchange) = lane {
             self.outbox.cancel(exchange);
         }
-        let sent = self.requests.sent();
+        let sent = self.calls.sent();
         self.fail_requests(&sent, &failure, now);
         self.lost(now, &LostCause::Transport(failure));
         self.disconnect();
@@ -324,10 +324,10 @@ impl Core {
             return self.connect_failed(failure(), now);
         }
         if let Some(id) = message.id().and_then(|id| id.number()) {
-            let exchange = self.requests.get(id).and_then(|request| request.exchange());
+            let exchange = self.calls.get(id).and_then(|request| request.exchange());
             self.veto(id, reason, now);
             if let Some(exchange) = exchange
-                && self.requests.of_exchange(exchange).is_empty()
+                && self.calls.of_exchange(exchange).is_empty()
             {
                 self.lane.release(exchange);
             }

@@ -53,7 +53,7 @@ impl Core {
 
     /// The request that a reply answers: by its id, or, since some servers leave the id out, the oldest that fits.
     fn request_of(&self, reply: &Message) -> Option<u64> {
-        let requests = &self.requests;
+        let requests = &self.calls;
         if let Some(id) = reply.id() {
             let id = id.number()?;
             return requests.get(id).filter(|request| request.channel() == reply.channel()).map(|_| id);
@@ -99,7 +99,7 @@ impl Core {
         };
         if is_reply {
             let request = self.request_of(&message).filter(|id| {
-                let kind = self.requests.get(*id).map(|request| request.kind());
+                let kind = self.calls.get(*id).map(|request| request.kind());
                 !message.has_data() || kind == Some(&Kind::Service) || message.fields().successful.is_some()
             });
             if let Some(id) = request {
@@ -142,12 +142,12 @@ impl Core {
         }
         let ids = match (message.id().and_then(|id| id.number()), exchange) {
             (Some(id), _) => vec![id],
-            (None, Some(exchange)) => self.requests.of_exchange(exchange),
+            (None, Some(exchange)) => self.calls.of_exchange(exchange),
             (None, None) => Vec::new(),
         };
         let mut first = Next::Nothing;
         for id in ids {
-            let Some(channel) = self.requests.get(id).map(|request| request.channel().clone()) else {
+            let Some(channel) = self.calls.get(id).map(|request| request.channel().clone()) else {
                 continue;
             };
             let next = self.reply(id, with_channel(&channel), now);

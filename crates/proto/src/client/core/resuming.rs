@@ -1,7 +1,6 @@
 //! Leaving a session to another process, and continuing it there (as CometD's reload extension does for pages).
 
 use super::{Core, Established, Next, Phase};
-use crate::advice::Advice;
 use crate::channel::Channel;
 use crate::client::ack::Window;
 use crate::client::connect::Connect;
@@ -9,7 +8,6 @@ use crate::client::contract::{AuthReason, CallId, SinkId};
 use crate::client::credentials::Readiness;
 use crate::client::outcome::{CallError, CloseReason};
 use crate::client::snapshot::SessionSnapshot;
-use crate::id::ClientId;
 use crate::time::Time;
 
 impl Core {
@@ -19,24 +17,21 @@ impl Core {
         let session = self.established()?;
         let names = |inbox: bool| {
             let whose = move |sinks: &[SinkId]| sinks.contains(&SinkId::INBOX) == inbox;
-            self.subscriptions.established_for(whose).map(|channel| channel.as_str().to_owned()).collect()
+            self.subscriptions.established_for(whose)
         };
         let mut advice = self.advised.advice().clone();
         advice.reconnect = None;
+        // One that is only on trial may not work at all.
+        let transport = session.connect.trial().unwrap_or(self.transport());
         let window = &session.window;
-        Some(SessionSnapshot {
-            client_id: session.client_id.as_str().to_owned(),
-            server: self.servers.current(),
-            // One that is only on trial may not work at all.
-            transport: session.connect.trial().unwrap_or(self.transport()).as_str().to_owned(),
-            ack: window.batch(),
-            // What a receiver had no credit for was not delivered. Rather twice to the others than never to that one.
-            seen: if continues { 0 } else { session.missed.first().unwrap_or(window.seen()) },
-            last_id: self.outbox.last_id(),
-            advice: advice.to_json(),
-            inbox: names(true),
-            streams: names(false),
-        })
+        // What a receiver had no credit for was not delivered. Rather twice to the others than never to that one.
+        let seen = if continues { 0 } else { session.missed.first().unwrap_or(window.seen()) };
+        let (server, last_id) = (self.servers.current(), self.outbox.last_id());
+        let snapshot = SessionSnapshot::new(&session.client_id, server, transport, last_id)
+            .with_acknowledged(window.batch(), seen)
+            .with_advice(&advice)
+            .with_subscriptions(names(true), names(false));
+        Some(snapshot)
     }
 
     /// Continues a session of another process: with its next connect, and with a handshake if the server has lost it.
@@ -44,20 +39,22 @@ impl Core {
         if let Some(transport) = snapshot.transport() {
             self.transports.prefer(transport);
         }
-        if let Ok(raw) = serde_json::value::to_raw_value(&snapshot.advice) {
-            self.advised.begin(Advice::from_json(raw.get()).unwrap_or_default());
+        if let Some(advice) = snapshot.advice() {
+            self.advised.begin(advice);
         }
-        self.outbox.continue_ids(snapshot.last_id);
-        for (names, temporary) in [(&snapshot.inbox, false), (&snapshot.streams, true)] {
-            for channel in names.iter().filter_map(|name| Channel::parse(name).ok()) {
-                self.subscriptions.resume(&channel, temporary);
-            }
+        self.outbox.continue_ids(snapshot.last_id());
+        for channel in snapshot.inbox() {
+            self.subscriptions.resume(&channel, false);
+        }
+        for channel in snapshot.streams() {
+            self.subscriptions.resume(&channel, true);
         }
         self.had_session = true;
-        let window = Window::new(snapshot.ack, snapshot.seen);
+        let (batch, seen) = snapshot.acknowledged();
+        let window = Window::new(batch, seen);
         // What was on its way when the other process ended is sent again only if it was to be acknowledged.
-        let gap = snapshot.ack.is_none();
-        let client_id = ClientId::new(&snapshot.client_id);
+        let gap = batch.is_none();
+        let client_id = snapshot.client_id();
         let mut session = Established::new(client_id, window, Connect::resumed(), gap);
         let readiness = self.credentials.ready();
         if readiness != Readiness::Ready {
