@@ -4,9 +4,12 @@
 
 mod fixture;
 
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bayeux::{Client, Event, FailureKind, Transport};
+use bayeux::{Builder, Client, Event, FailureKind, Transport};
 use bayeux_testkit::{Answer, Peer, RequestKind};
 use fixture::*;
 use futures_util::{SinkExt, StreamExt};
@@ -351,7 +354,6 @@ async fn a_body_that_promises_much_and_sends_little_costs_what_it_sends() {
 
 #[tokio::test]
 async fn a_gzip_bomb_stops_at_the_limit() {
-    use std::io::Write;
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     bomb.write_all(b"[").unwrap();
     for _ in 0..200 {
@@ -386,7 +388,6 @@ async fn a_gzip_bomb_stops_at_the_limit() {
 /// A few bytes on the wire become a message of some hundred bytes in memory, and gzip makes the few fewer.
 #[tokio::test]
 async fn small_messages_without_number_stop_at_the_limit() {
-    use std::io::Write;
     const LIMIT: usize = 4 * 1024 * 1024;
     // What this test allocates would count in others that run beside it.
     let mut measured = Measured::from_now().await;
@@ -544,4 +545,143 @@ async fn a_body_that_trickles_is_given_up() {
         .unwrap_err();
     assert!(error.to_string().contains("min_receive_rate"), "{error}");
     let _ = client.close().await;
+}
+
+/// A server that answers the first bytes of each connection with the same bytes, again and again. How many it could send.
+fn flooding(bytes: &'static [u8]) -> (String, Arc<AtomicU64>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cometd", listener.local_addr().unwrap());
+    let sent = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&sent);
+    // In threads of its own, which no work of the client holds up.
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let counting = Arc::clone(&counting);
+            std::thread::spawn(move || {
+                let many = bytes.repeat(64 * 1024 / bytes.len());
+                let _ = stream.read(&mut [0; 4096]);
+                while let Ok(count @ 1..) = stream.write(&many) {
+                    counting.fetch_add(count as u64, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (url, sent)
+}
+
+/// How the first attempt to open a session ended, and how much the server could send until then.
+async fn given_up(builder: Builder, sent: &AtomicU64) -> (String, u64) {
+    let client = builder
+        .open_timeout(Duration::from_secs(60))
+        .connect_timeout(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    let mut events = client.events();
+    let failing = async {
+        let is_end = |event: &Event| matches!(event, Event::Retrying { .. } | Event::Closed { .. });
+        let failed = event(&mut events, is_end).await;
+        let sent = sent.load(Ordering::Relaxed);
+        within(client.close()).await.unwrap();
+        (format!("{failed:?}"), sent)
+    };
+    tokio::join!(client.open(), failing).1
+}
+
+#[tokio::test]
+async fn heads_that_are_no_response_end_the_connection() {
+    /// What is read, and what lies in the buffers of two kernels.
+    const MOST: u64 = 32 * 1024 * 1024;
+    let long: &[u8] =
+        Box::leak(format!("HTTP/1.1 103 Early\r\na: {}\r\n\r\n", "x".repeat(30_000)).into_bytes().into());
+    let heads = [
+        &b"HTTP/1.1 100 \r\n\r\n"[..],
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
+        b"HTTP/1.1 199 \r\n\r\n",
+        long,
+    ];
+    for (transport, head) in BOTH.into_iter().flat_map(|transport| heads.map(|head| (transport, head))) {
+        let measured = Measured::from_now().await;
+        let (url, sent) = flooding(head);
+        let (failed, sent) = given_up(over(transport, &url), &sent).await;
+        assert!(failed.contains("belongs to no response"), "{failed}");
+        assert!(sent < MOST, "{sent} bytes for {transport}");
+        assert!(measured.peak() < 4 * 1024, "{} KiB", measured.peak());
+    }
+}
+
+/// A server of HTTP/2 that takes a connection and then sends the same again and again, be it on the stream of the first
+/// request. How many bytes it could send.
+#[cfg(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs"))]
+mod http2 {
+    use bayeux::TlsOptions;
+    use bayeux::rustls::ServerConfig;
+    use bayeux::rustls::pki_types::pem::PemObject;
+    use bayeux::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use bayeux_testkit::Authority;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+    }
+
+    /// Where the server is, who says so, and what it sent.
+    async fn flooding(first: Vec<u8>, again: Vec<u8>) -> (String, TlsOptions, Arc<AtomicU64>) {
+        let authority = Authority::new();
+        let identity = authority.issue(&["127.0.0.1"]);
+        let chain =
+            CertificateDer::pem_slice_iter(identity.chain_pem().as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(identity.key_pem().as_bytes()).unwrap();
+        let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/cometd", listener.local_addr().unwrap());
+        let sent = Arc::new(AtomicU64::new(0));
+        let counting = Arc::clone(&sent);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let _ = stream.write_all(&[frame(4, 0, 0, b""), frame(4, 1, 0, b"")].concat()).await;
+                // The preface, and the request.
+                let _ = stream.read(&mut [0; 8192]).await;
+                let _ = tokio::time::timeout(millis(200), stream.read(&mut [0; 8192])).await;
+                let _ = stream.write_all(&first).await;
+                let many = again.repeat(16 * 1024 / again.len() + 1);
+                while stream.write_all(&many).await.is_ok() {
+                    counting.fetch_add(many.len() as u64, Ordering::Relaxed);
+                }
+            }
+        });
+        (url, TlsOptions::new().ca_pem(authority.pem().as_bytes()).unwrap(), sent)
+    }
+
+    #[tokio::test]
+    async fn frames_that_are_no_response_end_the_connection() {
+        const MOST: u64 = 32 * 1024 * 1024;
+        // `:status: 103` and `:status: 200`; the same with many headers that the table of the connection has.
+        let informational = frame(1, 4, 1, b"\x08\x03103");
+        let many = [&b"\x08\x03103\x40\x01a\x20"[..], &[b'v'; 32], &[0xbe; 50]].concat();
+        let ok = frame(1, 4, 1, b"\x88");
+        for (what, first, again) in [
+            ("heads", Vec::new(), informational),
+            ("long heads", Vec::new(), frame(1, 4, 1, &many)),
+            ("pings", Vec::new(), frame(6, 0, 0, b"12345678")),
+            ("settings", Vec::new(), frame(4, 0, 0, b"")),
+            ("unknown frames", Vec::new(), frame(0xbb, 0, 0, &[0; 100])),
+            ("padding", ok.clone(), frame(0, 8, 1, &[&[200][..], b" ", &[0; 200]].concat())),
+            ("empty data", ok, frame(0, 0, 1, b"")),
+        ] {
+            let measured = Measured::from_now().await;
+            let (url, tls, sent) = flooding(first, again).await;
+            let (failed, sent) = given_up(over(Transport::LongPolling, &url).tls(tls), &sent).await;
+            let ours = failed.contains("belongs to no response");
+            // Of empty frames the library counts the excess itself.
+            assert!(ours || failed.contains("excessive load"), "{what}: {failed}");
+            assert!(sent < MOST, "{what}: {sent} bytes");
+            assert!(measured.peak() < 16 * 1024, "{what}: {} KiB", measured.peak());
+        }
+    }
 }

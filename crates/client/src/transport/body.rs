@@ -6,22 +6,25 @@ use std::task::{Context, Poll};
 
 use bayeux_proto::client::{Failure, FailureKind};
 use bytes::{BufMut, Bytes, BytesMut};
-use flate2::write::MultiGzDecoder;
-use futures_core::Stream;
-use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, Response};
+use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 use url::Url;
 
 use super::arriving::{Arriving, too_slow};
 use super::failure::{broken_body, display_url};
+use super::gunzip::{Counts, Gunzip};
+use super::measured::Allowance;
 
 /// How many pieces are taken before other work gets its turn.
 const PIECES: usize = 256;
 
 /// A body that is arriving.
 pub(super) struct Body {
-    pieces: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
+    pieces: Incoming,
+    /// Of the connection that it comes over.
+    allowance: Option<Allowance>,
     /// The `Content-Length` of the response.
     promised: Option<u64>,
     gathered: Gathered,
@@ -53,7 +56,7 @@ enum Gathered {
     /// One piece, which may be the whole and is then not copied.
     Piece(Bytes),
     Buffer(Capped),
-    Gzip(Box<MultiGzDecoder<Capped>>),
+    Gzip(Box<Gunzip<Capped>>),
 }
 
 /// A buffer that takes no more than so many bytes.
@@ -63,11 +66,11 @@ struct Capped {
 }
 
 impl Body {
-    pub(super) fn new(response: reqwest::Response, limits: Limits, url: &Url) -> Result<Self, Failure> {
-        let promised = response.content_length();
+    pub(super) fn new(response: Response<Incoming>, limits: Limits, url: &Url) -> Result<Self, Failure> {
+        let promised = response.body().size_hint().exact();
         let gathered = match encoding(response.headers()) {
             Encoding::Identity => Gathered::Nothing,
-            Encoding::Gzip => Gathered::Gzip(Box::new(MultiGzDecoder::new(Capped::new(limits.size)))),
+            Encoding::Gzip => Gathered::Gzip(Box::new(Gunzip::new(Capped::new(limits.size)))),
             Encoding::Unknown(name) => {
                 let text = format!(
                     "the response of {} is encoded as {name}, and only gzip was accepted",
@@ -76,8 +79,9 @@ impl Body {
                 return Err(Failure::new(FailureKind::Malformed, text));
             }
         };
-        let pieces = Box::pin(response.bytes_stream());
-        Ok(Self { pieces, promised, gathered, received: 0, arriving: Arriving::default(), limits })
+        let allowance = response.extensions().get().cloned();
+        let pieces = response.into_body();
+        Ok(Self { pieces, allowance, promised, gathered, received: 0, arriving: Arriving::default(), limits })
     }
 
     /// The failure, if the `Content-Length` is too large already.
@@ -95,12 +99,17 @@ impl Body {
     pub(super) fn poll(&mut self, url: &Url, cx: &mut Context<'_>) -> Poll<Result<Progress, Failure>> {
         let before = self.received;
         for _ in 0..PIECES {
-            match self.pieces.as_mut().poll_next(cx) {
+            match Pin::new(&mut self.pieces).poll_frame(cx) {
                 Poll::Pending if self.received == before => return Poll::Pending,
                 Poll::Pending => break,
                 Poll::Ready(None) => return Poll::Ready(self.whole(url)),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken_body(&error, url))),
-                Poll::Ready(Some(Ok(piece))) => {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers have nothing for us.
+                    let Ok(piece) = frame.into_data() else { continue };
+                    if let Some(allowance) = &self.allowance {
+                        allowance.body(piece.len());
+                    }
                     self.received += piece.len() as u64;
                     if let Err(error) = self.take(piece) {
                         return Poll::Ready(Err(self.decoding_failure(&error, url)));
@@ -139,7 +148,7 @@ impl Body {
                 buffer.expect(self.promised, self.received);
                 buffer.write_all(&piece)
             }
-            Gathered::Gzip(decoder) => decoder.write_all(&piece),
+            Gathered::Gzip(decoder) => decoder.write(&piece),
         }
     }
 
@@ -164,9 +173,7 @@ impl Body {
             Gathered::Piece(piece) => piece,
             Gathered::Buffer(buffer) => buffer.into_bytes(),
             Gathered::Gzip(mut decoder) => {
-                // What is not decoded yet can wait.
-                let _ = decoder.flush();
-                std::mem::take(&mut decoder.get_mut().buffer).freeze()
+                decoder.so_far().map(|output| std::mem::take(&mut output.buffer).freeze()).unwrap_or_default()
             }
         }
     }
@@ -229,6 +236,12 @@ impl Capped {
             return Bytes::copy_from_slice(&self.buffer);
         }
         self.buffer.freeze()
+    }
+}
+
+impl Counts for Capped {
+    fn written(&self) -> u64 {
+        self.buffer.len() as u64
     }
 }
 

@@ -198,8 +198,9 @@ impl Jar {
     }
 }
 
-impl reqwest::cookie::CookieStore for Jar {
-    fn set_cookies(&self, headers: &mut dyn Iterator<Item = &HeaderValue>, url: &Url) {
+impl Jar {
+    /// Takes the `Set-Cookie` headers of a response.
+    pub(super) fn set_cookies<'a>(&self, headers: impl Iterator<Item = &'a HeaderValue>, url: &Url) {
         let mut kept = None;
         for header in headers.filter(|header| header.len() <= SET_COOKIE) {
             let Some(cookie) = parse(header, url) else { continue };
@@ -207,8 +208,8 @@ impl reqwest::cookie::CookieStore for Jar {
         }
     }
 
-    /// RFC 6265, section 5.4: those with longer paths first, then those that were made first.
-    fn cookies(&self, url: &Url) -> Option<HeaderValue> {
+    /// The `Cookie` header of a request. RFC 6265, section 5.4: those with longer paths first, then those that were made first.
+    pub(super) fn cookies(&self, url: &Url) -> Option<HeaderValue> {
         let kept = self.read();
         if kept.cookies.is_empty() {
             return None;
@@ -269,8 +270,6 @@ fn is_same_host(domain: &str, url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::cookie::CookieStore as _;
-
     use super::*;
 
     fn get(jar: &Jar, url: &str) -> Option<String> {
@@ -279,7 +278,7 @@ mod tests {
 
     fn set(jar: &Jar, url: &str, cookies: &[&'static str]) {
         let headers: Vec<_> = cookies.iter().map(|cookie| HeaderValue::from_static(cookie)).collect();
-        jar.set_cookies(&mut headers.iter(), &Url::parse(url).unwrap());
+        jar.set_cookies(headers.iter(), &Url::parse(url).unwrap());
     }
 
     #[test]
@@ -342,7 +341,7 @@ mod tests {
             let jar = empty();
             for host in hosts.iter().filter(|host| **host != domain) {
                 let cookie = HeaderValue::from_str(&format!("a=1; Path=/; Domain={domain}")).unwrap();
-                jar.set_cookies(&mut [cookie].iter(), &Url::parse(&format!("http://{host}/")).unwrap());
+                jar.set_cookies([cookie].iter(), &Url::parse(&format!("http://{host}/")).unwrap());
             }
             for host in hosts {
                 // The host that is itself called so keeps it, for itself.
@@ -370,7 +369,7 @@ mod tests {
                     HeaderValue::from_str(&text).unwrap()
                 })
                 .collect();
-            jar.set_cookies(&mut cookies.iter(), &Url::parse(&at(round)).unwrap());
+            jar.set_cookies(cookies.iter(), &Url::parse(&at(round)).unwrap());
         }
     }
 
@@ -399,7 +398,7 @@ mod tests {
         let jar = empty();
         for text in [format!("a={}", "v".repeat(COOKIE)), format!("b=1; X={}", "v".repeat(SET_COOKIE))] {
             let header = HeaderValue::from_str(&text).unwrap();
-            jar.set_cookies(&mut [header].iter(), &Url::parse("http://h/").unwrap());
+            jar.set_cookies([header].iter(), &Url::parse("http://h/").unwrap());
         }
         assert_eq!(get(&jar, "http://h/"), None);
     }
@@ -409,7 +408,7 @@ mod tests {
         let jar = empty();
         let one = |text: String| {
             let header = HeaderValue::from_str(&text).unwrap();
-            jar.set_cookies(&mut [header].iter(), &Url::parse("http://h/").unwrap());
+            jar.set_cookies([header].iter(), &Url::parse("http://h/").unwrap());
         };
         for n in 0..OF_DOMAIN {
             one(format!("c{n}=1"));

@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime};
 use bayeux_proto::client::{Failure, FailureKind};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
+use hyper_util::client::legacy;
 use url::Url;
 
 use super::cause::{find, root_cause};
+use super::connector::ProxyRefused;
 use super::tls;
 
 /// A URL as it may be shown: without user, password and the values of its query.
@@ -27,11 +29,7 @@ pub(crate) fn display_url(url: &Url) -> String {
 /// A request that got no response.
 ///
 /// `proxy` names the proxy that it went through, if it did.
-pub(super) fn from_reqwest(
-    error: &reqwest::Error,
-    url: &Url,
-    proxy: impl FnOnce() -> Option<String>,
-) -> Failure {
+pub(super) fn broken(error: &legacy::Error, url: &Url, proxy: impl FnOnce() -> Option<String>) -> Failure {
     let shown = display_url(url);
     let cause = root_cause(error);
     if let Some(text) = tls::explain(error) {
@@ -42,7 +40,7 @@ pub(super) fn from_reqwest(
     }
     if error.is_connect() {
         let proxy = proxy();
-        if is_proxy(error) {
+        if find::<ProxyRefused>(error).is_some() {
             let proxy = proxy.unwrap_or_else(|| "the proxy".to_owned());
             let text = format!("{proxy} did not let a request to {shown} through: {cause}");
             return Failure::new(FailureKind::Proxy, text);
@@ -56,14 +54,14 @@ pub(super) fn from_reqwest(
             return Failure::new(FailureKind::UnknownHost, text);
         }
         let cause =
-            if error.is_timeout() { "no connection within the connect timeout".to_owned() } else { cause };
+            if is_timeout(error) { "no connection within the connect timeout".to_owned() } else { cause };
         return Failure::new(FailureKind::Unreachable, format!("cannot reach {target}{through}: {cause}"));
     }
     Failure::new(FailureKind::Lost, format!("the connection to {shown} broke: {cause}"))
 }
 
 /// A connection that this machine could not make, wherever it was to go.
-pub(super) fn local_limit(error: &(dyn Error + 'static), url: &Url) -> Option<Failure> {
+fn local_limit(error: &(dyn Error + 'static), url: &Url) -> Option<Failure> {
     // EMFILE and ENFILE, which `io::ErrorKind` has no name for.
     const FILES: [i32; 2] = [24, 23];
     let code = find::<io::Error>(error).and_then(deepest_code)?;
@@ -103,9 +101,9 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// A response that broke off.
-pub(super) fn broken_body(error: &reqwest::Error, url: &Url) -> Failure {
-    let kind = if error.is_decode() { FailureKind::Malformed } else { FailureKind::Lost };
-    Failure::new(kind, format!("the response of {} broke off: {}", display_url(url), root_cause(error)))
+pub(super) fn broken_body(error: &hyper::Error, url: &Url) -> Failure {
+    let text = format!("the response of {} broke off: {}", display_url(url), root_cause(error));
+    Failure::new(FailureKind::Lost, text)
 }
 
 pub(super) fn lost(url: &Url, error: &dyn Error) -> Failure {
@@ -127,17 +125,10 @@ fn is_resolution(error: &dyn Error) -> bool {
     false
 }
 
-fn is_proxy(error: &dyn Error) -> bool {
-    // The outermost text has the URL, whose host may be called anything.
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if text.contains("proxy") || text.contains("tunnel") {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
+/// Whether it took too long to connect: to one of the addresses, or in all.
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    find::<tokio::time::error::Elapsed>(error).is_some()
+        || find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
 #[cfg(test)]

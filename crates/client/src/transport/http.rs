@@ -1,15 +1,19 @@
 //! The HTTP stack: two clients on one cookie jar, one that may speak HTTP/2 and one that may upgrade.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderValue, Uri};
+use http_body_util::Full;
+use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use reqwest::redirect;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
-use super::cause::root_cause;
+use super::connector::Connector;
 use super::cookies::{Jar, SavedCookies};
 use super::options::{Choice, HttpOptions};
-use super::tls;
 use crate::error::Error;
 
 /// Built once for a client; what TLS needs is made on first use.
@@ -21,7 +25,25 @@ pub(crate) struct HttpStack {
     upgrading: Slot,
 }
 
-type Slot = Mutex<Option<reqwest::Client>>;
+type Slot = Mutex<Option<Client>>;
+
+/// One client: its connections, and the proxies that they go through.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) hyper: legacy::Client<Connector, Full<Bytes>>,
+    proxies: Arc<Matcher>,
+    tunnels: bool,
+}
+
+impl Client {
+    /// What a proxy that forwards a request wants to know of who asks. One that tunnels has been told already.
+    pub(super) fn proxy_authorization(&self, uri: &Uri) -> Option<HeaderValue> {
+        if self.tunnels || uri.scheme_str() != Some("http") {
+            return None;
+        }
+        self.proxies.intercept(uri)?.basic_auth().cloned()
+    }
+}
 
 impl HttpStack {
     pub(crate) fn new(options: HttpOptions, urls: Vec<Url>) -> Self {
@@ -79,12 +101,12 @@ impl HttpStack {
     }
 
     /// The client for requests: HTTP/1.1, or HTTP/2 when TLS agrees on it.
-    pub(super) fn polling(&self, url: &Url) -> Result<reqwest::Client, Error> {
+    pub(super) fn polling(&self, url: &Url) -> Result<Client, Error> {
         self.client(&self.polling, url, &[b"h2", b"http/1.1"])
     }
 
     /// The client for upgrades, which HTTP/2 does not have.
-    pub(super) fn upgrading(&self, url: &Url) -> Result<reqwest::Client, Error> {
+    pub(super) fn upgrading(&self, url: &Url) -> Result<Client, Error> {
         self.client(&self.upgrading, url, &[b"http/1.1"])
     }
 
@@ -95,18 +117,16 @@ impl HttpStack {
         }
     }
 
-    /// The HTTP proxy that a plain WebSocket to `url` must tunnel through, if it must.
-    pub(super) fn tunnel(&self, url: &Url) -> Option<Intercept> {
-        self.proxy(url).filter(|proxy| matches!(proxy.uri().scheme_str(), Some("http")))
+    fn proxy(&self, url: &Url) -> Option<Intercept> {
+        self.proxies().intercept(&url.as_str().parse().ok()?)
     }
 
-    fn proxy(&self, url: &Url) -> Option<Intercept> {
-        let matcher = match &self.options.proxy.0 {
-            Choice::None => return None,
+    fn proxies(&self) -> Matcher {
+        match &self.options.proxy.0 {
+            Choice::None => Matcher::builder().build(),
             Choice::System => Matcher::from_system(),
             Choice::Url(proxy) => Matcher::builder().all(proxy.as_str()).build(),
-        };
-        matcher.intercept(&url.as_str().parse().ok()?)
+        }
     }
 
     /// The proxy that a request to `url` goes through, for people: its URL without user and password.
@@ -118,35 +138,27 @@ impl HttpStack {
         Some(format!("the proxy {shown}"))
     }
 
-    fn client(&self, slot: &Slot, url: &Url, protocols: &[&[u8]]) -> Result<reqwest::Client, Error> {
+    fn client(&self, slot: &Slot, url: &Url, protocols: &[&[u8]]) -> Result<Client, Error> {
+        /// How long a connection is kept that has nothing to do.
+        const IDLE: Duration = Duration::from_secs(90);
+        /// So much a server of HTTP/2 may send before it is taken. In the smallest pieces it takes much more to keep.
+        const WINDOW: u32 = 512 * 1024;
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = &*slot {
             return Ok(client.clone());
         }
-        let mut builder = tls::configure(reqwest::Client::builder(), &self.options.tls, url, protocols)?
-            // The user's headers after ours, so that they win.
-            .user_agent(concat!("bayeux/", env!("CARGO_PKG_VERSION")))
-            .default_headers(self.options.headers.clone())
-            .cookie_provider(Arc::clone(&self.jar))
-            .connect_timeout(self.options.connect_timeout)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .tcp_nodelay(true);
-        if !protocols.contains(&b"h2".as_slice()) {
-            builder = builder.http1_only();
-        }
-        builder = match &self.options.proxy.0 {
-            Choice::System => builder,
-            Choice::None => builder.no_proxy(),
-            Choice::Url(proxy) => {
-                let proxy = reqwest::Proxy::all(proxy.as_str())
-                    .map_err(|error| Error::config(format!("the proxy URL cannot be used: {error}")))?;
-                builder.proxy(proxy)
-            }
-        };
-        let client = builder.build().map_err(|error| {
-            Error::config(format!("the HTTP client cannot be built: {}", root_cause(&error)))
-        })?;
-        Ok(slot.insert(client).clone())
+        let server =
+            url.as_str().parse::<Uri>().map_err(|error| Error::config(format!("the URL: {error}")))?;
+        let proxies = Arc::new(self.proxies());
+        let tunnels = !protocols.contains(&b"h2".as_slice());
+        let connector = Connector::new(&self.options, Arc::clone(&proxies), &server, protocols, tunnels)?;
+        let hyper = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .http2_initial_stream_window_size(WINDOW)
+            .http2_initial_connection_window_size(WINDOW)
+            .build(connector);
+        Ok(slot.insert(Client { hyper, proxies, tunnels }).clone())
     }
 }

@@ -10,12 +10,14 @@ use std::time::Duration;
 use bayeux_proto::client::{ExchangeId, Failure, FailureKind};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use hyper::body::Incoming;
 use url::Url;
 
 use super::body::{Body, Limits, Progress};
-use super::failure::{display_url, from_reqwest, retry_after};
+use super::failure::{display_url, retry_after};
 use super::http::HttpStack;
+use super::request;
 
 /// The requests that are on their way, polled by the driver's task.
 pub(crate) struct LongPolling {
@@ -42,7 +44,7 @@ struct Exchange {
 
 enum Stage {
     Sending(Pin<Box<dyn Future<Output = Result<Body, Failure>> + Send>>),
-    Reading(Body),
+    Reading(Box<Body>),
 }
 
 impl LongPolling {
@@ -84,7 +86,7 @@ impl Exchange {
             match &mut self.stage {
                 Stage::Sending(sending) => match ready!(sending.as_mut().poll(cx)) {
                     Err(failure) => return failed(failure),
-                    Ok(body) => self.stage = Stage::Reading(body),
+                    Ok(body) => self.stage = Stage::Reading(Box::new(body)),
                 },
                 Stage::Reading(body) => {
                     return match ready!(body.poll(&self.url, cx)) {
@@ -102,26 +104,20 @@ impl Exchange {
 
 /// Sends a POST and follows the redirects that keep it one: 307 and 308, on the same origin. Others would turn it
 /// into a GET, or carry credentials elsewhere.
-async fn post(http: Arc<HttpStack>, url: Url, headers: HeaderMap, body: Bytes) -> Result<Body, Failure> {
+async fn post(http: Arc<HttpStack>, url: Url, mut headers: HeaderMap, body: Bytes) -> Result<Body, Failure> {
     const REDIRECTS: usize = 5;
     let client = http
         .polling(&url)
         .map_err(|error| Failure::new(FailureKind::Tls, format!("{}: {error}", display_url(&url))))?;
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json;charset=UTF-8"));
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+    if !http.options.headers.contains_key(ACCEPT_ENCODING) {
+        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
+    }
     let mut target = url.clone();
     for _ in 0..=REDIRECTS {
-        let mut request = client
-            .post(target.clone())
-            .headers(headers.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"))
-            .header(ACCEPT, HeaderValue::from_static("application/json"));
-        if !headers.contains_key(ACCEPT_ENCODING) && !http.options.headers.contains_key(ACCEPT_ENCODING) {
-            request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        let response = request
-            .body(body.clone())
-            .send()
-            .await
-            .map_err(|error| from_reqwest(&error, &target, || http.proxy_of(&target)))?;
+        let sending = request::send(&http, &client, Method::POST, &target, headers.clone(), body.clone());
+        let response = sending.await?;
         let status = response.status();
         if status == StatusCode::OK {
             let limits = Limits { size: http.max_message_size(), rate: http.options.min_receive_rate };
@@ -143,7 +139,7 @@ fn keeps_method(status: StatusCode) -> bool {
     matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
 }
 
-async fn not_ok(response: reqwest::Response, url: &Url, location: Option<Url>) -> Failure {
+async fn not_ok(response: Response<Incoming>, url: &Url, location: Option<Url>) -> Failure {
     let status = response.status();
     let retry_after = retry_after(response.headers());
     let shown = display_url(url);
@@ -162,7 +158,7 @@ async fn not_ok(response: reqwest::Response, url: &Url, location: Option<Url>) -
 
 /// The first words of an error page, for people: its title when it is HTML. The page may never end, and the status is
 /// known already, so what has come in a short while must do.
-async fn hint(response: reqwest::Response, url: &Url) -> Option<String> {
+async fn hint(response: Response<Incoming>, url: &Url) -> Option<String> {
     const WAIT: Duration = Duration::from_secs(1);
     const PAGE: usize = 4096;
     const DECODED: usize = 512 * 1024;

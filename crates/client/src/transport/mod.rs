@@ -4,12 +4,16 @@ mod arriving;
 mod body;
 mod cause;
 mod connection;
+mod connector;
 mod cookies;
 mod failure;
+mod gunzip;
 mod http;
 mod long_polling;
+mod measured;
 mod options;
 mod outgoing;
+mod request;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 mod upgrade;

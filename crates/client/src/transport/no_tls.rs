@@ -26,14 +26,12 @@ pub(crate) fn check_scheme(url: &Url) -> Result<(), Error> {
     )))
 }
 
-/// Leaves everything as it is.
-pub(super) fn configure(
-    builder: reqwest::ClientBuilder,
-    _: &TlsOptions,
-    url: &Url,
-    _: &[&[u8]],
-) -> Result<reqwest::ClientBuilder, Error> {
-    check_scheme(url).map(|()| builder)
+/// A connector without TLS.
+pub(super) type Secured<C> = C;
+
+/// Leaves the connector as it is: no URL needs TLS.
+pub(super) fn secure<C>(connector: C, _: &TlsOptions, _: bool, _: &[&[u8]]) -> Result<Secured<C>, Error> {
+    Ok(connector)
 }
 
 /// There are no errors of TLS.

@@ -157,16 +157,19 @@ pub(crate) fn check_scheme(_: &Url) -> Result<(), Error> {
     Ok(())
 }
 
-/// Configures TLS for the server at `url`, with these ALPN protocols.
-pub(super) fn configure(
-    builder: reqwest::ClientBuilder,
+/// A connector whose connections to `https://` URLs have TLS.
+pub(super) type Secured<C> = hyper_rustls::HttpsConnector<C>;
+
+/// Adds TLS to a connector, with these ALPN protocols, if it is needed.
+pub(super) fn secure<C>(
+    connector: C,
     options: &TlsOptions,
-    url: &Url,
+    needed: bool,
     protocols: &[&[u8]],
-) -> Result<reqwest::ClientBuilder, Error> {
-    let mut tls = if url.scheme() == "https" { config(options)? } else { unused()? };
+) -> Result<Secured<C>, Error> {
+    let mut tls = if needed { config(options)? } else { unused()? };
     tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    Ok(builder.tls_backend_preconfigured(tls))
+    Ok((connector, tls).into())
 }
 
 /// A configuration for a URL that needs no TLS: it trusts nobody and costs next to nothing.

@@ -6,24 +6,20 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bayeux_proto::client::{Failure, FailureKind};
 use bayeux_proto::websocket::accept_key;
+use bytes::Bytes;
 use http::header::{
-    CONNECTION, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE, USER_AGENT,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use http_body_util::Empty;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::Intercept;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper_util::rt::TokioIo;
-use reqwest::cookie::CookieStore;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower_service::Service;
 use url::Url;
 
-use super::cause::root_cause;
-use super::failure::{display_url, from_reqwest, local_limit, lost, retry_after};
+use super::failure::{display_url, lost, retry_after};
 use super::http::HttpStack;
+use super::measured::Allowance;
+use super::request;
 
 /// What a WebSocket runs on: TCP, TLS or a tunnel.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -57,87 +53,17 @@ async fn upgrade_now(http: &HttpStack, url: &Url, mut headers: HeaderMap) -> Res
     {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
-    if url.scheme() == "http"
-        && let Some(proxy) = http.tunnel(url)
-    {
-        return through_tunnel(http, url, headers, &key, &proxy).await;
-    }
     let client = http
         .upgrading(url)
         .map_err(|error| Failure::new(FailureKind::Tls, format!("{}: {error}", display_url(url))))?;
-    let response = client
-        .get(url.clone())
-        .headers(headers)
-        .send()
-        .await
-        .map_err(|error| from_reqwest(&error, url, || http.proxy_of(url)))?;
+    let response = request::send(http, &client, Method::GET, url, headers, Bytes::new()).await?;
     check(http, url, &key, response.status(), response.headers())?;
-    let io = response.upgrade().await.map_err(|error| from_reqwest(&error, url, || http.proxy_of(url)))?;
+    let allowance = response.extensions().get::<Allowance>().cloned();
+    let io = hyper::upgrade::on(response).await.map_err(|error| lost(url, &error))?;
+    if let Some(allowance) = allowance {
+        allowance.lift();
+    }
     http.upgraded(url);
-    Ok(Box::new(io))
-}
-
-/// An HTTP proxy upgrades nothing; it opens a tunnel, and the upgrade goes through that.
-async fn through_tunnel(
-    http: &HttpStack,
-    url: &Url,
-    mut headers: HeaderMap,
-    key: &str,
-    proxy: &Intercept,
-) -> Result<Box<dyn Io>, Failure> {
-    let refused = |error: &(dyn std::error::Error + 'static)| {
-        local_limit(error, url).unwrap_or_else(|| {
-            let proxy = http.proxy_of(url).unwrap_or_else(|| "the proxy".to_owned());
-            let text =
-                format!("{proxy} did not open a tunnel to {}: {}", display_url(url), root_cause(error));
-            Failure::new(FailureKind::Proxy, text)
-        })
-    };
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    let mut tunnel = Tunnel::new(proxy.uri().clone(), connector);
-    if let Some(auth) = proxy.basic_auth() {
-        tunnel = tunnel.with_auth(auth.clone());
-    }
-    let port = url.port_or_known_default().unwrap_or(80);
-    let authority = format!("{}:{port}", url.host_str().unwrap_or_default());
-    let target = format!("http://{authority}").parse::<http::Uri>().map_err(|error| refused(&error))?;
-    let io = tunnel.call(target).await.map_err(|error| refused(&error))?;
-
-    for (name, value) in &http.options.headers {
-        headers.entry(name).or_insert_with(|| value.clone());
-    }
-    headers.entry(HOST).or_insert(HeaderValue::from_str(&authority).map_err(|error| refused(&error))?);
-    headers
-        .entry(USER_AGENT)
-        .or_insert(HeaderValue::from_static(concat!("bayeux/", env!("CARGO_PKG_VERSION"))));
-    if let Some(cookies) = http.jar.cookies(url) {
-        headers.insert(COOKIE, cookies);
-    }
-    let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let mut request =
-        Request::get(path).body(Empty::<bytes::Bytes>::new()).map_err(|error| refused(&error))?;
-    *request.headers_mut() = headers;
-
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(io).await.map_err(|error| lost(url, &error))?;
-    let connection = connection.with_upgrades();
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| lost(url, &error))?;
-        check(http, url, key, response.status(), response.headers())?;
-        http.jar.set_cookies(&mut response.headers().get_all(SET_COOKIE).iter(), url);
-        hyper::upgrade::on(response).await.map_err(|error| lost(url, &error))
-    };
-    tokio::pin!(connection, exchange);
-    // The connection does the work of the exchange, and ends when the upgrade is done.
-    let io = tokio::select! {
-        biased;
-        upgraded = &mut exchange => upgraded,
-        _ = &mut connection => exchange.await,
-    }?;
     Ok(Box::new(TokioIo::new(io)))
 }
 
