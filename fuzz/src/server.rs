@@ -112,7 +112,7 @@ impl World {
                     let link = self.new_link();
                     self.waiting.insert(link);
                     let (browser, multiplexed) = (self.browser.clone(), self.multiplexed);
-                    self.call(Input::LinkOpened { link, browser, multiplexed }, 0);
+                    self.call(Input::LinkOpened { link, browser, second: None, multiplexed }, 0);
                     self.received(link, kind, messages);
                 }
             }

@@ -1,5 +1,4 @@
-//! Our server as a peer: `serve PORT HOLD KEEP`, as all the others, and `trust` for clients that send no cookie with their
-//! WebSocket.
+//! Our server as a peer: `serve PORT HOLD KEEP`, as all the others.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,9 +20,8 @@ struct Publish {
 }
 
 pub(crate) async fn serve(args: &[String]) -> Outcome {
-    let trusting = args.get(3).is_some_and(|arg| arg == "trust");
     let mut numbers = args.iter().map(|arg| arg.parse::<u64>());
-    let mut number = || numbers.next().ok_or("serve PORT HOLD KEEP [trust]");
+    let mut number = || numbers.next().ok_or("serve PORT HOLD KEEP");
     let port = u16::try_from(number()??)?;
     let (hold, keep) = (number()??, number()??);
     let handle: Arc<OnceLock<Server>> = Arc::default();
@@ -32,7 +30,6 @@ pub(crate) async fn serve(args: &[String]) -> Outcome {
         .timeout(Duration::from_millis(hold))
         .max_interval(Duration::from_millis(keep))
         .max_message_size(16 * 1024 * 1024)
-        .trust_client_session(trusting)
         .transports([Transport::WebSocket, Transport::LongPolling, Transport::CallbackPolling])
         .policy(Gate)
         .service("/service/echo", |request: Request| async move { Ok::<_, ServiceError>(Some(request.data)) })

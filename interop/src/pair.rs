@@ -8,7 +8,7 @@ use crate::cell::Cell;
 use crate::driven::Driver;
 use crate::known;
 use crate::outcome::Outcome;
-use crate::peers::{Need, OURS, Peer};
+use crate::peers::{OURS, Peer};
 use crate::scenarios;
 use crate::server::Server;
 use crate::table::{Entry, Row};
@@ -39,7 +39,7 @@ impl Pair {
     }
 
     async fn fill(self, row: &mut Row, only: &[String]) -> Outcome {
-        let server = Server::start_for(self.server, self.client.has.contains(&Need::Trust)).await?;
+        let server = Server::start(self.server).await?;
         let driver = if self.client.name == OURS { None } else { Some(Driver::start(self.client).await?) };
         for scenario in scenarios::ALL {
             let wanted = only.is_empty() || only.iter().any(|name| name == scenario.name);

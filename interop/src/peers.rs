@@ -75,14 +75,11 @@ pub(crate) enum Need {
     Windows,
     /// The server publishes by itself.
     ServerPublish,
-    /// The client opens its WebSocket while its session begins, and so without the cookie of the session: a server must
-    /// accept its client id alone. No scenario needs it; our server is started accordingly.
-    Trust,
 }
 
 use Need::{
     Ack, Batch, Dismissal, HandshakeRefusal, Large, Publish, Refusal, Request, ServerPublish, Timesync,
-    Trust, Windows,
+    Windows,
 };
 
 /// Those of a browser. A transport that the server lacks is not tried.
@@ -243,7 +240,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
         version: Version::Npm("faye"),
         command: &["node", "node.mjs"],
         transports: &[WebSocket, LongPolling],
-        has: &[Publish, Refusal, Large, ServerPublish, Trust],
+        has: &[Publish, Refusal, Large, ServerPublish],
     },
     Peer {
         name: "aiocometd",
@@ -282,7 +279,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
         version: Version::Npm("faye"),
         command: &["node", "chromium.mjs", "faye"],
         transports: CHROMIUM,
-        has: &[Publish, Refusal, Large, ServerPublish, Windows, Trust],
+        has: &[Publish, Refusal, Large, ServerPublish, Windows],
     },
     Peer {
         name: "bayeux",

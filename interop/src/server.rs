@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::outcome::Outcome;
-use crate::peers::{Install, Peer};
+use crate::peers::Peer;
 use crate::process::Process;
 
 /// How long servers hold a connect, in ms: short, so that a scenario sees several.
@@ -22,23 +22,16 @@ pub(crate) struct Server {
     /// What comes after the address in its URL.
     pub(crate) path: String,
     process: Mutex<Option<Process>>,
-    trusting: bool,
 }
 
 impl Server {
     /// Starts it on a free port.
     pub(crate) async fn start(peer: &'static Peer) -> Outcome<Self> {
-        Self::start_for(peer, false).await
-    }
-
-    /// Starts it on a free port; ours accepts a client id without the cookie of its session if it is `trusting`.
-    pub(crate) async fn start_for(peer: &'static Peer, trusting: bool) -> Outcome<Self> {
-        let trusting = trusting && peer.install == Install::Ours;
-        let (process, url) = spawn(peer, 0, trusting).await?;
+        let (process, url) = spawn(peer, 0).await?;
         let rest = url.strip_prefix("http://").ok_or_else(|| format!("{url} is no URL of a server"))?;
         let (address, path) = rest.split_once('/').ok_or_else(|| format!("{url} has no path"))?;
         let path = format!("/{path}");
-        Ok(Self { peer, address: address.parse()?, path, process: Mutex::new(Some(process)), trusting })
+        Ok(Self { peer, address: address.parse()?, path, process: Mutex::new(Some(process)) })
     }
 
     /// Kills it.
@@ -56,7 +49,7 @@ impl Server {
             process.kill().await?;
         }
         down.await;
-        let (started, url) = spawn(self.peer, self.address.port(), self.trusting).await?;
+        let (started, url) = spawn(self.peer, self.address.port()).await?;
         *process = Some(started);
         if url.contains(&self.address.to_string()) {
             return Ok(());
@@ -83,13 +76,9 @@ impl Server {
     }
 }
 
-async fn spawn(peer: &'static Peer, port: u16, trusting: bool) -> Outcome<(Process, String)> {
+async fn spawn(peer: &'static Peer, port: u16) -> Outcome<(Process, String)> {
     let mut command = peer.command();
-    command
-        .arg(port.to_string())
-        .arg(HOLD.to_string())
-        .arg(KEEP.to_string())
-        .args(trusting.then_some("trust"));
+    command.arg(port.to_string()).arg(HOLD.to_string()).arg(KEEP.to_string());
     let (process, mut lines, url) = Process::start(&format!("{} (server)", peer.name), command).await?;
     // What it prints later is of no interest, but must not fill its pipe.
     tokio::spawn(async move { while lines.recv().await.is_some() {} });

@@ -74,33 +74,66 @@ fn case_66_a_client_id_is_not_enough_to_take_a_session_over_with_a_socket() {
     assert_eq!(connect_reply(&replies)["successful"], true, "the id is trusted");
 }
 
-/// Faye's clients open their socket first, when they have no cookie yet, and handshake over HTTP meanwhile.
+/// Faye's clients open their socket while they handshake over HTTP, and so without the cookie. They send again, over another
+/// socket, what was not answered over one that was closed.
 #[test]
-fn case_66_a_session_moves_to_the_socket_that_was_open_before_it_until_its_client_sends_the_cookie() {
-    let mut server = Server::new();
-    let issued: std::sync::Arc<str> = "issued".into();
-    let before = server.socket_issued(&issued);
-    let client = server.handshake();
-    let after = server.socket_issued(&issued);
-    let ask = client.sign(json!([connect(json!({"advice": {"timeout": 0}}))]));
-    assert_eq!(server.send(after, ask.clone())[0]["error"], "402::session_unknown", "it was opened too late");
-    assert_eq!(connect_reply(&server.send(before, ask.clone()))["successful"], true);
+fn case_66_a_socket_that_was_opened_before_there_was_a_cookie_is_closed_without_an_answer_once() {
+    for before in [true, false] {
+        for is_issued in [true, false] {
+            let mut server = Server::new();
+            let issued: std::sync::Arc<str> = "issued".into();
+            let open = |server: &mut Server| {
+                if is_issued { server.socket_issued(&issued) } else { server.socket() }
+            };
+            let early = before.then(|| open(&mut server));
+            let client = server.handshake();
+            let socket = early.unwrap_or_else(|| open(&mut server));
+            let ask = client.sign(json!([connect(json!({"advice": {"timeout": 0}}))]));
+            let subscribe =
+                client.sign(json!([{"channel": "/meta/subscribe", "subscription": "/a", "id": "s"}]));
+            for frame in [&ask, &subscribe, &ask] {
+                assert!(server.send(socket, frame.clone()).is_empty(), "it is answered over the next socket");
+            }
+            assert_eq!(server.closed(socket), Some(1008));
+            assert_eq!(server.wrong_browsers, 0);
+            server.send_to(&client, "/a", json!(1));
+            assert!(server.pushed(socket).is_empty(), "an id alone receives nothing");
+            server.lose(socket);
 
+            let thief = open(&mut server);
+            let replies = server.send(thief, ask.clone());
+            assert_eq!(replies[0]["error"], "402::session_unknown", "it is closed once");
+            assert_eq!(server.closed(thief), None);
+            assert_eq!(server.wrong_browsers, 1);
+
+            let own = server.socket_of(client.cookie.as_ref());
+            assert!(server.send(own, subscribe).iter().any(|reply| reply["successful"] == true));
+            assert_eq!(connect_reply(&server.send(own, ask))["successful"], true);
+        }
+    }
+}
+
+#[test]
+fn case_66_a_session_that_began_with_the_cookie_of_a_socket_moves_to_that_socket() {
+    let mut server = Server::new();
     let own: std::sync::Arc<str> = "its own".into();
     let socket = server.socket_issued(&own);
-    let with = server.handshake_with(Some(&own), json!({}));
-    let ask = with.sign(json!([connect(json!({"advice": {"timeout": 0}}))]));
-    assert_eq!(
-        connect_reply(&server.send(socket, ask))["successful"],
-        true,
-        "it handshook with the socket's cookie"
-    );
+    let client = server.handshake_with(Some(&own), json!({}));
+    let ask = client.sign(json!([connect(json!({"advice": {"timeout": 0}}))]));
+    assert_eq!(connect_reply(&server.send(socket, ask.clone()))["successful"], true);
+    let other = server.socket_issued(&"other".into());
+    assert_eq!(server.send(other, ask)[0]["error"], "402::session_unknown", "its client keeps cookies");
+}
 
-    let other = server.socket_issued(&issued);
+#[test]
+fn case_66_a_session_is_its_clients_by_either_of_two_cookies() {
+    let mut server = Server::new();
     let client = server.handshake();
     let ask = client.sign(json!([connect(json!({"advice": {"timeout": 0}}))]));
-    server.connect_at_once(&client);
-    assert_eq!(server.send(other, ask)[0]["error"], "402::session_unknown", "its client has the cookie");
+    for (second, is_own) in [(client.cookie.clone(), true), (Some("other".into()), false), (None, false)] {
+        let socket = server.socket_with_second(&"first".into(), second);
+        assert_eq!(connect_reply(&server.send(socket, ask.clone()))["successful"], is_own);
+    }
 }
 
 #[test]

@@ -204,8 +204,8 @@ impl Builder {
     /// stand in every message, so they are in the logs of proxies and in traces, and with one of them anybody can receive the
     /// events of that session and publish in its name. A session that began on a WebSocket is issued a cookie with the upgrade;
     /// while its client has never sent that, it may move to another WebSocket by its id, as it may with CometD's server, but
-    /// never to HTTP. A session that began over HTTP may move so only to a WebSocket that was open before it, and only until
-    /// its client has sent the cookie.
+    /// never to HTTP. A session that began over HTTP always needs its cookie. Its client may have opened a WebSocket before
+    /// there was one, as Faye's does: the first such WebSocket is closed without an answer, so that the client opens another.
     pub fn trust_client_session(mut self, trust: bool) -> Self {
         self.config.trust_client_session = trust;
         self

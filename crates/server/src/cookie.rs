@@ -32,6 +32,29 @@ pub struct SessionCookie {
     partitioned: bool,
 }
 
+/// The end of the name of the cookie that is issued with a socket.
+const WITH_SOCKET: &str = "_SOCKET";
+
+/// The cookies that came with a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cookies {
+    /// Which browser it is.
+    pub(crate) browser: Option<Arc<str>>,
+    /// The one that was issued with a socket, if it came besides another.
+    pub(crate) second: Option<Arc<str>>,
+}
+
+fn value(headers: &HeaderMap, is_named: impl Fn(&str) -> bool) -> Option<Arc<str>> {
+    /// Ours have 16 characters; more than this is nobody's.
+    const LONGEST: usize = 256;
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, value)| is_named(name) && !value.is_empty() && value.len() <= LONGEST)
+        .map(|(_, value)| value.into())
+}
+
 /// With which requests from other sites a browser sends a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -65,7 +88,7 @@ impl SessionCookie {
         Self::default()
     }
 
-    /// Its name. Default: `BAYEUX_BROWSER`, as CometD has it.
+    /// Its name. Default: `BAYEUX_BROWSER`, as CometD has it. The one that is issued with a WebSocket has `_SOCKET` after it.
     ///
     /// # Panics
     /// When it is not the name of a cookie: that is a mistake in the program.
@@ -130,21 +153,30 @@ impl SessionCookie {
         self
     }
 
-    /// The value that came with a request.
-    pub(crate) fn read(&self, headers: &HeaderMap) -> Option<Arc<str>> {
-        /// Ours have 16 characters; more than this is nobody's.
-        const LONGEST: usize = 256;
-        let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        cookies
-            .flat_map(|cookies| cookies.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .find(|(name, value)| *name == self.name && !value.is_empty() && value.len() <= LONGEST)
-            .map(|(_, value)| value.into())
+    /// The values that came with a request.
+    pub(crate) fn read(&self, headers: &HeaderMap) -> Cookies {
+        let first = value(headers, |name| name == self.name);
+        let with_socket = value(headers, |name| name.strip_prefix(&self.name) == Some(WITH_SOCKET));
+        if first.is_some() {
+            Cookies { browser: first, second: with_socket }
+        } else {
+            Cookies { browser: with_socket, second: None }
+        }
     }
 
     /// The header that sets it.
     pub(crate) fn set(&self, value: &str) -> Option<HeaderValue> {
-        let mut cookie = format!("{}={value}; Path={}", self.name, self.path);
+        self.named("", value)
+    }
+
+    /// The header that sets the one of a socket. It has a name of its own: a client that handshakes over HTTP meanwhile would
+    /// else lose the cookie of its session to it.
+    pub(crate) fn set_with_socket(&self, value: &str) -> Option<HeaderValue> {
+        self.named(WITH_SOCKET, value)
+    }
+
+    fn named(&self, suffix: &str, value: &str) -> Option<HeaderValue> {
+        let mut cookie = format!("{}{suffix}={value}; Path={}", self.name, self.path);
         if let Some(domain) = &self.domain {
             let _ = write!(cookie, "; Domain={domain}");
         }

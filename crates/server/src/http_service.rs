@@ -18,6 +18,7 @@ use tower::Service;
 
 use crate::activity::{Activity, Responding, Serving};
 use crate::callback_polling;
+use crate::cookie::Cookies;
 use crate::hub::{self, Hub};
 use crate::request_body;
 use crate::response::plain;
@@ -199,7 +200,7 @@ async fn call_back(
 /// What the head of a request tells of who asks.
 #[derive(Debug)]
 struct Asked<'a> {
-    browser: Option<Arc<str>>,
+    cookies: Cookies,
     multiplexed: bool,
     activity: Option<&'a Arc<Activity>>,
 }
@@ -207,7 +208,7 @@ struct Asked<'a> {
 impl<'a> Asked<'a> {
     fn of<B>(hub: &Hub, request: &Request<B>, activity: Option<&'a Arc<Activity>>) -> Self {
         Self {
-            browser: hub.options.cookie.read(request.headers()),
+            cookies: hub.options.cookie.read(request.headers()),
             multiplexed: request.version() == Version::HTTP_2,
             activity,
         }
@@ -225,7 +226,8 @@ async fn answer(
 ) -> Response<ResponseBody> {
     let link = hub.new_link();
     ends.push(Box::new(Waiting { hub: Arc::clone(hub), link }));
-    let opened = Input::LinkOpened { link, browser: asked.browser.clone(), multiplexed: asked.multiplexed };
+    let Cookies { browser, second } = asked.cookies.clone();
+    let opened = Input::LinkOpened { link, browser, second, multiplexed: asked.multiplexed };
     let response = hub.request(link, opened, Input::Received { link, kind, messages }).await;
     match response {
         Ok(hub::Response::Messages { body, cookie }) => {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::cookie::Cookies;
 use crate::handlers::{Handlers, busy, not_served};
 use crate::options::Options;
 use crate::session_events::{EventSource, SessionEvent, SessionEvents, SessionState};
@@ -191,7 +192,7 @@ impl Hub {
     }
 
     /// A place for a socket, unless there are too many.
-    pub(crate) fn socket(self: &Arc<Self>, browser: Option<Arc<str>>, issued: bool) -> Option<Socket> {
+    pub(crate) fn socket(self: &Arc<Self>, cookies: Cookies, issued: bool) -> Option<Socket> {
         /// How many frames wait for a client that does not read.
         const FRAMES: usize = 1024;
         let most = self.options.max_connections;
@@ -211,7 +212,8 @@ impl Hub {
         let way =
             Outgoing { frames, backlog: Arc::clone(&backlog), ready: Arc::clone(&ready), _alive: alive };
         self.lock().links.insert(link, Link::Socket(way));
-        self.handle(Input::LinkOpened { link, browser, multiplexed: false });
+        let Cookies { browser, second } = cookies;
+        self.handle(Input::LinkOpened { link, browser, second, multiplexed: false });
         if issued {
             self.handle(Input::CookieIssued(link));
         }

@@ -361,7 +361,7 @@ mod tests {
     fn serving() -> (Serving<DuplexStream>, mpsc::Sender<Frame>, DuplexStream) {
         let engine = Engine::new(Config::default(), Box::new(AllowAll));
         let hub = Hub::new(engine, Default::default(), Default::default());
-        let mut place = hub.socket(None, false).unwrap();
+        let mut place = hub.socket(Default::default(), false).unwrap();
         let (frames, outgoing) = mpsc::channel(1000);
         place.outgoing = outgoing;
         let (io, peer) = tokio::io::duplex(1 << 20);

@@ -57,12 +57,13 @@ where
     {
         return plain(StatusCode::BAD_REQUEST, "the subprotocol of this server was not offered");
     }
-    let sent = hub.options.cookie.read(headers);
+    let mut cookies = hub.options.cookie.read(headers);
     // A session that begins on this socket is then bound to something over HTTP too.
-    let issued = if sent.is_none() { cookie::new_value() } else { None };
-    let set_cookie = issued.as_deref().and_then(|value| hub.options.cookie.set(value));
+    let issued = if cookies.browser.is_none() { cookie::new_value() } else { None };
+    let set_cookie = issued.as_deref().and_then(|value| hub.options.cookie.set_with_socket(value));
     let is_issued = issued.is_some();
-    let Some(place) = hub.socket(sent.or(issued), is_issued) else {
+    cookies.browser = cookies.browser.or(issued);
+    let Some(place) = hub.socket(cookies, is_issued) else {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "too many sockets are open");
     };
     tokio::spawn(async move {

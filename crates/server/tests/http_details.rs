@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::json;
 use support::raw;
 use support::*;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
@@ -197,27 +197,59 @@ async fn a_websocket_is_issued_a_cookie_that_its_session_needs_over_http() {
     server.publish("/a", &1).unwrap();
     assert_eq!(events(&socket.messages().await), [json!(1)], "its socket is still its own");
 
-    let mut stream = raw::open(&running).await;
-    stream.write_all(raw::UPGRADE.as_bytes()).await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        use tokio::io::AsyncReadExt;
-        head.push(stream.read_u8().await.unwrap());
-    }
-    let head = String::from_utf8(head).unwrap();
-    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    let cookie = cookie.split(';').next().unwrap();
+    let (mut stream, cookie) = cookie_of_upgrade(&running).await;
     let mut events = server.events();
     stream.write_all(&raw::frame(0x81, json!([handshake()]).to_string().as_bytes())).await.unwrap();
     let Some(bayeux_server::SessionEvent::Added { session: id, .. }) = events.next().await else {
         panic!("no session")
     };
     let ask = sign(id.as_str(), json!([connect(json!({"advice": {"timeout": 0}}))])).to_string();
-    let answer = call(server.service(), request(Some(cookie), ask)).await;
+    let answer = call(server.service(), request(Some(&cookie), ask)).await;
     assert_eq!(answer.messages()[0]["successful"], true, "it has moved to HTTP");
 
     let opened = Socket::open_with(&running.url(), &[("cookie", "BAYEUX_BROWSER=mine")]).await;
     assert!(opened.is_ok(), "and who has one gets no other");
+}
+
+/// The cookie of a 101, of a connection that asked for a WebSocket.
+async fn cookie_of_upgrade(running: &bayeux_server::Running) -> (tokio::net::TcpStream, String) {
+    let mut stream = raw::open(running).await;
+    stream.write_all(raw::UPGRADE.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    (stream, cookie.split(';').next().unwrap().to_owned())
+}
+
+/// As Faye's clients do it, which then open the socket again.
+#[tokio::test]
+async fn a_socket_that_was_opened_during_the_handshake_is_closed_and_the_next_has_the_cookie() {
+    let server = Server::builder().build();
+    let running = server.bind("127.0.0.1:0").await.unwrap();
+    let (mut early, of_socket) = cookie_of_upgrade(&running).await;
+    let client = Client::handshake(&server, None).await;
+    let of_session = client.cookie.clone().unwrap();
+    let name = |cookie: &str| cookie.split('=').next().unwrap().to_owned();
+    assert_ne!(name(&of_socket), name(&of_session), "a client keeps both, whichever comes last");
+    let ask = sign(&client.id, json!([connect(json!({"advice": {"timeout": 0}}))]));
+    early.write_all(&raw::frame(0x81, ask.to_string().as_bytes())).await.unwrap();
+    let mut frame = [0; 4];
+    early.read_exact(&mut frame).await.unwrap();
+    assert_eq!((frame[0], &frame[2..]), (0x88, &[0x03, 0xf0][..]), "closed with 1008, and not answered");
+    let both = format!("{of_socket}; {of_session}");
+    let mut next = Socket::open_with(&running.url(), &[("cookie", &both)]).await.unwrap();
+    assert_eq!(next.ask(ask).await[0]["successful"], true);
+
+    // Where the network is quick, the handshake has the cookie of the socket, and the session moves there.
+    let (mut early, of_socket) = cookie_of_upgrade(&running).await;
+    let client = Client::handshake(&server, Some(&of_socket)).await;
+    assert_eq!(client.cookie.as_deref(), Some(&*of_socket), "no other cookie is set");
+    let ask = sign(&client.id, json!([connect(json!({"advice": {"timeout": 0}}))]));
+    early.write_all(&raw::frame(0x81, ask.to_string().as_bytes())).await.unwrap();
+    assert_eq!(early.read_u8().await.unwrap(), 0x81, "it is answered");
 }
 
 #[tokio::test]

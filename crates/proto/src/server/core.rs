@@ -96,11 +96,13 @@ pub(super) struct Untold {
 #[derive(Debug)]
 pub(super) struct LinkFacts {
     pub(super) browser: Option<Arc<str>>,
+    /// Another cookie that came with it.
+    pub(super) second: Option<Arc<str>>,
     pub(super) multiplexed: bool,
     /// The client did not send the cookie: it was issued when the socket was opened.
     pub(super) issued: bool,
-    /// The last session that had begun when it was opened.
-    pub(super) newest: SessionKey,
+    /// It was closed so that the client opens it again: what comes meanwhile is not read.
+    pub(super) closing: bool,
     pub(super) _charge: Charge,
 }
 
@@ -108,9 +110,9 @@ impl LinkFacts {
     pub(super) fn copy(&self) -> Facts {
         Facts {
             browser: self.browser.clone(),
+            second: self.second.clone(),
             multiplexed: self.multiplexed,
             issued: self.issued,
-            newest: self.newest,
         }
     }
 }
@@ -154,9 +156,9 @@ pub(super) struct Turn {
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) browser: Option<Arc<str>>,
+    pub(super) second: Option<Arc<str>>,
     pub(super) multiplexed: bool,
     pub(super) issued: bool,
-    pub(super) newest: SessionKey,
 }
 
 impl Turn {

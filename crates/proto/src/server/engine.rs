@@ -109,8 +109,8 @@ impl Engine {
         let core = &mut self.0;
         core.now = now;
         match input {
-            Input::LinkOpened { link, browser, multiplexed } => {
-                return core.link_opened(link, browser, multiplexed);
+            Input::LinkOpened { link, browser, second, multiplexed } => {
+                return core.link_opened(link, browser, second, multiplexed);
             }
             Input::CookieIssued(link) => return core.cookie_issued(link),
             Input::LinkClosed(link) => return core.link_gone(link, now),
@@ -138,20 +138,28 @@ impl Engine {
 }
 
 impl Core {
-    fn link_opened(&mut self, link: LinkId, browser: Option<Arc<str>>, multiplexed: bool) {
+    fn link_opened(
+        &mut self,
+        link: LinkId,
+        browser: Option<Arc<str>>,
+        second: Option<Arc<str>>,
+        multiplexed: bool,
+    ) {
         /// A link and its entries in other maps, with as much again as they may have free.
         const LINK: usize = 320;
-        let cost = LINK + browser.as_ref().map_or(0, |browser| browser.len());
+        let cost = LINK + browser.iter().chain(&second).map(|cookie| cookie.len()).sum::<usize>();
         let charge = self.meters.sessions.charge(cost);
-        self.links.insert(
-            link,
-            LinkFacts { browser, multiplexed, issued: false, newest: self.last_key, _charge: charge },
-        );
+        let facts =
+            LinkFacts { browser, second, multiplexed, issued: false, closing: false, _charge: charge };
+        self.links.insert(link, facts);
     }
 
     fn received(&mut self, link: LinkId, kind: LinkKind, messages: Vec<Message>, now: Time) {
         if self.down {
             return self.reject(link, 503, "the server is going down");
+        }
+        if self.links.get(&link).is_some_and(|facts| facts.closing) {
+            return;
         }
         let handshakes = messages.iter().filter(|message| message.channel() == Channel::HANDSHAKE).count();
         if messages.is_empty() {

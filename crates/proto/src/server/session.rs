@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) keeps_cookie: bool,
     /// Whether it began with an HTTP request, and its client with it had the cookie issued.
     pub(super) began_over_http: bool,
+    /// Whether a socket without the cookie was closed, so that its client opens one with it.
+    pub(super) asked_for_cookie: bool,
     pub(super) subscriptions: BTreeSet<Place>,
     /// The socket to push to.
     pub(super) socket: Option<LinkId>,
@@ -79,6 +81,7 @@ impl Session {
             browser: None,
             keeps_cookie: false,
             began_over_http: false,
+            asked_for_cookie: false,
             subscriptions: BTreeSet::new(),
             socket: None,
             held: None,
@@ -96,6 +99,12 @@ impl Session {
             dropped: 0,
             writing: 0,
         }
+    }
+
+    /// Whether its client may have opened a socket before it had the cookie that came with the handshake, and may learn so:
+    /// once, because a client that keeps no cookies would open one after the other.
+    pub(super) fn may_ask_for_cookie(&mut self) -> bool {
+        self.began_over_http && !self.keeps_cookie && !std::mem::replace(&mut self.asked_for_cookie, true)
     }
 
     /// Counts what it takes, after its browser or its held connect changed.

@@ -14,27 +14,41 @@ impl Core {
 
     /// Whether a request, or a socket that takes a session over, came with the cookie of the session. A session that began
     /// on a socket was issued one; until its client has sent it, the client may be one that keeps no cookies, and moves to
-    /// another socket by its id, as it does with other servers. A session that began over HTTP may move so only to a socket
-    /// that was open before, as long as its client has never sent the cookie: Faye's clients open their socket first, when
-    /// they have no cookie yet. HTTP always needs the cookie.
-    pub(super) fn is_of_browser(&mut self, key: SessionKey, turn: &Turn) -> bool {
+    /// another socket by its id, as it does with other servers. A session that began over HTTP always needs it.
+    pub(super) fn is_of_browser(&mut self, key: SessionKey, turn: &mut Turn) -> bool {
         let Some(session) = self.sessions.get_mut(&key) else { return false };
         // Not what is known of the link now: it may have been closed while the request waited.
         let facts = turn.facts.as_ref().filter(|_| !self.config.trust_client_session);
         let (Some(facts), Some(own)) = (facts, &session.browser) else { return true };
-        let is_own = facts.browser.as_ref() == Some(own);
+        let is_own = facts.browser.iter().chain(&facts.second).any(|cookie| cookie == own);
         if is_own && !facts.issued {
             session.keeps_cookie = true;
             return true;
         }
+        let is_socket = turn.kind == LinkKind::WebSocket;
         // A session that began with the cookie that was issued to this socket is its client's, too.
-        let is_unproven = is_own || !session.keeps_cookie;
-        let was_open = !session.began_over_http || key > facts.newest;
-        if turn.kind == LinkKind::WebSocket && facts.issued && is_unproven && was_open {
+        if is_socket && facts.issued && (is_own || !session.began_over_http && !session.keeps_cookie) {
             return true;
         }
-        self.emit(Output::WrongBrowser(turn.link));
+        let came_without = facts.issued || facts.browser.is_none();
+        if is_socket && came_without && session.may_ask_for_cookie() {
+            self.reopen(turn);
+        } else {
+            self.emit(Output::WrongBrowser(turn.link));
+        }
         false
+    }
+
+    /// Closes a socket without an answer, so that its client opens one that comes with the cookie. Faye's clients open their
+    /// socket while they handshake over HTTP, before there is a cookie, and take a 402 for the failure of a subscribe.
+    fn reopen(&mut self, turn: &mut Turn) {
+        if let Some(facts) = self.links.get_mut(&turn.link) {
+            facts.closing = true;
+        }
+        turn.gone = true;
+        turn.messages = Vec::new().into_iter();
+        let reason = "the cookie of the session is missing, which a new socket can send";
+        self.emit(Output::Close { link: turn.link, code: 1008, reason });
     }
 
     /// A response is handed out: the time of its session starts when it has been written. A shell that reports nothing of

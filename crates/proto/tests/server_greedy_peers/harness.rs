@@ -73,7 +73,12 @@ impl Server {
     /// A link of which the shell knows the cookie.
     pub(crate) fn link_of(&mut self, cookie: &str) -> LinkId {
         let link = self.link();
-        self.handle(Input::LinkOpened { link, browser: Some(cookie.into()), multiplexed: false });
+        self.handle(Input::LinkOpened {
+            link,
+            browser: Some(cookie.into()),
+            second: None,
+            multiplexed: false,
+        });
         link
     }
 

@@ -153,7 +153,7 @@ impl Server {
         messages: Value,
     ) -> LinkId {
         let link = self.link();
-        self.handle(Input::LinkOpened { link, browser: cookie.cloned(), multiplexed });
+        self.handle(Input::LinkOpened { link, browser: cookie.cloned(), second: None, multiplexed });
         let messages = decode(&messages);
         self.handle(Input::Received { link, kind: self.requests, messages });
         link
@@ -241,7 +241,15 @@ impl Server {
     /// Opens a socket with a cookie that the client sends.
     pub(crate) fn socket_of(&mut self, cookie: Option<&Arc<str>>) -> LinkId {
         let link = self.link();
-        self.handle(Input::LinkOpened { link, browser: cookie.cloned(), multiplexed: false });
+        self.handle(Input::LinkOpened { link, browser: cookie.cloned(), second: None, multiplexed: false });
+        link
+    }
+
+    /// Opens a socket with two cookies that the client sends.
+    pub(crate) fn socket_with_second(&mut self, cookie: &Arc<str>, second: Option<Arc<str>>) -> LinkId {
+        let link = self.link();
+        let browser = Some(Arc::clone(cookie));
+        self.handle(Input::LinkOpened { link, browser, second, multiplexed: false });
         link
     }
 
