@@ -137,10 +137,12 @@ impl Core {
 
     /// Does what is due.
     fn advance(&mut self, now: Time) {
+        self.replay_in_new_session(now);
         for timer in Timer::WAITS {
             self.fire_if_due(timer, now);
         }
         self.announce_connected();
+        self.replay_in_new_session(now);
         for timer in Timer::SENDS {
             self.fire_if_due(timer, now);
         }
