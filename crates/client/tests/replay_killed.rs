@@ -8,6 +8,7 @@ mod keeper;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bayeux::Transport;
 use bayeux::replay::{FileStore, Replay};
@@ -33,7 +34,7 @@ async fn consumer() {
 }
 
 /// Runs a consumer until it has processed `count` messages, and kills it. Returns the ids that it has processed.
-fn run(url: &str, store: &std::path::Path, count: usize) -> Vec<i64> {
+fn run(url: &str, store: &std::path::Path, count: usize, after: Duration) -> Vec<i64> {
     let mut consumer = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "consumer", "--nocapture"])
         .envs([(URL, url.as_ref()), (STORE, store.as_os_str())])
@@ -48,6 +49,8 @@ fn run(url: &str, store: &std::path::Path, count: usize) -> Vec<i64> {
             ids.push(id.parse().unwrap());
         }
         if ids.len() == count {
+            // At another point of its work each time.
+            std::thread::sleep(after);
             consumer.kill().unwrap();
         }
     }
@@ -64,7 +67,8 @@ async fn a_consumer_that_is_killed_loses_nothing_and_repeats_at_most_one_message
     let (mut last, mut repeated) = (0, 0);
     for round in 0..KILLS {
         let (url, path, count) = (keeper.url(), store.clone(), random.usize(1..8));
-        let ids = tokio::task::spawn_blocking(move || run(&url, &path, count)).await.unwrap();
+        let after = Duration::from_micros(random.u64(0..3000));
+        let ids = tokio::task::spawn_blocking(move || run(&url, &path, count, after)).await.unwrap();
         let first = ids[0];
         assert!(first == last + 1 || first == last, "round {round}: after {last} came {ids:?}");
         repeated += usize::from(first == last);
