@@ -117,6 +117,10 @@ pub(crate) fn event(event: &Event) -> Object {
             let channels: Vec<_> = channels.iter().map(|channel| channel.as_str()).collect();
             named("gap_possible").with("channels", channels)
         }
+        Event::ReplayUnavailable { channel, after, fallback } => named("replay_unavailable")
+            .with("channel", channel.as_str())
+            .with_some("after", *after)
+            .with("fallback", format!("{fallback:?}").to_lowercase()),
         Event::TransportChanged { from, to, cause, .. } => named("transport_changed")
             .with("from", from.as_str())
             .with("to", to.as_str())

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::extension::{Extension, Extensions};
 use crate::operation::header;
 use crate::queue::{Capacity, Overflow};
+use crate::replay::{ReplayFallback, ReplayOptions, ReplayStore};
 use crate::retry::{Decide, Retry};
 use crate::transport::{HttpOptions, HttpStack, Proxy, TlsOptions, check_scheme, display_url};
 
@@ -35,6 +36,7 @@ pub struct Builder {
     outage_timeout: Option<Duration>,
     auth_timeout: Duration,
     decide_retry: Option<Decide>,
+    replay: ReplayOptions,
     inbox: Capacity,
     stream: Capacity,
     extensions: Extensions,
@@ -93,7 +95,8 @@ impl Client {
 impl Builder {
     pub(crate) fn new(url: String) -> Self {
         const BYTES: usize = 64 * 1024 * 1024;
-        let session = Config::default();
+        let mut session = Config::default();
+        session.replay = true;
         let http = HttpOptions {
             tls: TlsOptions::new(),
             proxy: Proxy::system(),
@@ -119,6 +122,7 @@ impl Builder {
             outage_timeout: Some(Duration::from_secs(10)),
             auth_timeout: Duration::from_secs(30),
             decide_retry: None,
+            replay: ReplayOptions::default(),
             inbox: capacity(65_536),
             stream: capacity(16_384),
             extensions: Extensions::default(),
@@ -396,6 +400,33 @@ impl Builder {
         self
     }
 
+    /// Where the markers of [`Client::stream_from`] are kept. Default: in memory, for as long as the client lives.
+    pub fn replay_store(mut self, store: impl ReplayStore) -> Self {
+        self.replay.store = Arc::new(store);
+        self
+    }
+
+    /// How a stream of [`Client::stream_from`] goes on if the server does not keep the event after which it is to begin, when it begins
+    /// and when it is restored. Default: [`ReplayFallback::All`].
+    pub fn replay_fallback(mut self, fallback: ReplayFallback) -> Self {
+        self.replay.fallback = fallback;
+        self
+    }
+
+    /// Whether handshakes announce replay (`{"ext": {"replay": true}}`). If they do, a server that does not confirm it is taken not to
+    /// support it; if they do not, each server is taken to support it. Default: true.
+    pub fn announce_replay(mut self, announce: bool) -> Self {
+        self.session.replay = announce;
+        self
+    }
+
+    /// Whether the client gets a new session if the server sends a `/meta/disconnect` by itself, as Salesforce does before maintenance.
+    /// Default: false; the client is closed then.
+    pub fn reopen_after_disconnect(mut self, reopen: bool) -> Self {
+        self.session.survive_disconnect = reopen;
+        self
+    }
+
     /// The WebSocket subprotocol to request. Default: none, as in CometD.
     pub fn websocket_protocol(mut self, name: impl Into<String>) -> Self {
         self.http.subprotocol = Some(name.into());
@@ -485,7 +516,7 @@ impl Builder {
             decide_retry: self.decide_retry,
             outage_timeout: self.outage_timeout,
         };
-        Ok(Client::new(parts, urls, self.inbox, self.stream))
+        Ok(Client::new(parts, self.replay, urls, self.inbox, self.stream))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::{Cause, Error};
 use crate::events::Events;
 use crate::queue::Capacity;
 use crate::receiver::Receiver;
+use crate::replay::ReplayOptions;
 use crate::shared::{Call, Command, Shared};
 use crate::snapshot::SessionSnapshot;
 
@@ -41,6 +42,8 @@ pub struct Client {
 
 pub(crate) struct Inner {
     pub(crate) parts: Parts,
+    /// Not known to the driver, whose end is not awaited: a store can be opened again once the last handle is dropped.
+    pub(crate) replay: ReplayOptions,
     /// The URLs that were given.
     urls: Vec<Url>,
     pub(crate) shared: Arc<Shared>,
@@ -51,13 +54,20 @@ pub(crate) struct Inner {
 }
 
 impl Client {
-    pub(crate) fn new(parts: Parts, urls: Vec<Url>, inbox: Capacity, stream: Capacity) -> Self {
+    pub(crate) fn new(
+        parts: Parts,
+        replay: ReplayOptions,
+        urls: Vec<Url>,
+        inbox: Capacity,
+        stream: Capacity,
+    ) -> Self {
         let outage_timeout = parts.outage_timeout;
         let shared = Arc::new(Shared::new(inbox));
         let endpoint: Arc<str> = parts.session.endpoint.as_str().into();
         let receiver = Receiver::new(Arc::clone(&shared.inbox), outage_timeout, endpoint);
         let inner = Inner {
             parts,
+            replay,
             urls,
             shared,
             driver: Mutex::new(None),

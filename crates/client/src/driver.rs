@@ -217,6 +217,7 @@ impl Driver {
             any = true;
             self.credit_freed.set(Arc::clone(&self.shared.credit_freed).notified_owned());
             self.grant_credit();
+            self.replay_gaps();
         }
         any |= self.poll_timer(woken, cx);
         if any { Poll::Ready(true) } else { Poll::Pending }
@@ -448,7 +449,13 @@ impl Driver {
                 Output::Resolve(call, result) => self.resolve(call, result),
                 Output::SubscriptionLost { sinks, channel, error } => {
                     self.hand_over();
-                    self.sinks.push_error(&sinks, &Cause::NotRestored { channel, error });
+                    let is_final = matches!(error, CallError::ReplayUnavailable { .. });
+                    let cause = Cause::NotRestored { channel, error };
+                    if is_final {
+                        self.sinks.fail(&sinks, &cause);
+                    } else {
+                        self.sinks.push_error(&sinks, &cause);
+                    }
                 }
                 Output::Event(event) => self.event(event),
                 Output::Authenticate(reason) => self.ask(reason),
@@ -468,6 +475,17 @@ impl Driver {
     fn grant_credit(&mut self) {
         self.sinks.fill_all();
         self.update_credit();
+    }
+
+    /// Asks again for what did not fit the queues of replayed streams.
+    fn replay_gaps(&mut self) {
+        for sink in self.sinks.gaps() {
+            // What arrived before is dropped: it comes again, in its order.
+            self.carry_out();
+            if let Some((channel, after)) = self.sinks.take_gap(sink) {
+                self.handle(Input::Call(NOBODY, Operation::ReplayAgain { channel, sink, after }));
+            }
+        }
     }
 
     /// Grants credit for the queues that got messages.

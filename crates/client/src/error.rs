@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bayeux_proto::client::{CallError, CloseReason, Failure, FailureKind};
 use bayeux_proto::{BayeuxError, Channel, InvalidChannel, printable};
+
+use crate::replay::StoreError;
 
 /// An error of a [`Client`](crate::Client).
 ///
@@ -64,6 +67,8 @@ pub enum ErrorKind {
     Auth,
     /// An extension of the client vetoed the message.
     Vetoed,
+    /// The [`ReplayStore`](crate::replay::ReplayStore) of the client failed. [`Error::store_error`] says how.
+    Store,
     /// Too many calls wait for their reply already, or the client is open already.
     Busy,
 }
@@ -93,6 +98,8 @@ pub(crate) enum Cause {
         /// How many messages were dropped so far.
         dropped: u64,
     },
+    /// The store of replay markers failed.
+    Store(Arc<StoreError>),
 }
 
 /// How a receiver ends.
@@ -137,7 +144,9 @@ impl Error {
             Cause::Close(CloseReason::Requested | CloseReason::Suspended | CloseReason::NotOpen) => {
                 Some(End::Wanted)
             }
-            Cause::Close(_) | Cause::Overflow { .. } => Some(End::Unwanted),
+            Cause::Close(_)
+            | Cause::Overflow { .. }
+            | Cause::NotRestored { error: CallError::ReplayUnavailable { .. }, .. } => Some(End::Unwanted),
             _ => None,
         }
     }
@@ -148,6 +157,7 @@ impl Error {
             Cause::Config(_) => ErrorKind::Config,
             Cause::Channel(_) | Cause::Encode(_) => ErrorKind::Invalid,
             Cause::Decode(_) => ErrorKind::Decode,
+            Cause::Store(_) => ErrorKind::Store,
             Cause::Lost { .. } => ErrorKind::Timeout,
             Cause::Overflow { .. } => ErrorKind::Overflow,
             Cause::Close(reason) => close_kind(reason),
@@ -178,6 +188,24 @@ impl Error {
     /// Whether an extension of the client vetoed the message.
     pub fn is_vetoed(&self) -> bool {
         self.kind() == ErrorKind::Vetoed
+    }
+
+    /// Whether a replayed stream cannot begin, or go on, where it should: the server does not keep the event any more, or does not
+    /// support replay.
+    pub fn is_replay_unavailable(&self) -> bool {
+        matches!(
+            &self.inner.cause,
+            Cause::Call(CallError::ReplayUnavailable { .. })
+                | Cause::NotRestored { error: CallError::ReplayUnavailable { .. }, .. }
+        )
+    }
+
+    /// What is wrong with the [`ReplayStore`](crate::replay::ReplayStore), if that is the cause.
+    pub fn store_error(&self) -> Option<&StoreError> {
+        match &self.inner.cause {
+            Cause::Store(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// Whether the connection could not be made, or was lost.
@@ -260,7 +288,7 @@ impl Error {
 
 fn call_kind(error: &CallError) -> ErrorKind {
     match error {
-        CallError::Refused(_) => ErrorKind::Server,
+        CallError::Refused(_) | CallError::ReplayUnavailable { .. } => ErrorKind::Server,
         CallError::Transport { failure, .. } => failure_kind(failure),
         CallError::Timeout { .. } => ErrorKind::Timeout,
         CallError::Closed(reason) => close_kind(reason),
@@ -336,6 +364,10 @@ impl fmt::Display for Cause {
             Cause::Channel(error) => error.fmt(f),
             Cause::Call(error) => error.fmt(f),
             Cause::Close(reason) => reason.fmt(f),
+            Cause::Store(error) => error.fmt(f),
+            Cause::NotRestored { channel, error: error @ CallError::ReplayUnavailable { .. } } => {
+                write!(f, "the subscription to {channel} has ended: {error}")
+            }
             Cause::NotRestored { channel, error } => {
                 write!(
                     f,

@@ -20,6 +20,7 @@
 //! | [`subscribe`](Client::subscribe), [`unsubscribe`](Client::unsubscribe), [`subscriptions`](Client::subscriptions) | choose the channels of the inbox |
 //! | [`receive`](Client::receive), [`next`](Client::next), [`try_next`](Client::try_next), `Stream` | take messages from the inbox |
 //! | [`stream`](Client::stream), [`messages`](Client::messages) | subscribe with a queue of its own, with decoded payloads or whole messages |
+//! | [`stream_from`](Client::stream_from), [`messages_from`](Client::messages_from) | subscribe from a position in the past, without loss across processes: see [`replay`] |
 //! | [`publish`](Client::publish), [`batch`](Client::batch), [`request`](Client::request) | send, and return the server's reply or the service's answer |
 //! | [`events`](Client::events), [`state`](Client::state) | observe the connection and the session |
 //! | [`suspend`](Client::suspend), [`resume`](Client::resume) | continue a session in another process |
@@ -46,6 +47,7 @@
 //! - `tls`: enabled by the features above. Without it (`default-features = false`), the client supports `http://` and `ws://`
 //!   only, and depends on no TLS crate. An `https://` or `wss://` URL is then an error of [`Builder::build`], and a SOCKS proxy
 //!   an error of [`Proxy::url`].
+//! - `redb` (off by default): `replay::RedbStore`, which keeps replay markers in a [redb](https://docs.rs/redb) database.
 //! - `metrics` (off by default): metrics through the facade [`metrics`](https://docs.rs/metrics), each with the label
 //!   `endpoint`: the gauge `bayeux_connected`; and the counters `bayeux_messages_received_total`,
 //!   `bayeux_messages_sent_total`, `bayeux_messages_dropped_total`, `bayeux_calls_failed_total`,
@@ -67,6 +69,7 @@ mod operation;
 mod queue;
 mod receiver;
 mod receiving;
+pub mod replay;
 mod retry;
 mod sending;
 mod shared;

@@ -9,6 +9,8 @@ use bayeux_proto::{Channel, Message};
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
+use bayeux_proto::ext::replay::event_id;
+
 use crate::error::Cause;
 
 /// What happens if a message does not fit the queue of a receiver.
@@ -57,6 +59,8 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     /// Notified when a queue that was low on credit has it again.
     credit_freed: Arc<Notify>,
+    /// What does not fit is asked for again: it is not dropped.
+    is_replayed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +70,8 @@ struct State {
     messages: usize,
     bytes: usize,
     end: Option<End>,
+    /// The id of the last message of a replayed stream that fitted; those after it are to come again.
+    gap_after: Option<i64>,
     lost: Option<Lost>,
     /// The waiting readers, by their numbers.
     wakers: Vec<(u64, Waker)>,
@@ -94,6 +100,15 @@ impl State {
             _ if messages.is_empty() => {}
             _ => self.items.push_back(Item::Messages(messages.into())),
         }
+    }
+
+    /// The id of the last message that has one.
+    fn last_id(&self) -> Option<i64> {
+        let messages = self.items.iter().rev().filter_map(|item| match item {
+            Item::Messages(messages) => Some(messages.iter().rev()),
+            Item::Error(_) => None,
+        });
+        messages.flatten().find_map(event_id)
     }
 
     /// Removes the first message of the item at that index, if it has messages.
@@ -138,7 +153,13 @@ pub(crate) enum Next {
 
 impl Queue {
     pub(crate) fn new(capacity: Capacity, channel: Option<Channel>, credit_freed: Arc<Notify>) -> Self {
-        Self { capacity, channel, state: Mutex::default(), credit_freed }
+        Self { capacity, channel, state: Mutex::default(), credit_freed, is_replayed: false }
+    }
+
+    /// The queue of a replayed stream.
+    pub(crate) fn replayed(mut self) -> Self {
+        self.is_replayed = true;
+        self
     }
 
     /// A panic while the lock is held cannot leave a queue half changed.
@@ -151,6 +172,9 @@ impl Queue {
         let bytes: usize = messages.iter().map(size).sum();
         let mut state = self.lock();
         let mut dropped = 0;
+        if state.gap_after.is_some() {
+            return 0;
+        }
         let all_fit = state.end.is_none()
             && state.messages + messages.len() <= self.capacity.messages
             && state.bytes.saturating_add(bytes) <= self.capacity.bytes;
@@ -166,6 +190,9 @@ impl Queue {
     }
 
     fn push_one(&self, state: &mut State, message: Message) -> u64 {
+        if state.gap_after.is_some() {
+            return 0;
+        }
         if let Some(end) = &mut state.end {
             // After a close, messages have no receiver. After an overflow, they count as dropped.
             return match &mut end.cause {
@@ -183,6 +210,16 @@ impl Queue {
         };
         let mut dropped = 0;
         if !fits(state) {
+            if self.is_replayed && state.end.is_none() {
+                state.gap_after = state.last_id();
+                if state.gap_after.is_some() {
+                    return 0;
+                }
+                // Without ids nothing can be asked for again.
+                let cause = Cause::Overflow { channel: self.channel.clone(), dropped: 1 };
+                state.end = Some(End { cause, is_reported: false });
+                return 1;
+            }
             match self.capacity.overflow {
                 // With the acknowledge extension the session does not even try.
                 Overflow::DropNewest | Overflow::Pause => return 1,
@@ -220,6 +257,23 @@ impl Queue {
         Some((messages, bytes))
     }
 
+    /// The id of the last message that fitted, if those after it are to come again and half of the queue is free. They are added
+    /// from then on.
+    pub(crate) fn take_gap(&self) -> Option<i64> {
+        let mut state = self.lock();
+        let messages = self.capacity.messages.saturating_sub(state.messages);
+        let bytes = self.capacity.bytes.saturating_sub(state.bytes);
+        if self.has_credit(messages, bytes) { state.gap_after.take() } else { None }
+    }
+
+    /// Whether [`take_gap`](Queue::take_gap) would return something.
+    pub(crate) fn has_gap(&self) -> bool {
+        let state = self.lock();
+        let messages = self.capacity.messages.saturating_sub(state.messages);
+        let bytes = self.capacity.bytes.saturating_sub(state.bytes);
+        state.gap_after.is_some() && self.has_credit(messages, bytes)
+    }
+
     fn has_credit(&self, messages: usize, bytes: usize) -> bool {
         messages.saturating_mul(2) >= self.capacity.messages && bytes.saturating_mul(2) >= self.capacity.bytes
     }
@@ -231,6 +285,15 @@ impl Queue {
         let errors = state.items.iter().filter(|item| matches!(item, Item::Error(_))).count();
         if state.end.is_none() && errors < ENOUGH {
             state.items.push_back(Item::Error(Box::new(cause)));
+        }
+        wake(state);
+    }
+
+    /// Ends the queue with an error, after the messages in it.
+    pub(crate) fn fail(&self, cause: Cause) {
+        let mut state = self.lock();
+        if state.end.is_none() {
+            state.end = Some(End { cause, is_reported: false });
         }
         wake(state);
     }

@@ -96,6 +96,27 @@ impl Sinks {
         }
     }
 
+    /// The replayed streams that have space again for what did not fit.
+    pub(crate) fn gaps(&self) -> Vec<SinkId> {
+        let gaps = self.all.iter().filter(|(_, sink)| sink.queue.has_gap());
+        let mut gaps: Vec<SinkId> = gaps.map(|(id, _)| *id).collect();
+        gaps.sort_unstable();
+        gaps
+    }
+
+    /// The channel of such a stream, and the id of the last message that fitted. What comes from now on is added.
+    pub(crate) fn take_gap(&self, id: SinkId) -> Option<(Channel, i64)> {
+        let sink = self.all.get(&id)?;
+        Some((sink.channel.clone()?, sink.queue.take_gap()?))
+    }
+
+    /// Ends these receivers with an error, after the messages before it.
+    pub(crate) fn fail(&self, sinks: &[SinkId], cause: &Cause) {
+        for sink in sinks.iter().filter_map(|sink| self.all.get(sink)) {
+            sink.queue.fail(cause.clone());
+        }
+    }
+
     /// Whether a receiver got messages since its credit was last granted.
     pub(crate) fn any_filled(&self) -> bool {
         !self.filled.is_empty()

@@ -57,6 +57,12 @@ pub struct Config {
     /// Whether to offer the acknowledge extension, with which the server sends again what did not arrive.
     /// Default: true.
     pub ack: bool,
+    /// Whether to announce the replay extension in handshakes. If it is announced and the server does not confirm it, replayed
+    /// subscriptions follow their [`ReplayFallback`](super::ReplayFallback). Default: false.
+    pub replay: bool,
+    /// Whether a `/meta/disconnect` that the server sends by itself ends the session only, so that a new one is asked for, and not
+    /// the client. Default: false.
+    pub survive_disconnect: bool,
     /// How many calls may wait for their reply at once. Default: 10,000.
     pub max_pending: usize,
     /// The largest batch to send, in bytes as it is sent; a larger message is refused, and a larger batch is divided.
@@ -116,6 +122,8 @@ impl Default for Config {
             max_advised_wait: Duration::from_secs(3600),
             ping_interval: Some(Duration::from_secs(20)),
             ack: true,
+            replay: false,
+            survive_disconnect: false,
             transport_cooldown: Duration::from_secs(300),
             max_pending: 10_000,
             max_send_size: 1024 * 1024,

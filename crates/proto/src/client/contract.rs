@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::event::Event;
 use super::failure::Failure;
 use super::outcome::CallResult;
+use super::replay::{Replay, ReplayFallback};
 use super::retry::{FailedAttempt, Verdict};
 use super::snapshot::SessionSnapshot;
 use crate::channel::Channel;
@@ -48,6 +49,27 @@ pub enum Operation {
         channel: Channel,
         /// Who receives.
         sink: SinkId,
+    },
+    /// Receive the messages of a channel from a position on, at a server that keeps them. No message comes twice. If messages may
+    /// have been lost with a connection, they are asked for again, in a new session.
+    SubscribeFrom {
+        /// The channel; no pattern.
+        channel: Channel,
+        /// Who receives.
+        sink: SinkId,
+        /// Where to begin.
+        begin: Replay,
+        /// What happens if the server does not keep that position.
+        fallback: ReplayFallback,
+    },
+    /// Receive again what came after an event, because the receiver could not take it: in a new session.
+    ReplayAgain {
+        /// The channel of an [`Operation::SubscribeFrom`].
+        channel: Channel,
+        /// Who receives.
+        sink: SinkId,
+        /// The id of the last event that the receiver has.
+        after: i64,
     },
     /// End a subscription.
     Unsubscribe {

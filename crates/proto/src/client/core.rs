@@ -2,8 +2,8 @@
 //!
 //! The parts (one file each, next to this one) have private fields and know nothing of each other. The files in `core/`
 //! coordinate them. A file there calls only those after it in this list: `inputs`, `lifecycle`, `resuming`, `receiving`,
-//! `handshaking`, `connecting`, `retrying`, `failover`, `failing`, `calling`, `delivering`, and this one. What belongs
-//! before it in the list is returned as [`Next`].
+//! `handshaking`, `connecting`, `retrying`, `failover`, `failing`, `calling`, `replaying`, `delivering`, and this one. What
+//! belongs before it in the list is returned as [`Next`].
 
 mod calling;
 mod connecting;
@@ -14,6 +14,7 @@ mod handshaking;
 mod inputs;
 mod lifecycle;
 mod receiving;
+mod replaying;
 mod resuming;
 mod retrying;
 
@@ -38,6 +39,7 @@ use super::liveness::Liveness;
 use super::moving::Moving;
 use super::outbox::Outbox;
 use super::outcome::CloseReason;
+use super::replays::Replays;
 use super::servers::Servers;
 use super::subscriptions::Subscriptions;
 use super::transports::Transports;
@@ -63,6 +65,7 @@ pub(super) struct Core {
     arrivals: Arrivals,
     calls: Calls,
     subscriptions: Subscriptions,
+    replays: Replays,
     credits: Credits,
     lane: CallLane,
     outbox: Outbox,
@@ -98,6 +101,8 @@ struct Established {
     missed: Missed,
     /// Messages may have been lost with a connection, and no event was emitted yet.
     gap: bool,
+    /// A receiver is to begin at a position that only a new session can begin at.
+    anew: bool,
     connect: Connect,
     moving: Moving,
 }
@@ -154,6 +159,7 @@ impl Core {
             arrivals: Arrivals::default(),
             calls: Calls::default(),
             subscriptions: Subscriptions::default(),
+            replays: Replays::default(),
             credits: Credits::default(),
             lane: CallLane::default(),
             outbox: Outbox::default(),
@@ -357,6 +363,6 @@ impl Core {
 impl Established {
     fn new(client_id: ClientId, window: Window, connect: Connect, gap: bool) -> Self {
         let (flow, missed, moving) = (Flow::Connecting, Missed::default(), Moving::default());
-        Self { client_id, flow, window, missed, gap, connect, moving }
+        Self { client_id, flow, window, missed, gap, anew: false, connect, moving }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::cause::LostCause;
 use super::failure::Failure;
 use super::outcome::{CallError, CloseReason};
+use super::replay::ReplayFallback;
 use crate::advice::Advice;
 use crate::channel::Channel;
 use crate::transport::Transport;
@@ -84,6 +85,16 @@ pub enum Event {
     GapPossible {
         /// The channels.
         channels: Vec<Channel>,
+    },
+    /// The server does not keep the event after which a replayed subscription was to begin. What came between is missed,
+    /// unless it is replayed by [`ReplayFallback::All`].
+    ReplayUnavailable {
+        /// The channel.
+        channel: Channel,
+        /// The id of the event; `None` if the server does not support replay.
+        after: Option<i64>,
+        /// How the subscription goes on.
+        fallback: ReplayFallback,
     },
     /// Another transport is used from now on.
     #[non_exhaustive]

@@ -23,6 +23,8 @@ mod moving;
 mod outbox;
 mod outcome;
 mod pending;
+mod replay;
+mod replays;
 mod request;
 mod retry;
 mod routes;
@@ -40,6 +42,7 @@ pub use contract::{AuthReason, CallId, ExchangeId, Input, Lane, Operation, Outpu
 pub use event::{Event, State};
 pub use failure::{Failure, FailureKind};
 pub use outcome::{CallError, CallResult, CloseReason};
+pub use replay::{Replay, ReplayFallback};
 pub use retry::{FailedAttempt, Retry, Verdict};
 pub use session::Session;
 pub use snapshot::SessionSnapshot;

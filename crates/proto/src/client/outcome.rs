@@ -79,6 +79,17 @@ pub enum CallError {
     /// There is no such subscription.
     #[error("not subscribed to {0}")]
     NotSubscribed(Channel),
+    /// The server does not keep the event after which the subscription was to begin, and
+    /// [`ReplayFallback::Fail`](super::ReplayFallback::Fail) is set; or it does not support replay.
+    #[error("{}", unavailable(channel, *after, reply.as_deref()))]
+    ReplayUnavailable {
+        /// The channel.
+        channel: Channel,
+        /// The id of the event; `None` if the server does not support replay.
+        after: Option<i64>,
+        /// The server's refusal; `None` if the server does not support replay.
+        reply: Option<Box<Message>>,
+    },
     /// An extension of the user's vetoed the message.
     #[error("an extension vetoed the message: {0}")]
     Vetoed(String),
@@ -140,6 +151,18 @@ pub enum CloseReason {
     NoCredentials(String),
 }
 
+fn unavailable(channel: &Channel, after: Option<i64>, reply: Option<&Message>) -> String {
+    match (after, reply) {
+        (Some(after), Some(reply)) => {
+            format!(
+                "the server does not keep the event {after} of {channel} any more: {}",
+                server_error(reply)
+            )
+        }
+        _ => format!("the server does not support replay, so that {channel} cannot begin in the past"),
+    }
+}
+
 /// The text of a call that timed out.
 fn timed_out(after: Duration, fate_unknown: bool, last: Option<&Failure>) -> String {
     match (fate_unknown, last) {
@@ -192,7 +215,9 @@ impl CallError {
     /// Returns the server's error, if there is one.
     pub fn server_error(&self) -> Option<BayeuxError> {
         match self {
-            Self::Refused(reply) => Some(server_error(reply)),
+            Self::Refused(reply) | Self::ReplayUnavailable { reply: Some(reply), .. } => {
+                Some(server_error(reply))
+            }
             Self::Closed(reason) => reason.server_error(),
             _ => None,
         }

@@ -129,6 +129,11 @@ impl Subscriptions {
         self.entry(channel).map(|entry| entry.status)
     }
 
+    /// The receivers of a channel.
+    pub(super) fn sinks(&self, channel: &Channel) -> &[SinkId] {
+        self.entry(channel).map(|entry| entry.sinks.as_slice()).unwrap_or_default()
+    }
+
     /// Returns whether the subscription was granted before, if it is asked for with the request `id`.
     pub(super) fn asked_by(&self, channel: &Channel, id: u64) -> Option<bool> {
         let entry = self.entry(channel).filter(|entry| entry.status == Status::Pending(id))?;
@@ -316,6 +321,24 @@ impl Subscriptions {
         let waiting = self.desired.get_mut(channel).map(|entry| std::mem::take(&mut entry.waiting));
         let waiting = waiting.unwrap_or_default();
         for (call, _) in &waiting {
+            self.callers.remove(call);
+        }
+        waiting
+    }
+
+    /// The receivers whose calls wait for the server's reply.
+    pub(super) fn waiting_sinks(&self, channel: &Channel) -> impl Iterator<Item = SinkId> {
+        self.entry(channel).into_iter().flat_map(|entry| entry.waiting.iter().map(|(_, sink)| *sink))
+    }
+
+    /// Takes the calls of one receiver that wait for the server's reply.
+    pub(super) fn take_waiting_of(&mut self, channel: &Channel, sink: SinkId) -> Vec<CallId> {
+        let waiting = self
+            .desired
+            .get_mut(channel)
+            .map(|entry| extract(&mut entry.waiting, |(_, waits)| *waits == sink));
+        let waiting: Vec<CallId> = waiting.into_iter().flatten().map(|(call, _)| call).collect();
+        for call in &waiting {
             self.callers.remove(call);
         }
         waiting

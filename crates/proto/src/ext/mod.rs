@@ -6,6 +6,7 @@
 
 pub mod ack;
 pub mod binary;
+pub mod replay;
 pub mod timestamp;
 pub mod timesync;
 mod z85;

@@ -63,7 +63,15 @@ impl Core {
                 channel,
                 why: "is no service channel; only those answer requests",
             }),
-            Operation::Subscribe { channel, sink } => self.subscribe(call, channel, sink, group, now),
+            Operation::Subscribe { channel, sink } => self.subscribe(call, channel, sink, false, group, now),
+            Operation::SubscribeFrom { channel, sink, begin, fallback } => self
+                .begin_replay(&channel, sink, begin, fallback)
+                .and_then(|anew| self.subscribe(call, channel, sink, anew, group, now)),
+            Operation::ReplayAgain { channel, sink, after } => {
+                self.replay_again(&channel, sink, after).map(|()| {
+                    self.outbox.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
+                })
+            }
             Operation::Unsubscribe { channel, sink } => self.unsubscribe(call, channel, sink, group, now),
             // The session above takes these itself.
             Operation::Open | Operation::Resume(_) | Operation::Close | Operation::Suspend => {
@@ -114,11 +122,13 @@ impl Core {
         codec::encode(&[sent]).len()
     }
 
+    /// Adds a receiver. If `anew`, what the server has granted in this session does not do.
     fn subscribe(
         &mut self,
         call: CallId,
         channel: Channel,
         sink: SinkId,
+        anew: bool,
         group: u64,
         now: Time,
     ) -> Result<(), CallError> {
@@ -126,9 +136,12 @@ impl Core {
             let why = "is a meta channel; what happens there is emitted as events";
             return Err(CallError::WrongChannel { channel, why });
         }
+        if let Some(session) = self.established_mut() {
+            session.anew |= anew;
+        }
         let status = self.subscriptions.status(&channel);
         match status {
-            Some(Status::Active) => {
+            Some(Status::Active) if !anew => {
                 self.subscriptions.join(&channel, sink);
                 self.outbox.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
@@ -142,7 +155,7 @@ impl Core {
                 self.outbox.resolve(Some(call), Ok(Self::synthetic(Channel::SUBSCRIBE, Some(&channel))));
             }
             // What is to be restored in a session that is not there yet has no request that would run out.
-            None | Some(Status::Refused(_) | Status::Pending(_)) => {
+            None | Some(Status::Active | Status::Refused(_) | Status::Pending(_)) => {
                 let id = self.enqueue(
                     None,
                     Kind::Subscribe(channel.clone()),
@@ -184,7 +197,9 @@ impl Core {
             Status::Pending(_) | Status::Active => self.established().is_some() && !channel.is_service(),
             Status::Refused(_) => false,
         };
+        self.keep_replays(&channel);
         if removed.is_last() && known_to_server {
+            self.replays.leave(&channel);
             let message = subscription_message(Channel::UNSUBSCRIBE, &channel);
             self.enqueue(Some(call), Kind::Unsubscribe(channel), message, None, group, now)?;
         } else {
@@ -329,7 +344,8 @@ impl Core {
             if !duplex {
                 self.lane.occupy(exchange, now + self.config.request_timeout);
             }
-            let messages = messages.into_iter().map(|(_, message)| message).collect();
+            let mut messages: Vec<_> = messages.into_iter().map(|(_, message)| message).collect();
+            self.ask_for_replays(&mut messages);
             self.send(transport, Lane::Other, exchange, messages);
         }
     }
@@ -411,6 +427,13 @@ impl Core {
 
     fn settle_subscribe(&mut self, id: u64, channel: &Channel, result: &CallResult, now: Time) {
         let Some(restored) = self.subscriptions.asked_by(channel, id) else { return };
+        if self.replay_refused(channel, result) {
+            if self.subscriptions.status(channel).is_some() {
+                let again = self.subscribe_request(channel, now);
+                self.requests.restore(vec![again]);
+            }
+            return;
+        }
         let waiting = self.subscriptions.take_waiting(channel);
         let outcome = result.as_ref().map(|_| ()).map_err(CallError::clone);
         match &outcome {
@@ -429,6 +452,7 @@ impl Core {
             }
             Err(_) => self.subscriptions.forget(channel),
         }
+        self.keep_replays(channel);
         if restored {
             self.outbox.event(Event::Resubscribed { channel: channel.clone(), outcome });
         }

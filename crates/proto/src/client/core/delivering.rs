@@ -8,6 +8,7 @@ use crate::channel::{Channel, ChannelKind};
 use crate::client::ack::Place;
 use crate::client::contract::{ExchangeId, SinkId};
 use crate::client::event::Event;
+use crate::ext::replay;
 use crate::message::Message;
 use crate::time::Time;
 
@@ -46,6 +47,8 @@ impl Core {
             !session.connect.awaits_handshake_events()
                 && (!has_places || (session.window.is_at_new() && self.credits.is_empty()))
         });
+        let replays = &self.replays;
+        let is_event = |message: &Message| is_event(message) && !replays.concerns(message.channel());
         let Some(first) = messages.first().filter(|first| simple && is_event(first)) else { return messages };
         let sinks = Arc::clone(self.subscriptions.route(first.channel()));
         let mut same = |channel: &Channel| {
@@ -64,7 +67,11 @@ impl Core {
 
     /// Delivers an event to its receivers.
     pub(super) fn deliver(&mut self, message: Message, place: Option<Place>) {
-        let route = self.subscriptions.route(message.channel());
+        let mut route = Arc::clone(self.subscriptions.route(message.channel()));
+        let id = if self.replays.concerns(message.channel()) { replay::event_id(&message) } else { None };
+        if let Some(new) = id.and_then(|id| self.replays.new_to(message.channel(), id, &route)) {
+            route = new.into();
+        }
         let admitted = match (place, &mut self.phase) {
             (Some(place), Phase::Established(session) | Phase::Closing(Closing { session, .. })) => {
                 let (place, is_new) = match place {
@@ -72,12 +79,15 @@ impl Core {
                     Place::Again(place) => (place, false),
                 };
                 let size = message.data().as_bytes().len();
-                session.missed.admit(&mut self.credits, route, place, size, is_new)
+                session.missed.admit(&mut self.credits, &route, place, size, is_new)
             }
             _ => None,
         };
-        let admitted = admitted.map(Arc::from);
-        self.outbox.deliver_one(admitted.as_ref().unwrap_or(route), message);
+        let admitted = admitted.map_or(route, Arc::from);
+        if let Some(id) = id {
+            self.replays.delivered(message.channel(), id, &admitted);
+        }
+        self.outbox.deliver_one(&admitted, message);
     }
 
     /// An event came: the turns of the loop are not idle. Some servers send the events of a reply after it.
@@ -144,7 +154,9 @@ impl Core {
     pub(super) fn report_gap(&mut self) {
         let Phase::Established(session) = &mut self.phase else { return };
         if std::mem::take(&mut session.gap) {
-            let channels = self.subscriptions.established();
+            session.anew |= self.replays.covers_any();
+            let mut channels = self.subscriptions.established();
+            channels.retain(|channel| !self.replays.covers(channel));
             if !channels.is_empty() {
                 self.outbox.event(Event::GapPossible { channels });
             }

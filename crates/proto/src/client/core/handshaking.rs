@@ -19,7 +19,7 @@ use crate::client::outcome::CloseReason;
 use crate::client::pending::Pending;
 use crate::client::undecided::Then;
 use crate::data::Data;
-use crate::ext::ack;
+use crate::ext::{ack, replay};
 use crate::message::Message;
 use crate::time::Time;
 use crate::transport::Transport;
@@ -71,6 +71,9 @@ impl Core {
         if self.config.ack {
             ack::offer(&mut message);
         }
+        if self.config.replay {
+            replay::announce(&mut message);
+        }
         let fields = message.fields_mut();
         fields.version = Some(VERSION.to_owned());
         fields.minimum_version = Some(VERSION.to_owned());
@@ -120,6 +123,7 @@ impl Core {
         self.credentials.accepted();
         let window = Window::new(if self.config.ack { ack::agreed(&reply) } else { None }, 0);
         let events = fields.handshake_messages.unwrap_or(0);
+        self.begin_replays(&reply);
         if let Some(opening) = &mut self.opening {
             opening.reply = Some(Box::new(reply));
         }
@@ -128,7 +132,8 @@ impl Core {
         if std::mem::replace(&mut self.had_session, true) {
             self.outbox.event(Event::Rehandshaken);
         }
-        let gaps = self.subscriptions.established();
+        let mut gaps = self.subscriptions.established();
+        gaps.retain(|channel| !self.replays.covers(channel));
         if !gaps.is_empty() {
             self.outbox.event(Event::GapPossible { channels: gaps });
         }

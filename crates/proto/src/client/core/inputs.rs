@@ -138,6 +138,7 @@ impl Core {
 
     /// Does what is due.
     fn advance(&mut self, now: Time) {
+        self.replay_in_new_session(now);
         // Nothing is, after nearly all inputs.
         let due = self.poll_timeout().is_some_and(|at| at <= now);
         if due {
@@ -146,6 +147,7 @@ impl Core {
             }
         }
         self.announce_connected();
+        self.replay_in_new_session(now);
         if due {
             for timer in Timer::SENDS {
                 self.fire_if_due(timer, now);

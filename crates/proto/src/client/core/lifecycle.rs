@@ -107,6 +107,31 @@ impl Core {
         self.start_handshake(delay, now);
     }
 
+    /// Leaves the session for a new one if events may have been lost that the server can replay, or if a receiver is to begin at a
+    /// position that this session cannot begin at. In this session, the events that still come would count as newer than those.
+    pub(super) fn replay_in_new_session(&mut self, now: Time) {
+        // A failed attempt is decided about first.
+        let Some(session) = self.established().filter(|_| self.undecided.is_none()) else { return };
+        let is_needed = session.anew || (session.gap && self.replays.covers_any());
+        if !is_needed {
+            return;
+        }
+        // The pause after a failure stays.
+        let planned = session.connect.waits_until().map(|at| at.since(now)).unwrap_or_default();
+        let why = "events that may have been missed are replayed in a new session";
+        if self.may_have_socket() {
+            self.cut(why, true, now);
+        } else {
+            self.abandon_connect();
+            self.lost(now, &LostCause::Transport(Failure::new(FailureKind::Lost, why)));
+        }
+        self.void_subscription_requests();
+        self.fail_accepted(now);
+        let relapses = self.attempts.pause_after_relapses();
+        let delay = planned.max(relapses).max(self.advised.interval().unwrap_or_default());
+        self.start_handshake(delay, now);
+    }
+
     /// Ends the session: every call ends, everything is closed.
     pub(super) fn terminate(&mut self, reason: &CloseReason) {
         match &mut self.phase {
@@ -158,6 +183,7 @@ impl Core {
         self.phase = Phase::Closed;
         self.undecided = None;
         self.subscriptions.keep_inbox_only();
+        self.keep_all_replays();
         self.credentials.withdraw_question();
         self.outbox.event(Event::Closed(reason.clone()));
     }

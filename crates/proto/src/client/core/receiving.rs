@@ -3,6 +3,7 @@
 use super::{Core, Next, Phase};
 use crate::channel::{Channel, ChannelKind};
 use crate::client::ack::Place;
+use crate::client::cause::LostCause;
 use crate::client::contract::ExchangeId;
 use crate::client::event::Event;
 use crate::client::outcome::CloseReason;
@@ -35,6 +36,9 @@ impl Core {
             Channel::HANDSHAKE => self.handshake_reply(exchange, message, now),
             Channel::CONNECT => self.connect_reply(exchange, message, now),
             Channel::DISCONNECT if message.id().is_none() && !matches!(self.phase, Phase::Closing(_)) => {
+                if self.config.survive_disconnect {
+                    return Next::Rehandshake(LostCause::SessionLost(Box::new(message)));
+                }
                 Next::Terminate(CloseReason::Server(Box::new(message)))
             }
             Channel::DISCONNECT | Channel::SUBSCRIBE | Channel::UNSUBSCRIBE => {
@@ -110,7 +114,9 @@ impl Core {
             }
         }
         self.count_handshake_event(now);
-        self.deliver(message, place);
+        if !self.comes_again(exchange, &message) {
+            self.deliver(message, place);
+        }
         Next::Nothing
     }
 
