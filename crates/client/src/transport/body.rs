@@ -21,6 +21,8 @@ const PIECES: usize = 256;
 
 /// A body that is arriving.
 pub(super) struct Body {
+    /// The headers of the response.
+    pub(super) headers: HeaderMap,
     pieces: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
     /// The `Content-Length` of the response.
     promised: Option<u64>,
@@ -63,7 +65,7 @@ struct Capped {
 }
 
 impl Body {
-    pub(super) fn new(response: reqwest::Response, limits: Limits, url: &Url) -> Result<Self, Failure> {
+    pub(super) fn new(mut response: reqwest::Response, limits: Limits, url: &Url) -> Result<Self, Failure> {
         let promised = response.content_length();
         let gathered = match encoding(response.headers()) {
             Encoding::Identity => Gathered::Nothing,
@@ -76,8 +78,9 @@ impl Body {
                 return Err(Failure::new(FailureKind::Malformed, text));
             }
         };
+        let headers = std::mem::take(response.headers_mut());
         let pieces = Box::pin(response.bytes_stream());
-        Ok(Self { pieces, promised, gathered, received: 0, arriving: Arriving::default(), limits })
+        Ok(Self { headers, pieces, promised, gathered, received: 0, arriving: Arriving::default(), limits })
     }
 
     /// The failure, if the `Content-Length` is too large already.
