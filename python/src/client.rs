@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::convert::{Form, data_object, error_object, event_object, json_object, message_object};
+use crate::convert::{Form, closed_by_server, data_object, error_object, event_object, json_object, message_object};
 use crate::filter::{self, Extensions};
 use crate::options::{self, value_error};
 use crate::port::{Outcome, Port};
@@ -331,6 +331,12 @@ impl NativeClient {
     #[getter]
     fn close_reason(&self) -> Option<String> {
         self.client.close_reason().map(|reason| reason.to_string())
+    }
+
+    /// Why the server closed the session, as a `Failure`, if it did.
+    fn closed_by_server<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let reason = self.client.close_reason();
+        Ok(reason.map(|reason| closed_by_server(py, &reason, self.form)).transpose()?.flatten())
     }
 
     #[getter]

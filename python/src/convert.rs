@@ -133,6 +133,28 @@ pub(crate) fn error_object<'py>(py: Python<'py>, error: &Error, form: Form) -> P
     Ok(Bound::new(py, failure)?.into_any())
 }
 
+/// Why the server closed the session, as a `Failure`; None if another one closed it.
+pub(crate) fn closed_by_server<'py>(
+    py: Python<'py>,
+    reason: &CloseReason,
+    form: Form,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let CloseReason::Server(reply) = reason else { return Ok(None) };
+    let failure = Failure {
+        kind: "server",
+        text: reason.to_string(),
+        reply: Some(message_object(py, reply, form)?.unbind()),
+        error: reason.server_error().map(|error| error.as_str().to_owned()),
+        channel: None,
+        http_status: None,
+        is_fate_unknown: false,
+        is_retryable: false,
+        has_ended: true,
+        no_transport: false,
+    };
+    Ok(Some(Bound::new(py, failure)?.into_any()))
+}
+
 /// A `serde_json` value as Python objects.
 pub(crate) fn value_object<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
     json_object(py, value.to_string().as_bytes())

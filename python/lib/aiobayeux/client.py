@@ -233,7 +233,9 @@ class Client:
         self._port: Optional[LoopPort] = None
         self._inbox: Optional[Inbox] = None
         self._settings: Optional[tuple[Any, ...]] = None
-        self._raised: OrderedDict[str, BaseException] = OrderedDict()
+        #: Whether a call has raised that the server closed the session.
+        self._end_is_known = True
+        self._raised: OrderedDict[str, Exception] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._events: weakref.WeakSet[Events] = weakref.WeakSet()
         self._own_events: Optional[Events] = None
@@ -342,6 +344,7 @@ class Client:
         before = self._native
         native, _ = self._prepare(renew=True)
         LOGGER.info("Opening client with connection types %r ...", [item.value for item in self._connection_types])
+        self._end_is_known = False
         await self._call("open", *how(native))
         if native is not before:
             # A new native client, because an attribute was changed, does not know them.
@@ -636,8 +639,13 @@ class Client:
     def _opened(self, operation: str) -> tuple[_native.NativeClient, LoopPort]:
         """Returns the native client, if it is open."""
         native, port = self._native, self._port
-        if native is None or port is None or native.is_closed:
-            raise closed(operation, None if native is None else native.close_reason)
+        if native is None or port is None:
+            raise closed(operation)
+        if native.is_closed:
+            failure = native.closed_by_server()
+            if failure is not None and not self._end_is_known:
+                raise self._exception(failure, operation)
+            raise closed(operation, native.close_reason)
         if not port.is_running():
             raise self._other_loop()
         return native, port
@@ -677,7 +685,9 @@ class Client:
             return self._json_loads(item)
         return item
 
-    def _exception(self, failure: _native.Failure, operation: str) -> BaseException:
+    def _exception(self, failure: _native.Failure, operation: str) -> Exception:
+        if failure.has_ended and operation != "open":
+            self._end_is_known = True
         # What an extension raised.
         for text, error in self._raised.items():
             if text in failure.text:
