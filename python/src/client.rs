@@ -5,12 +5,16 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bayeux::serde_json::value::RawValue;
-use bayeux::{Channel, Client, Error, Message, SessionSnapshot, State, Stream, Subscription};
+use bayeux::{
+    Channel, Client, Error, Event, LostCause, Message, SessionSnapshot, State, Stream, Subscription,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::convert::{Form, closed_by_server, data_object, error_object, event_object, json_object, message_object};
+use crate::convert::{
+    Form, closed_by_server, data_object, error_object, event_object, json_object, message_object,
+};
 use crate::filter::{self, Extensions};
 use crate::options::{self, value_error};
 use crate::port::{Outcome, Port};
@@ -102,7 +106,8 @@ impl Taken {
 }
 
 fn raw(json: &str) -> PyResult<Box<RawValue>> {
-    RawValue::from_string(json.to_owned()).map_err(|error| PyValueError::new_err(format!("not JSON: {error}")))
+    RawValue::from_string(json.to_owned())
+        .map_err(|error| PyValueError::new_err(format!("not JSON: {error}")))
 }
 
 fn outcome(result: Result<Message, Error>, form: Form) -> Outcome {
@@ -159,9 +164,29 @@ impl NativeClient {
         Ok(Self { client, inbox, port: port.clone().unbind(), form: Form::new(raw), owner })
     }
 
-    fn open(&self, token: u64) -> PyResult<()> {
+    /// Opens the client. Without `patient`, the server's refusal is the outcome, even if it advises to try again.
+    fn open(&self, token: u64, patient: bool) -> PyResult<()> {
         let (client, form) = (self.client.clone(), self.form);
-        self.port.get().start(token, async move { nothing(client.open().await, form) })
+        self.port.get().start(token, async move {
+            let mut events = client.events();
+            let refused = async {
+                while let Some(event) = events.next().await {
+                    if let Event::Retrying { cause: LostCause::Refused(reply), .. } = event {
+                        return reply;
+                    }
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                biased;
+                opened = client.open() => nothing(opened, form),
+                reply = refused, if !patient => {
+                    // Closes the client at once, not only soon after the attempt was dropped.
+                    let _ = client.close().await;
+                    Outcome::Refused(reply, form)
+                }
+            }
+        })
     }
 
     fn close(&self, token: u64) -> PyResult<()> {
@@ -187,12 +212,16 @@ impl NativeClient {
 
     fn publish_and_forget(&self, token: u64, channel: String, json: &str) -> PyResult<()> {
         let (client, form, data) = (self.client.clone(), self.form, raw(json)?);
-        self.port.get().start(token, async move { nothing(client.publish_and_forget(&*channel, &data).await, form) })
+        self.port
+            .get()
+            .start(token, async move { nothing(client.publish_and_forget(&*channel, &data).await, form) })
     }
 
     fn publish_binary(&self, token: u64, channel: String, bytes: Vec<u8>) -> PyResult<()> {
         let (client, form) = (self.client.clone(), self.form);
-        self.port.get().start(token, async move { outcome(client.publish_binary(&*channel, bytes).await, form) })
+        self.port
+            .get()
+            .start(token, async move { outcome(client.publish_binary(&*channel, bytes).await, form) })
     }
 
     fn request(&self, token: u64, channel: String, json: &str) -> PyResult<()> {
@@ -201,9 +230,11 @@ impl NativeClient {
             match client.request::<Box<RawValue>>(&*channel, &data).await {
                 Err(error) => Outcome::Failed(error, form),
                 Ok(answer) if form == Form::Text => Outcome::Text(answer.get().to_owned()),
-                Ok(answer) => Outcome::Object(Box::new(move |py| {
-                    Ok(json_object(py, answer.get().as_bytes())?.unbind())
-                })),
+                Ok(answer) => {
+                    Outcome::Object(Box::new(
+                        move |py| Ok(json_object(py, answer.get().as_bytes())?.unbind()),
+                    ))
+                }
             }
         })
     }
@@ -242,7 +273,9 @@ impl NativeClient {
             match snapshot {
                 Ok(snapshot) => match serde_json::to_string(&snapshot) {
                     Ok(text) => Outcome::Text(text),
-                    Err(error) => Outcome::Object(Box::new(move |_| Err(PyValueError::new_err(error.to_string())))),
+                    Err(error) => {
+                        Outcome::Object(Box::new(move |_| Err(PyValueError::new_err(error.to_string()))))
+                    }
                 },
                 Err(error) => Outcome::Failed(error, form),
             }
@@ -250,8 +283,9 @@ impl NativeClient {
     }
 
     fn resume(&self, token: u64, snapshot: &str) -> PyResult<()> {
-        let snapshot: SessionSnapshot = serde_json::from_str(snapshot)
-            .map_err(|error| PyValueError::new_err(format!("this is not a snapshot of a session: {error}")))?;
+        let snapshot: SessionSnapshot = serde_json::from_str(snapshot).map_err(|error| {
+            PyValueError::new_err(format!("this is not a snapshot of a session: {error}"))
+        })?;
         let (client, form) = (self.client.clone(), self.form);
         self.port.get().start(token, async move { nothing(client.resume(&snapshot).await, form) })
     }
@@ -436,4 +470,3 @@ pub(crate) fn check_channel(name: &Bound<'_, PyAny>) -> PyResult<()> {
 pub(crate) fn loads<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     json_object(py, json)
 }
-

@@ -40,7 +40,11 @@ pub(crate) fn json_object<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'
 }
 
 /// A message as a dict, or as its JSON text.
-pub(crate) fn message_object<'py>(py: Python<'py>, message: &Message, form: Form) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn message_object<'py>(
+    py: Python<'py>,
+    message: &Message,
+    form: Form,
+) -> PyResult<Bound<'py, PyAny>> {
     static NO_FIELDS: std::sync::LazyLock<Fields> = std::sync::LazyLock::new(Fields::default);
     if form == Form::Text {
         let json = bayeux_proto::codec::encode_message(message);
@@ -67,7 +71,11 @@ pub(crate) fn message_object<'py>(py: Python<'py>, message: &Message, form: Form
 }
 
 /// The payload of a message, or its JSON text.
-pub(crate) fn data_object<'py>(py: Python<'py>, message: &Message, form: Form) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn data_object<'py>(
+    py: Python<'py>,
+    message: &Message,
+    form: Form,
+) -> PyResult<Bound<'py, PyAny>> {
     match form {
         Form::Text => Ok(PyString::new(py, message.data().as_str()).into_any()),
         Form::Objects => json_object(py, message.data().as_bytes()),
@@ -140,19 +148,30 @@ pub(crate) fn closed_by_server<'py>(
     form: Form,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let CloseReason::Server(reply) = reason else { return Ok(None) };
+    refusal_object(py, reply, reason.to_string(), true, form).map(Some)
+}
+
+/// A refusal of the server as a `Failure`.
+pub(crate) fn refusal_object<'py>(
+    py: Python<'py>,
+    reply: &Message,
+    text: String,
+    has_ended: bool,
+    form: Form,
+) -> PyResult<Bound<'py, PyAny>> {
     let failure = Failure {
         kind: "server",
-        text: reason.to_string(),
+        text,
         reply: Some(message_object(py, reply, form)?.unbind()),
-        error: reason.server_error().map(|error| error.as_str().to_owned()),
+        error: reply.fields().error.as_ref().map(|error| error.as_str().to_owned()),
         channel: None,
         http_status: None,
         is_fate_unknown: false,
         is_retryable: false,
-        has_ended: true,
+        has_ended,
         no_transport: false,
     };
-    Ok(Some(Bound::new(py, failure)?.into_any()))
+    Ok(Bound::new(py, failure)?.into_any())
 }
 
 /// A `serde_json` value as Python objects.
@@ -161,7 +180,10 @@ pub(crate) fn value_object<'py>(py: Python<'py>, value: &Value) -> PyResult<Boun
 }
 
 /// The name of an event, and what it has, as a dict.
-pub(crate) fn event_object<'py>(py: Python<'py>, event: &Event) -> PyResult<(&'static str, Bound<'py, PyDict>)> {
+pub(crate) fn event_object<'py>(
+    py: Python<'py>,
+    event: &Event,
+) -> PyResult<(&'static str, Bound<'py, PyDict>)> {
     let fields = PyDict::new(py);
     let lost = |cause: &LostCause| -> PyResult<()> {
         fields.set_item("cause", cause.to_string())?;
@@ -254,7 +276,10 @@ pub(crate) fn event_object<'py>(py: Python<'py>, event: &Event) -> PyResult<(&'s
         }
         Event::Closed(reason) => {
             fields.set_item("reason", reason.to_string())?;
-            fields.set_item("is_requested", matches!(reason, CloseReason::Requested | CloseReason::Suspended))?;
+            fields.set_item(
+                "is_requested",
+                matches!(reason, CloseReason::Requested | CloseReason::Suspended),
+            )?;
             "closed"
         }
         _ => {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use bayeux::{AuthFuture, AuthReason, Credentials, FilterFuture, HeaderMap, HeaderName, HeaderValue, Payload, PayloadFilter, Veto};
+use bayeux::{
+    AuthFuture, AuthReason, Credentials, FilterFuture, HeaderMap, HeaderName, HeaderValue, Payload,
+    PayloadFilter, Veto,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
@@ -37,7 +40,8 @@ impl Question {
             headers.set_item(name.as_str(), String::from_utf8_lossy(value.as_bytes()))?;
         }
         let body = PyBytes::new(py, &payload.body);
-        Ok(PyTuple::new(py, [name.into_pyobject(py)?.into_any(), body.into_any(), headers.into_any()])?.into_any())
+        Ok(PyTuple::new(py, [name.into_pyobject(py)?.into_any(), body.into_any(), headers.into_any()])?
+            .into_any())
     }
 }
 
@@ -53,7 +57,9 @@ impl Extensions {
         Box::pin(async move {
             match answer.await {
                 Ok(Verdict::Unchanged) => Ok(payload),
-                Ok(Verdict::Pass(body, headers)) => Ok(Payload { body: body.into(), headers: header_map(headers)? }),
+                Ok(Verdict::Pass(body, headers)) => {
+                    Ok(Payload { body: body.into(), headers: header_map(headers)? })
+                }
                 Ok(Verdict::Refuse(reason)) => Err(Veto::new(reason)),
                 Err(_) => Err(Veto::new("the event loop of the client does not run")),
             }
@@ -84,7 +90,10 @@ fn header_map(pairs: Vec<(String, String)>) -> Result<HeaderMap, Veto> {
 }
 
 /// The `authenticate` of the client's auth extension. It returns no credentials: the extension adds them to the payloads.
-pub(crate) fn auth(port: Arc<Inner>, client: u64) -> impl Fn(AuthReason) -> AuthFuture + Send + Sync + 'static {
+pub(crate) fn auth(
+    port: Arc<Inner>,
+    client: u64,
+) -> impl Fn(AuthReason) -> AuthFuture + Send + Sync + 'static {
     move |reason| {
         if matches!(reason, AuthReason::First) {
             return Box::pin(async { Ok(Credentials::new()) });

@@ -19,7 +19,8 @@ const MOST: usize = 10_000;
 
 /// The lowest level that Python wants, in its numbers; 255: nothing.
 static LEVEL: AtomicU8 = AtomicU8::new(u8::MAX);
-static WAITING: Mutex<Waiting> = Mutex::new(Waiting { records: VecDeque::new(), dropped: 0, ports: Vec::new() });
+static WAITING: Mutex<Waiting> =
+    Mutex::new(Waiting { records: VecDeque::new(), dropped: 0, ports: Vec::new() });
 
 struct Waiting {
     records: VecDeque<(&'static str, u8, String)>,

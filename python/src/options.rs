@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use bayeux::{Backoff, Builder, Client, Delivery, Error, Offline, Overflow, Proxy, Retry, TlsOptions, Transport, Value};
+use bayeux::{
+    Backoff, Builder, Client, Delivery, Error, Offline, Overflow, Proxy, Retry, TlsOptions, Transport, Value,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -14,8 +16,9 @@ pub(crate) fn value_error(error: impl std::fmt::Display) -> PyErr {
 }
 
 fn seconds(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(value.extract()?)
-        .map_err(|_| PyValueError::new_err(format!("{name} must be a number of seconds that is not negative")))
+    Duration::try_from_secs_f64(value.extract()?).map_err(|_| {
+        PyValueError::new_err(format!("{name} must be a number of seconds that is not negative"))
+    })
 }
 
 fn some_seconds(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<Duration>> {
@@ -37,7 +40,8 @@ pub(crate) fn overflow(name: &str) -> PyResult<Overflow> {
 }
 
 fn transport(name: &str) -> PyResult<Transport> {
-    Transport::from_wire(name).ok_or_else(|| PyValueError::new_err(format!("{name:?} is not a connection type")))
+    Transport::from_wire(name)
+        .ok_or_else(|| PyValueError::new_err(format!("{name:?} is not a connection type")))
 }
 
 fn json(text: &str) -> PyResult<Value> {
@@ -137,7 +141,9 @@ pub(crate) fn builder(url: &str, options: &Bound<'_, PyDict>) -> PyResult<Builde
                 "wait" => Offline::Wait,
                 "refuse" => Offline::Refuse,
                 other => {
-                    return Err(PyValueError::new_err(format!("offline={other:?}: use \"wait\" or \"refuse\"")));
+                    return Err(PyValueError::new_err(format!(
+                        "offline={other:?}: use \"wait\" or \"refuse\""
+                    )));
                 }
             }),
             "max_message_size" => builder.max_message_size(value.extract()?),

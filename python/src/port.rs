@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::bell::Bell;
-use crate::convert::{Form, error_object, message_object};
+use crate::convert::{Form, error_object, message_object, refusal_object};
 use crate::filter::{Question, Verdict};
 use crate::runtime::Owner;
 
@@ -26,6 +26,7 @@ pub(crate) enum Outcome {
     Text(String),
     Object(Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>),
     Failed(bayeux::Error, Form),
+    Refused(Box<Message>, Form),
 }
 
 /// The port of one event loop.
@@ -213,6 +214,9 @@ impl Outcome {
             Self::Text(text) => text.into_pyobject(py)?.into_any(),
             Self::Object(make) => make(py)?.into_bound(py),
             Self::Failed(error, form) => error_object(py, &error, form)?,
+            Self::Refused(reply, form) => {
+                refusal_object(py, &reply, "the server refused".to_owned(), false, form)?
+            }
             Self::Messages(results, form) => {
                 let list = PyList::empty(py);
                 for result in &results {
@@ -226,4 +230,3 @@ impl Outcome {
         })
     }
 }
-

@@ -28,7 +28,9 @@ pub(crate) fn handle() -> PyResult<Handle> {
         .thread_name("aiobayeux")
         .enable_all()
         .build()
-        .map_err(|error| PyRuntimeError::new_err(format!("the threads of aiobayeux cannot be started: {error}")))?;
+        .map_err(|error| {
+            PyRuntimeError::new_err(format!("the threads of aiobayeux cannot be started: {error}"))
+        })?;
     // It lives as long as the process: its threads never touch Python objects, so nothing has to end before the interpreter.
     let runtime: &'static Runtime = Box::leak(Box::new(runtime));
     *current = Some((pid, runtime));

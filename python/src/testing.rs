@@ -65,7 +65,8 @@ impl Plan {
         if let Some(bytes) = self.max_message_size {
             builder = builder.max_message_size(bytes);
         }
-        builder = builder.service("/service/echo", |call: Call| async move { Ok::<_, ServiceError>(Some(call.data)) });
+        builder = builder
+            .service("/service/echo", |call: Call| async move { Ok::<_, ServiceError>(Some(call.data)) });
         for (channel, function) in &self.services {
             let function = Arc::clone(function);
             builder = builder.service(&**channel, move |call: Call| {
@@ -134,8 +135,9 @@ impl NativeServer {
                 names
                     .iter()
                     .map(|name| {
-                        bayeux::Transport::from_wire(name)
-                            .ok_or_else(|| PyValueError::new_err(format!("{name:?} is not a connection type")))
+                        bayeux::Transport::from_wire(name).ok_or_else(|| {
+                            PyValueError::new_err(format!("{name:?} is not a connection type"))
+                        })
                     })
                     .collect::<PyResult<Vec<_>>>()
             })
@@ -395,7 +397,8 @@ fn answer(parts: &Bound<'_, PyAny>, request: &Request) -> PyResult<Answer> {
         let time = |index: usize| -> PyResult<Duration> {
             Duration::try_from_secs_f64(at(index)?.extract()?).map_err(value_error)
         };
-        let so_far = || answer.clone().ok_or_else(|| PyTypeError::new_err("an answer begins with what it says"));
+        let so_far =
+            || answer.clone().ok_or_else(|| PyTypeError::new_err("an answer begins with what it says"));
         answer = Some(match &*name {
             "decently" => request.decently(),
             "messages" => Answer::messages(messages()?),

@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-
-
 #: How long anything may take on a slow machine.
 PATIENCE = 60.0
-
-
 
 
 async def until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:

@@ -8,12 +8,15 @@ import threading
 from typing import Any
 
 import pytest
+
 from aiobayeux import Client, ConnectionType, Retry, TlsOptions
 from aiobayeux.extensions import Extension
 from aiobayeux.testing import Server
 
 
-@pytest.mark.parametrize("url", ["nonsense", "ftp://example.com/cometd", "http://", "http://a b/", "//x", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "ftp://example.com/cometd", "http://", "http://a b/", "//x", "http://[::1"]
+)
 def test_wrong_urls(url: str) -> None:
     with pytest.raises(ValueError, match="not a valid URL of a server"):
         Client(url)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Optional
 
 import pytest
+
 from aiobayeux import AuthExtension, Client, ConnectionType, Extension
 from aiobayeux.constants import MetaChannel
 from aiobayeux.exceptions import ServerError, TransportError

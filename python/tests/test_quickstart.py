@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from aiobayeux import Client, ConnectionType
 from aiobayeux.exceptions import ClientInvalidOperation
 from aiobayeux.testing import Server

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
+
 from aiobayeux import Client, ConnectionType
 from aiobayeux.exceptions import ClientInvalidOperation, ServerError, TransportTimeoutError
 from aiobayeux.testing import Answer, FaultProxy, Peer, Request, Server
-
 from conftest import until
 
 QUICK = {"connection_timeout": 0.3, "request_timeout": 1.0}
@@ -77,14 +78,15 @@ async def test_a_connection_that_stays_lost_is_reported_again_and_again(cometd_s
 
 
 async def test_short_waits_do_not_hide_an_outage(cometd_server: Server) -> None:
+    async def poll(client: Client) -> None:
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(client.receive(), 0.02)
+
     async with Client(cometd_server.url, **QUICK) as client:  # type: ignore[arg-type]
         cometd_server.stop()
         with pytest.raises(TransportTimeoutError):
-            while True:
-                try:
-                    await asyncio.wait_for(client.receive(), 0.02)
-                except asyncio.TimeoutError:
-                    continue
+            await poll(client)
         cometd_server.restart()
 
 

@@ -245,10 +245,12 @@ impl Error {
             | Cause::NotRestored { error: CallError::Refused(reply), .. } => Some(reply),
             _ => match self.close_reason()? {
                 CloseReason::Server(reply) => Some(reply),
-                CloseReason::GaveUp { cause, .. } => match &**cause {
-                    LostCause::Refused(reply) | LostCause::SessionLost(reply) => Some(reply),
-                    _ => None,
-                },
+                CloseReason::GaveUp { cause, .. } | CloseReason::OpenTimeout { last: Some(cause), .. } => {
+                    match &**cause {
+                        LostCause::Refused(reply) | LostCause::SessionLost(reply) => Some(reply),
+                        _ => None,
+                    }
+                }
                 _ => None,
             },
         }

@@ -182,11 +182,9 @@ async fn a_filter_that_hangs_fails_the_call_in_time() {
         let error: Error = call.expect("it ends").unwrap_err();
         assert!(error.is_timeout(), "{transport} {error}");
         // Its lane and its socket are free again.
-        tokio::time::timeout(PATIENCE, async {
-            while client.publish("/a", "fine").await.is_err() {}
-        })
-        .await
-        .expect("the client goes on");
+        tokio::time::timeout(PATIENCE, async { while client.publish("/a", "fine").await.is_err() {} })
+            .await
+            .expect("the client goes on");
         client.close().await.unwrap();
     }
 }

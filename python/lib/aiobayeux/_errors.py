@@ -50,9 +50,7 @@ def closed(operation: str, reason: Optional[str] = None) -> ClientInvalidOperati
     return ClientInvalidOperation(text)
 
 
-def exception(
-    failure: _native.Failure, operation: str, loads: Optional[Callable[[str], Any]] = None
-) -> Exception:
+def exception(failure: _native.Failure, operation: str, loads: Optional[Callable[[str], Any]] = None) -> Exception:
     """The exception for a failure of an operation. ``loads`` decodes the server's reply, if it is text."""
     if failure.kind in ("config", "invalid"):
         return ValueError(failure.text.removeprefix("configuration: "))
@@ -67,9 +65,7 @@ def exception(
     return error
 
 
-def _aiocometd_exception(
-    failure: _native.Failure, operation: str, reply: Optional[JsonObject]
-) -> AiocometdException:
+def _aiocometd_exception(failure: _native.Failure, operation: str, reply: Optional[JsonObject]) -> AiocometdException:
     kind, text = failure.kind, failure.text
     if failure.no_transport:
         return ClientError("None of the connection types offered by the server are supported.")

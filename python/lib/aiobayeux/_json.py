@@ -15,7 +15,7 @@ def encode(data: Any, dumps: JsonDumper) -> str:
         text = json.dumps(data, allow_nan=False) if dumps is json.dumps else dumps(data)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         found = find_fault(data)
-        if found is None or dumps is not json.dumps and not isinstance(error, TypeError):
+        if found is None or (dumps is not json.dumps and not isinstance(error, TypeError)):
             raise
         path, why = found
         kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -8,13 +8,13 @@ import logging
 import reprlib
 import warnings
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, AsyncIterator, List, Optional, Set, TypeVar, Union
 
 from aiobayeux import _logging, _native, _options
 from aiobayeux._errors import closed, exception, refusal
+from aiobayeux._extending import Extending
 from aiobayeux._json import encode
 from aiobayeux._loop import Inbox, LoopPort
 from aiobayeux._options import Retry
@@ -22,7 +22,7 @@ from aiobayeux.constants import ConnectionType, State
 from aiobayeux.events import Event
 from aiobayeux.exceptions import ClientInvalidOperation, ServerError
 from aiobayeux.extensions import AuthExtension, Extension
-from aiobayeux.streams import Batch, Events, Stream
+from aiobayeux.streams import Batch, Callback, Events, Stream
 from aiobayeux.tls import TlsOptions, from_ssl
 from aiobayeux.typing import (
     ConnectionTypeSpec,
@@ -235,10 +235,9 @@ class Client:
         self._settings: Optional[tuple[Any, ...]] = None
         #: Whether a call has raised that the server closed the session.
         self._end_is_known = True
-        self._raised: OrderedDict[str, Exception] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._extending = Extending(self)
         self._events: weakref.WeakSet[Events] = weakref.WeakSet()
-        self._own_events: Optional[Events] = None
+        self._callback: Optional[Callback] = None
 
     def __repr__(self) -> str:
         return (
@@ -325,7 +324,7 @@ class Client:
         :raise TransportTimeoutError: If ``open_timeout`` has passed.
         :raise ServerError: If the server refuses the handshake or the first connect.
         """
-        await self._start(lambda native: (native.open,))
+        await self._start(lambda native: (native.open, self._fixed_options["retry_open"]))
 
     async def resume(self, snapshot: str) -> None:
         """Opens the client with the session of a snapshot. If the server has removed it, the client gets a new one, and the
@@ -595,22 +594,14 @@ class Client:
                 if item is None or item is False or item.__class__ is _native.Failure:
                     break
                 inbox.items.append(item)
-        itself = weakref.ref(self)
-
-        def ask(number: int, question: tuple[str, bytes, dict[str, str]]) -> None:
-            client = itself()
-            if client is None:
-                port.native.refuse(number, "the client does not exist any more")
-            else:
-                client._ask(port, number, question)
-
-        inbox.on_question = ask
+        ask, answers = self._extending.ask, port.native
+        inbox.on_question = lambda number, question: ask(answers, number, question)
         port.listen(token, inbox)
         self._native, self._port, self._inbox, self._settings = native, port, inbox, settings
         for events in self._events:
             events._attach(native, port)
         if self._on_event is not None:
-            self._listen(self._on_event)
+            self._callback = Callback(native, port, self._on_event)
         return native, port
 
     def _current_settings(self) -> tuple[Any, ...]:
@@ -621,9 +612,7 @@ class Client:
     def _native_options(self) -> dict[str, Any]:
         options = dict(self._fixed_options)
         options["connection_types"] = [item.value for item in self._connection_types]
-        options["connection_timeout"] = _options.seconds(
-            self.connection_timeout, "connection_timeout", optional=True
-        )
+        options["connection_timeout"] = _options.seconds(self.connection_timeout, "connection_timeout", optional=True)
         count = self._max_pending_count if self._max_pending_count > 0 else _MOST
         if self._overflow is None:
             options["inbox"] = (max(count, _INBOX), "pause")
@@ -654,9 +643,7 @@ class Client:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return RuntimeError(
-                "there is no running event loop: await this in a coroutine that asyncio.run() runs"
-            )
+            return RuntimeError("there is no running event loop: await this in a coroutine that asyncio.run() runs")
         return RuntimeError(
             "this client belongs to another event loop: use it in the loop in which it was opened, "
             "for instance with asyncio.run_coroutine_threadsafe(), or make a client for each loop"
@@ -688,98 +675,5 @@ class Client:
     def _exception(self, failure: _native.Failure, operation: str) -> Exception:
         if failure.has_ended and operation != "open":
             self._end_is_known = True
-        # What an extension raised.
-        for text, error in self._raised.items():
-            if text in failure.text:
-                del self._raised[text]
-                return error
-        return exception(failure, operation, self._json_loads)
-
-    # Extensions and listeners.
-
-    def _ask(self, port: LoopPort, number: int, question: tuple[str, bytes, dict[str, str]]) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(port, number, *question))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, port: LoopPort, number: int, name: str, body: bytes, headers: dict[str, str]) -> None:
-        try:
-            if name == "authenticate":
-                if self.auth is not None:
-                    await _awaited(self.auth, "authenticate")
-                port.native.pass_unchanged(number)
-                return
-            try:
-                payload = self._json_loads(body.decode())
-            except ValueError:
-                # The native client says what is wrong with it.
-                port.native.pass_unchanged(number)
-                return
-            if isinstance(payload, dict):
-                payload = [payload]
-            extensions: list[Extension] = list(self.extensions or ())
-            if self.auth is not None:
-                extensions.append(self.auth)
-            if name == "outgoing":
-                for extension in extensions:
-                    await _awaited(extension, name, payload, headers)
-            else:
-                for extension in [*extensions[len(self.extensions or ()) :], *(self.extensions or ())]:
-                    await _awaited(extension, name, payload, headers or None)
-            text = encode(payload, self._json_dumps)
-            port.native.answer(number, text.encode(), list(headers.items()))
-        except Exception as error:
-            text = f"{name} raised {type(error).__name__}: {error}"
-            LOGGER.debug("an extension failed: %s", text, exc_info=error)
-            self._raised[text] = error
-            while len(self._raised) > 16:
-                self._raised.popitem(last=False)
-            port.native.refuse(number, text)
-        except BaseException as error:
-            port.native.refuse(number, f"{name} was ended by {type(error).__name__}")
-            raise
-
-    def _listen(self, callback: Callable[[Event], object]) -> None:
-        """Calls a function with each event."""
-        if self._own_events is not None:
-            return
-        native, port = self._native, self._port
-        assert native is not None and port is not None
-        token = port.token()
-        events = native.events(token)
-        source = _Callback(events, callback)
-        port.listen(token, source)
-        source.ready()
-        self._callback = source
-
-
-class _Callback:
-    """Calls a function of the user with each event."""
-
-    def __init__(self, events: _native.NativeEvents, callback: Callable[[Event], object]) -> None:
-        self._events = events
-        self._callback = callback
-
-    def ready(self) -> None:
-        """Calls it with the events that are there."""
-        while True:
-            event = self._events.take()
-            if event is None or event is False:
-                return
-            try:
-                self._callback(Event(*event))
-            except Exception:
-                LOGGER.exception("the callback on_event raised; the client continues")
-
-    def question(self, number: int, question: tuple[str, bytes, dict[str, str]]) -> None:
-        """There are none for a callback."""
-
-
-async def _awaited(extension: Extension, name: str, *arguments: Any) -> None:
-    result = getattr(extension, name)(*arguments)
-    if not hasattr(result, "__await__"):
-        raise TypeError(
-            f"{type(extension).__name__}.{name} returned {type(result).__name__}, which cannot be awaited: "
-            f"write `async def {name}`"
-        )
-    await result
+        raised = self._extending.exception(failure)
+        return exception(failure, operation, self._json_loads) if raised is None else raised

@@ -24,7 +24,7 @@ def install(name: str = "aiocometd") -> None:
     :raise ImportError: If another module of that name was imported already.
     """
     if not name.isidentifier():
-        raise ValueError(f"{name!r} is not the name of a top-level module, such as \"aiocometd\"")
+        raise ValueError(f'{name!r} is not the name of a top-level module, such as "aiocometd"')
     known = sys.modules.get(name)
     if known is not None and known is not aiobayeux:
         raise ImportError(f"the module {name} was imported already: call install({name!r}) before anything imports it")

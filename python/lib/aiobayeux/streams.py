@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generator, Optional, Union
 
 from aiobayeux import _native
-from aiobayeux._errors import closed, exception
+from aiobayeux._errors import closed
 from aiobayeux._json import encode
 from aiobayeux._loop import Inbox, LoopPort
 from aiobayeux.events import Event
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from aiobayeux.client import Client
 
 __all__ = ["Batch", "Events", "Stream"]
+
+LOGGER = logging.getLogger("aiobayeux")
 
 
 class Stream:
@@ -165,6 +169,31 @@ class Events:
         return source.poll()
 
 
+class Callback:
+    """Calls a function of the user with each event."""
+
+    def __init__(self, native: _native.NativeClient, port: LoopPort, callback: Callable[[Event], object]) -> None:
+        token = port.token()
+        self._events = native.events(token)
+        self._callback = callback
+        port.listen(token, self)
+        self.ready()
+
+    def ready(self) -> None:
+        """Calls it with the events that are there."""
+        while True:
+            event = self._events.take()
+            if event is None or event is False:
+                return
+            try:
+                self._callback(Event(*event))
+            except Exception:
+                LOGGER.exception("the callback on_event raised; the client continues")
+
+    def question(self, number: int, question: tuple[str, bytes, dict[str, str]]) -> None:
+        """There are none for a callback."""
+
+
 class Batch:
     """Messages that are sent in one request or frame, from :meth:`Client.batch`.
 
@@ -219,7 +248,7 @@ class Batch:
             self._client._exception(result, operation[0])
             if result.__class__ is _native.Failure
             else self._client._decoded(result)
-            for operation, result in zip(operations, results)
+            for operation, result in zip(operations, results, strict=True)
         ]
         return self.results
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Optional, TypeVar, Union
+from typing import Any, Generic, Optional, TypeVar, Union
 from urllib.parse import urlsplit, urlunsplit
 
 from aiobayeux import _native, _options
@@ -34,6 +34,7 @@ from aiobayeux.typing import JsonObject, Seconds
 __all__ = ["Answer", "FaultProxy", "Peer", "Request", "Server"]
 
 _T = TypeVar("_T", bound="_Closing")
+_N = TypeVar("_N", _native.NativeServer, _native.NativeProxy)
 
 
 class _Closing:
@@ -52,10 +53,10 @@ class _Closing:
         self.close()
 
 
-class _Network(_Closing):
+class _Network(_Closing, Generic[_N]):
     """A network that can be made to fail."""
 
-    _native: Union[_native.NativeServer, _native.NativeProxy]
+    _native: _N
 
     @property
     def address(self) -> tuple[str, int]:
@@ -97,7 +98,7 @@ class _Network(_Closing):
         self._native.close()
 
 
-class Server(_Network):
+class Server(_Network[_native.NativeServer]):
     """A CometD server. Its service ``/service/echo`` answers with the data of the request.
 
     :param timeout: How long it holds a connect. Default: 30 s.
@@ -111,8 +112,6 @@ class Server(_Network):
     :param tls: Whether it has TLS, with a certificate of the authority :attr:`ca`.
     :param client_ca: The PEM certificate of the authority whose client certificates it requires.
     """
-
-    _native: _native.NativeServer
 
     def __init__(
         self,
@@ -171,13 +170,11 @@ class Server(_Network):
         self._native.restart()
 
 
-class FaultProxy(_Network):
+class FaultProxy(_Network[_native.NativeProxy]):
     """A network between clients and the server at ``url``.
 
     :param url: The URL of the server.
     """
-
-    _native: _native.NativeProxy
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
@@ -367,10 +364,7 @@ class Peer(_Closing):
     def received(self, channel: str) -> list[JsonObject]:
         """All messages that were received so far on a channel."""
         return [
-            message
-            for request in self.requests()
-            for message in request.messages
-            if message.get("channel") == channel
+            message for request in self.requests() for message in request.messages if message.get("channel") == channel
         ]
 
     def push(self, messages: Iterable[JsonObject]) -> None:

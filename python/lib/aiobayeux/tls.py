@@ -25,7 +25,7 @@ class TlsOptions:
     """
 
     #: More certificate authorities: PEM text, or the path of a file.
-    ca: Union[None, str, bytes, PathLike] = None
+    ca: Union[str, bytes, PathLike, None] = None
     #: Whether only the authorities of :attr:`ca` are trusted.
     only_given_authorities: bool = False
     #: The client's own certificate chain and its private key: each PEM text, or the path of a file.
@@ -79,9 +79,7 @@ def from_ssl(ssl: Union[SSLValidationMode, None]) -> Optional[dict[str, Any]]:
         return _from_context(ssl)
     if isinstance(ssl, Fingerprint):
         return {"pins": _pins([ssl.fingerprint])}
-    raise TypeError(
-        f"ssl must be None, False, an ssl.SSLContext or an aiohttp.Fingerprint, not {type(ssl).__name__}"
-    )
+    raise TypeError(f"ssl must be None, False, an ssl.SSLContext or an aiohttp.Fingerprint, not {type(ssl).__name__}")
 
 
 def _from_context(context: _ssl.SSLContext) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Fingerprint(Protocol):
     @property
     def fingerprint(self) -> bytes:
         """32 bytes."""
+        ...
 
 
 #: What the option ``ssl`` of a client takes, besides None.
