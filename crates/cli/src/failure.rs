@@ -1,7 +1,6 @@
 //! Failures of a command: text, hint and exit code.
 
 use std::io;
-use std::process::ExitCode;
 
 use bayeux::{CloseReason, Error, ErrorKind, FailureKind};
 
@@ -30,7 +29,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// Prints the failure on standard error and returns the exit code.
-    pub(crate) fn report(self) -> ExitCode {
+    pub(crate) fn report(self) -> u8 {
         match &self {
             Self::Client(error) => {
                 output::error(&error.to_string());
@@ -53,7 +52,7 @@ impl Failure {
             }
             Self::ClosedPipe | Self::Interrupted(_) | Self::Reported(_) => {}
         }
-        ExitCode::from(self.code())
+        self.code()
     }
 
     /// The exit code, as `--help` lists them.

@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::driver::{Parts, Urls};
 use crate::error::Error;
 use crate::extension::{Extension, Extensions};
+use crate::filter::PayloadFilter;
 use crate::operation::header;
 use crate::queue::{Capacity, Overflow};
 use crate::replay::{ReplayFallback, ReplayOptions, ReplayStore};
@@ -40,6 +41,7 @@ pub struct Builder {
     inbox: Capacity,
     stream: Capacity,
     extensions: Extensions,
+    filter: Option<Arc<dyn PayloadFilter>>,
     auth: AuthSlot,
 }
 
@@ -126,6 +128,7 @@ impl Builder {
             inbox: capacity(65_536),
             stream: capacity(16_384),
             extensions: Extensions::default(),
+            filter: None,
             auth: AuthSlot::default(),
         }
     }
@@ -451,6 +454,12 @@ impl Builder {
         self
     }
 
+    /// The [`PayloadFilter`], which sees each body and frame as a whole. Default: none.
+    pub fn payload_filter(mut self, filter: impl PayloadFilter) -> Self {
+        self.filter = Some(Arc::new(filter));
+        self
+    }
+
     /// The source of [`Credentials`](crate::Credentials), which sets headers of requests and the `ext` of handshakes. Default: none.
     pub fn auth(mut self, auth: impl Auth) -> Self {
         self.auth.0 = Some(Arc::new(auth));
@@ -511,6 +520,7 @@ impl Builder {
             servers,
             suffix: self.suffix,
             extensions: self.extensions,
+            filter: self.filter,
             auth: self.auth.0,
             auth_timeout: self.auth_timeout,
             decide_retry: self.decide_retry,

@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    AuthReason, CallError, CallId, CallResult, CloseReason, Event, Failure, FailureKind, Input, Operation,
-    Output, Session, SinkId, State, Transmit, Verdict,
+    AuthReason, CallError, CallId, CallResult, CloseReason, Event, ExchangeId, Failure, FailureKind, Input,
+    Operation, Output, Session, SinkId, State, Transmit, Verdict,
 };
 use bayeux_proto::codec::{self, Batch, DecodeError, Decoder};
 use bayeux_proto::{Channel, Message, Time, Transport, printable};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::HeaderMap;
 use tokio::sync::futures::OwnedNotified;
@@ -23,7 +24,8 @@ use url::Url;
 
 use crate::auth::{Auth, Credentials};
 use crate::error::Cause;
-use crate::extension::Extensions;
+use crate::extension::{Extensions, Veto};
+use crate::filter::{Filtered, Filtering, Outgoing, Payload, PayloadFilter};
 use crate::queue::Queue;
 use crate::retry::Decide;
 use crate::shared::{Call, Command, ForgottenPublish, Shared};
@@ -60,6 +62,7 @@ pub(crate) struct Parts {
     /// Whether a request with a single meta message adds its type to the URL.
     pub(crate) suffix: bool,
     pub(crate) extensions: Extensions,
+    pub(crate) filter: Option<Arc<dyn PayloadFilter>>,
     pub(crate) auth: Option<Arc<dyn Auth>>,
     pub(crate) auth_timeout: Duration,
     pub(crate) decide_retry: Option<Decide>,
@@ -93,6 +96,7 @@ pub(crate) struct Driver {
     lost: Option<Time>,
     long_polling: LongPolling,
     websocket: WebSocket,
+    filtering: Filtering,
     credentials: HeaderMap,
     asking: Option<Asking>,
     /// Notified when a receiver that was low on credit has it again.
@@ -120,6 +124,11 @@ fn undecodable(what: &str, error: &DecodeError) -> Failure {
     }
 }
 
+/// The filter vetoed what was received.
+fn refused_by_filter(veto: &Veto) -> Failure {
+    Failure::new(FailureKind::Malformed, format!("the payload filter refused what was received: {veto}"))
+}
+
 impl Driver {
     pub(crate) fn new(parts: Parts, commands: mpsc::Receiver<Command>, shared: Arc<Shared>) -> Self {
         Self {
@@ -136,6 +145,7 @@ impl Driver {
             lost: None,
             long_polling: LongPolling::new(Arc::clone(&parts.http)),
             websocket: WebSocket::new(Arc::clone(&parts.http), parts.servers[0].websocket.clone()),
+            filtering: Filtering::new(parts.filter.clone()),
             credentials: HeaderMap::new(),
             asking: None,
             credit_freed: Box::pin(Arc::clone(&shared.credit_freed).notified_owned()),
@@ -196,6 +206,7 @@ impl Driver {
         if is_abandoned {
             return Poll::Ready(false);
         }
+        any |= self.poll_filtering(cx);
         any |= self.poll_websocket(cx);
         for _ in 0..BURST {
             let Poll::Ready(event) = self.long_polling.poll_event(cx) else { break };
@@ -228,11 +239,22 @@ impl Driver {
         let mut any = false;
         let mut frames = None;
         for _ in 0..BURST {
+            // What comes after a frame is handled after it.
+            if self.filtering.has_frame() {
+                break;
+            }
             let Poll::Ready(event) = self.websocket.poll_event(cx) else { break };
             any = true;
             if let WebSocketEvent::Received(body) = &event {
                 wire_log::log("<", "websocket", body);
                 self.received_bytes += body.len();
+                if self.filtering.is_on() {
+                    let payload = Payload { body: body.clone(), headers: HeaderMap::new() };
+                    self.filtering.receive(None, payload);
+                    // The bytes have come, however long the filter takes.
+                    self.handle(Input::Alive);
+                    continue;
+                }
                 let expected = self.expected;
                 let batch = frames
                     .get_or_insert_with(|| Batch { messages: Vec::with_capacity(expected), skipped: 0 });
@@ -242,10 +264,8 @@ impl Driver {
                     }
                     continue;
                 };
-                self.websocket.abort();
-                let what = format!("a frame of {}", display_url(&self.urls().websocket));
                 self.received_frames(&mut frames);
-                self.handle(Input::TransportLost(undecodable(&what, &error)));
+                self.unusable_frame(&error);
                 continue;
             }
             self.received_frames(&mut frames);
@@ -254,11 +274,55 @@ impl Driver {
                 WebSocketEvent::Arriving => self.handle(Input::Arriving),
                 WebSocketEvent::Lost(failure) => {
                     self.parts.http.leave_connections();
+                    self.filtering.drop_frames();
                     self.handle(Input::TransportLost(failure));
                 }
             }
         }
         self.received_frames(&mut frames);
+        any
+    }
+
+    fn unusable_frame(&mut self, error: &DecodeError) {
+        let what = format!("a frame of {}", display_url(&self.urls().websocket));
+        self.lose_websocket(undecodable(&what, error));
+    }
+
+    fn lose_websocket(&mut self, failure: Failure) {
+        self.websocket.abort();
+        self.filtering.drop_frames();
+        self.handle(Input::TransportLost(failure));
+    }
+
+    /// Handles the payloads that have passed the filter.
+    fn poll_filtering(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        for _ in 0..BURST {
+            let Poll::Ready(filtered) = self.filtering.poll_event(cx) else { break };
+            any = true;
+            match filtered {
+                Filtered::Outgoing(outgoing, Ok(payload)) => {
+                    self.transmit(outgoing.exchange, outgoing.server, outgoing.url, payload);
+                }
+                Filtered::Outgoing(outgoing, Err(veto)) => {
+                    for message in outgoing.messages {
+                        let reason = veto.to_string();
+                        self.handle(Input::Vetoed { message: Box::new(message), reason });
+                    }
+                }
+                Filtered::Incoming(Some(exchange), Ok(payload)) => {
+                    self.received_response(exchange, &payload.body)
+                }
+                Filtered::Incoming(Some(exchange), Err(veto)) => {
+                    self.handle(Input::ExchangeFailed(exchange, refused_by_filter(&veto)));
+                }
+                Filtered::Incoming(None, Ok(payload)) => match self.decoder.decode(&payload.body) {
+                    Ok(batch) => self.received(None, batch),
+                    Err(error) => self.unusable_frame(&error),
+                },
+                Filtered::Incoming(None, Err(veto)) => self.lose_websocket(refused_by_filter(&veto)),
+            }
+        }
         any
     }
 
@@ -389,15 +453,13 @@ impl Driver {
 
     fn long_polling_event(&mut self, event: LongPollingEvent) {
         match event {
-            LongPollingEvent::Received(exchange, body) => {
+            LongPollingEvent::Received(exchange, headers, body) => {
                 wire_log::log("<", "long-polling", &body);
                 self.received_bytes += body.len();
-                match self.decoder.decode(&body) {
-                    Ok(batch) => self.received(Some(exchange), batch),
-                    Err(error) => {
-                        let what = format!("the response of {}", display_url(&self.urls().polling));
-                        self.handle(Input::ExchangeFailed(exchange, undecodable(&what, &error)));
-                    }
+                if self.filtering.is_on() {
+                    self.filtering.receive(Some(exchange), Payload { body, headers });
+                } else {
+                    self.received_response(exchange, &body);
                 }
             }
             LongPollingEvent::Progress(exchange) => self.handle(Input::Progress(exchange)),
@@ -410,7 +472,17 @@ impl Driver {
         }
     }
 
-    fn received(&mut self, exchange: Option<bayeux_proto::client::ExchangeId>, batch: Batch) {
+    fn received_response(&mut self, exchange: ExchangeId, body: &Bytes) {
+        match self.decoder.decode(body) {
+            Ok(batch) => self.received(Some(exchange), batch),
+            Err(error) => {
+                let what = format!("the response of {}", display_url(&self.urls().polling));
+                self.handle(Input::ExchangeFailed(exchange, undecodable(&what, &error)));
+            }
+        }
+    }
+
+    fn received(&mut self, exchange: Option<ExchangeId>, batch: Batch) {
         if batch.skipped > 0 {
             tracing::warn!(skipped = batch.skipped, "the server sent elements that are not messages");
         }
@@ -442,9 +514,16 @@ impl Driver {
                     // The other connections to a server that did not answer may be broken too.
                     self.parts.http.leave_connections();
                     self.long_polling.cancel(exchange);
+                    self.filtering.cancel(exchange);
                 }
-                Output::CloseWebSocket { graceful: true } => self.websocket.close(),
-                Output::CloseWebSocket { graceful: false } => self.websocket.abort(),
+                Output::CloseWebSocket { graceful: true } => {
+                    self.websocket.close();
+                    self.filtering.drop_frames();
+                }
+                Output::CloseWebSocket { graceful: false } => {
+                    self.websocket.abort();
+                    self.filtering.drop_frames();
+                }
                 Output::Deliver { sinks, messages } => self.deliver(&sinks, messages),
                 Output::Resolve(call, result) => self.resolve(call, result),
                 Output::SubscriptionLost { sinks, channel, error } => {
@@ -506,20 +585,30 @@ impl Driver {
         }
         self.telemetry.sent.increment(messages.len() as u64);
         let mut headers = self.credentials.clone();
-        let body = codec::encode(&messages);
+        let url = (transport != Transport::WebSocket).then(|| self.request_url(server, &messages));
+        if url.is_some() || self.websocket.is_closed() {
+            self.parts.extensions.headers(&mut headers);
+        }
+        let payload = Payload { body: codec::encode(&messages), headers };
+        if self.filtering.is_on() {
+            self.filtering.send(Outgoing { exchange, server, url, messages }, payload);
+        } else {
+            self.transmit(exchange, server, url, payload);
+        }
+    }
+
+    /// Sends a request to that URL, or without one a frame.
+    fn transmit(&mut self, exchange: ExchangeId, server: usize, url: Option<Url>, payload: Payload) {
+        let Payload { body, headers } = payload;
+        let transport = if url.is_some() { Transport::LongPolling } else { Transport::WebSocket };
         wire_log::log(">", transport.as_str(), &body);
-        match transport {
-            Transport::WebSocket => {
+        match url {
+            Some(url) => self.long_polling.send(exchange, url, headers, body),
+            None => {
                 if self.websocket.is_closed() {
-                    self.parts.extensions.headers(&mut headers);
                     self.websocket.open(self.parts.servers[server].websocket.clone(), headers);
                 }
                 self.websocket.send(body);
-            }
-            _ => {
-                self.parts.extensions.headers(&mut headers);
-                let url = self.request_url(server, &messages);
-                self.long_polling.send(exchange, url, headers, body);
             }
         }
     }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux_proto::client::{CallError, CloseReason, Failure, FailureKind};
-use bayeux_proto::{BayeuxError, Channel, InvalidChannel, printable};
+use bayeux_proto::client::{CallError, CloseReason, Failure, FailureKind, LostCause};
+use bayeux_proto::{BayeuxError, Channel, InvalidChannel, Message, printable};
 
 use crate::replay::StoreError;
 
@@ -265,6 +265,35 @@ impl Error {
         }
     }
 
+    /// The server's reply that is the cause: the one that refused the call or the last attempt to connect, or that closed the
+    /// session. `None` if there is none.
+    pub fn reply(&self) -> Option<&Message> {
+        match &self.inner.cause {
+            Cause::Call(CallError::Refused(reply))
+            | Cause::NotRestored { error: CallError::Refused(reply), .. } => Some(reply),
+            _ => match self.close_reason()? {
+                CloseReason::Server(reply) => Some(reply),
+                CloseReason::GaveUp { cause, .. } | CloseReason::OpenTimeout { last: Some(cause), .. } => {
+                    match &**cause {
+                        LostCause::Refused(reply) | LostCause::SessionLost(reply) => Some(reply),
+                        _ => None,
+                    }
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// Why the session ended, if the call or the receiver ended with it.
+    pub fn close_reason(&self) -> Option<&CloseReason> {
+        match &self.inner.cause {
+            Cause::Call(CallError::Closed(reason))
+            | Cause::NotRestored { error: CallError::Closed(reason), .. }
+            | Cause::Close(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// The code of the server's error, such as `403`; `None` if the server returned no error, or one without a code.
     pub fn code(&self) -> Option<u16> {
         self.server_error()?.code()
@@ -412,9 +441,6 @@ impl From<InvalidChannel> for Error {
 
 #[cfg(test)]
 mod tests {
-    use bayeux_proto::Message;
-    use bayeux_proto::client::LostCause;
-
     use super::*;
 
     fn refusal(error: &str) -> Box<Message> {
@@ -456,6 +482,8 @@ mod tests {
             ["503::too_many_calls", "503::server_busy", "429:60:slow_down"].map(with_error).iter().flatten()
         {
             assert!(error.is_retryable() && error.is_server(), "{error:?}");
+            let reply = error.reply().expect("each is a refusal");
+            assert_eq!(reply.fields().error, error.server_error(), "{error:?}");
         }
         for error in ["403::denied", "no code", "", "5031::x"].map(with_error).iter().flatten() {
             assert!(!error.is_retryable() && error.is_server(), "{error:?}");
@@ -464,6 +492,7 @@ mod tests {
             let errors = with_error(&format!("{status}::x"));
             let failures =
                 [FailureKind::Http { status }, FailureKind::UpgradeRefused { status }].map(with_failure);
+            assert!(failures.iter().flatten().all(|failure| failure.reply().is_none()));
             for error in errors.iter().chain(failures.iter().flatten()) {
                 assert_eq!(error.is_retryable(), TEMPORARY.contains(&status), "{status} {error:?}");
             }

@@ -22,6 +22,8 @@ const PIECES: usize = 256;
 
 /// A body that is arriving.
 pub(super) struct Body {
+    /// The headers of the response.
+    pub(super) headers: HeaderMap,
     pieces: Incoming,
     /// Of the connection that it comes over.
     allowance: Option<Allowance>,
@@ -66,7 +68,7 @@ struct Capped {
 }
 
 impl Body {
-    pub(super) fn new(response: Response<Incoming>, limits: Limits, url: &Url) -> Result<Self, Failure> {
+    pub(super) fn new(mut response: Response<Incoming>, limits: Limits, url: &Url) -> Result<Self, Failure> {
         let promised = response.body().size_hint().exact();
         let gathered = match encoding(response.headers()) {
             Encoding::Identity => Gathered::Nothing,
@@ -80,8 +82,18 @@ impl Body {
             }
         };
         let allowance = response.extensions().get().cloned();
+        let headers = std::mem::take(response.headers_mut());
         let pieces = response.into_body();
-        Ok(Self { pieces, allowance, promised, gathered, received: 0, arriving: Arriving::default(), limits })
+        Ok(Self {
+            headers,
+            pieces,
+            allowance,
+            promised,
+            gathered,
+            received: 0,
+            arriving: Arriving::default(),
+            limits,
+        })
     }
 
     /// The failure, if the `Content-Length` is too large already.

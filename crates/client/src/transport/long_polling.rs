@@ -28,8 +28,8 @@ pub(crate) struct LongPolling {
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) enum LongPollingEvent {
-    /// The whole body of a response.
-    Received(ExchangeId, Bytes),
+    /// The headers of a response, and its whole body.
+    Received(ExchangeId, HeaderMap, Bytes),
     /// A part of a response has come.
     Progress(ExchangeId),
     /// There is no response, or none that could be used.
@@ -88,12 +88,13 @@ impl Exchange {
                     Err(failure) => return failed(failure),
                     Ok(body) => self.stage = Stage::Reading(Box::new(body)),
                 },
-                Stage::Reading(body) => {
-                    return match ready!(body.poll(&self.url, cx)) {
+                Stage::Reading(whole) => {
+                    return match ready!(whole.poll(&self.url, cx)) {
                         Err(failure) => failed(failure),
                         Ok(Progress::Part) => Poll::Ready((LongPollingEvent::Progress(id), false)),
                         Ok(Progress::Whole(body)) => {
-                            Poll::Ready((LongPollingEvent::Received(id, body), true))
+                            let headers = std::mem::take(&mut whole.headers);
+                            Poll::Ready((LongPollingEvent::Received(id, headers, body), true))
                         }
                     };
                 }
