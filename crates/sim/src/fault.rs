@@ -64,7 +64,7 @@ pub enum Fault {
 
 impl Fault {
     /// When a world in which it begins at `at` is whole again.
-    pub(super) fn span(self) -> Duration {
+    pub(crate) fn span(self) -> Duration {
         match self {
             Self::CutSocket { .. } | Self::StallSocket { .. } => Duration::ZERO,
             Self::Partition { span, .. }
@@ -75,7 +75,7 @@ impl Fault {
         }
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CutSocket { .. } => "socket cut",
             Self::StallSocket { .. } => "socket stalled",
@@ -91,7 +91,7 @@ impl Fault {
 
 /// One way of messages through the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Leg {
+pub(crate) enum Leg {
     /// An HTTP request; whether it is a handshake or connect, which a middlebox may repeat.
     Request { repeatable: bool },
     /// Its response.
@@ -104,7 +104,7 @@ pub(super) enum Leg {
 
 /// What becomes of messages on one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// They arrive.
     Arrive,
     /// They arrive late.
@@ -129,7 +129,7 @@ pub(super) enum Fate {
 
 impl Fate {
     /// All that can become of messages on such a way, but for their plain arrival.
-    pub(super) fn troubles(leg: Leg) -> &'static [Fate] {
+    pub(crate) fn troubles(leg: Leg) -> &'static [Fate] {
         match leg {
             Leg::Request { repeatable: true } => {
                 &[Self::Late, Self::Vanish, Self::Break, Self::Unreachable, Self::Twice]
@@ -157,7 +157,7 @@ impl Fate {
         }
     }
 
-    pub(super) fn name(self, leg: Leg) -> &'static str {
+    pub(crate) fn name(self, leg: Leg) -> &'static str {
         match (self, leg) {
             (Self::Arrive, _) => "arrived",
             (Self::Late, Leg::Request { .. }) => "request late",
@@ -188,11 +188,11 @@ impl Fate {
 pub struct Counts(BTreeMap<&'static str, u64>);
 
 impl Counts {
-    pub(super) fn count(&mut self, name: &'static str) {
+    pub(crate) fn count(&mut self, name: &'static str) {
         *self.0.entry(name).or_default() += 1;
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         for (name, count) in &other.0 {
             *self.0.entry(name).or_default() += count;
         }

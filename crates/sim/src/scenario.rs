@@ -6,14 +6,14 @@ use std::time::Duration;
 use bayeux_proto::client::SinkId;
 use bayeux_proto::{Channel, client, server};
 
-use super::fault::Fault;
+use crate::fault::Fault;
 
 /// A world to be: clients, a server, a network between them, and a plan for all three. The same scenario with the
 /// same seed always goes the same way.
 ///
 /// ```
 /// use std::time::Duration;
-/// use bayeux_testkit::sim::{Actor, Fault, Scenario, Step};
+/// use bayeux_sim::{Actor, Fault, Scenario, Step};
 /// use bayeux_proto::{Channel, client};
 ///
 /// let news = Channel::parse("/news").unwrap();
@@ -34,23 +34,23 @@ use super::fault::Fault;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    pub(super) seed: u64,
-    pub(super) server: server::Config,
-    pub(super) clients: Vec<Actor>,
-    pub(super) faults: Vec<(Duration, Fault)>,
-    pub(super) weather: Weather,
-    pub(super) latency: RangeInclusive<Duration>,
-    pub(super) refusals: f64,
-    pub(super) service_answers: f64,
+    pub(crate) seed: u64,
+    pub(crate) server: server::Config,
+    pub(crate) clients: Vec<Actor>,
+    pub(crate) faults: Vec<(Duration, Fault)>,
+    pub(crate) weather: Weather,
+    pub(crate) latency: RangeInclusive<Duration>,
+    pub(crate) refusals: f64,
+    pub(crate) service_answers: f64,
 }
 
 /// Faults that come by chance.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Weather {
+pub(crate) struct Weather {
     /// The probability that something becomes of a way through the network other than arrival.
-    pub(super) trouble: f64,
+    pub(crate) trouble: f64,
     /// Until when.
-    pub(super) until: Duration,
+    pub(crate) until: Duration,
 }
 
 impl Scenario {
@@ -120,19 +120,19 @@ impl Scenario {
     }
 
     /// Whether nothing goes wrong but that links are slow.
-    pub(super) fn is_only_slow(&self) -> bool {
+    pub(crate) fn is_only_slow(&self) -> bool {
         let slow = |(_, fault): &(Duration, Fault)| matches!(fault, Fault::SlowLink { .. });
         self.weather.trouble == 0.0 && !self.faults.is_empty() && self.faults.iter().all(slow)
     }
 
     /// How much longer a call may take because a link is slow.
-    pub(super) fn slack(&self) -> Duration {
+    pub(crate) fn slack(&self) -> Duration {
         let slow = self.faults.iter().filter(|(_, fault)| matches!(fault, Fault::SlowLink { .. }));
         slow.map(|(_, fault)| fault.span()).sum()
     }
 
     /// When the last planned thing is over.
-    pub(super) fn heals_at(&self) -> Duration {
+    pub(crate) fn heals_at(&self) -> Duration {
         let faults = self.faults.iter().map(|(at, fault)| *at + fault.span());
         let steps = self.clients.iter().flat_map(|client| client.steps.iter().map(|(at, _)| *at));
         let repeated = self.clients.iter().flat_map(|client| client.repeated.iter().map(|again| again.until));
@@ -157,11 +157,11 @@ impl Scenario {
 /// A client and what its user does.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    pub(super) config: client::Config,
-    pub(super) receivers: Vec<Receiver>,
-    pub(super) steps: Vec<(Duration, Step)>,
-    pub(super) repeated: Vec<Repeated>,
-    pub(super) pauses: [Duration; 2],
+    pub(crate) config: client::Config,
+    pub(crate) receivers: Vec<Receiver>,
+    pub(crate) steps: Vec<(Duration, Step)>,
+    pub(crate) repeated: Vec<Repeated>,
+    pub(crate) pauses: [Duration; 2],
 }
 
 impl Actor {
@@ -203,11 +203,11 @@ impl Actor {
 
 /// A step that is done again and again.
 #[derive(Clone, Debug)]
-pub(super) struct Repeated {
-    pub(super) from: Duration,
-    pub(super) until: Duration,
-    pub(super) pause: Duration,
-    pub(super) step: Step,
+pub(crate) struct Repeated {
+    pub(crate) from: Duration,
+    pub(crate) until: Duration,
+    pub(crate) pause: Duration,
+    pub(crate) step: Step,
 }
 
 /// A receiver of messages, with a bounded queue and a user who takes messages out.

@@ -9,17 +9,17 @@ use bayeux_proto::server::{Config, Denial, Engine, Policy};
 use bayeux_proto::{Channel, ClientId, Time, Transport};
 
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     config: Config,
     /// `None` while it is down.
-    pub(super) engine: Option<Engine>,
+    pub(crate) engine: Option<Engine>,
     /// Counts how often it came up.
-    pub(super) epoch: u32,
-    pub(super) decoder: Decoder,
-    pub(super) timer: Option<Time>,
-    pub(super) granted: u64,
+    pub(crate) epoch: u32,
+    pub(crate) decoder: Decoder,
+    pub(crate) timer: Option<Time>,
+    pub(crate) granted: u64,
     /// Whether it may refuse what it is able to grant.
-    pub(super) moody: Arc<AtomicBool>,
+    pub(crate) moody: Arc<AtomicBool>,
     /// The sessions in the order in which they began.
     sessions: BTreeMap<u64, Known>,
     by_id: HashMap<ClientId, u64>,
@@ -27,14 +27,14 @@ pub(super) struct Server {
 
 /// A session, as far as the laws are concerned.
 #[derive(Debug)]
-pub(super) struct Known {
-    pub(super) id: ClientId,
-    pub(super) owner: usize,
-    pub(super) subscriptions: BTreeSet<Channel>,
+pub(crate) struct Known {
+    pub(crate) id: ClientId,
+    pub(crate) owner: usize,
+    pub(crate) subscriptions: BTreeSet<Channel>,
 }
 
 impl Server {
-    pub(super) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         Self {
             config,
             engine: None,
@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// Comes up without a memory. What it refuses is decided by `seed`.
-    pub(super) fn start(&mut self, refusals: f64, seed: u64) {
+    pub(crate) fn start(&mut self, refusals: f64, seed: u64) {
         self.epoch += 1;
         let mut config = self.config.clone();
         // A server that knew the ids of its past would not be one that comes back.
@@ -59,35 +59,35 @@ impl Server {
         self.engine = Some(Engine::new(config, Box::new(policy)));
     }
 
-    pub(super) fn speaks_websocket(&self) -> bool {
+    pub(crate) fn speaks_websocket(&self) -> bool {
         self.config.transports.contains(&Transport::WebSocket)
     }
 
-    pub(super) fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.engine = None;
         self.timer = None;
         self.sessions.clear();
         self.by_id.clear();
     }
 
-    pub(super) fn begin(&mut self, id: ClientId, owner: usize) {
+    pub(crate) fn begin(&mut self, id: ClientId, owner: usize) {
         self.granted += 1;
         self.by_id.insert(id.clone(), self.granted);
         self.sessions.insert(self.granted, Known { id, owner, subscriptions: BTreeSet::new() });
     }
 
-    pub(super) fn end(&mut self, id: &ClientId) {
+    pub(crate) fn end(&mut self, id: &ClientId) {
         if let Some(key) = self.by_id.remove(id) {
             self.sessions.remove(&key);
         }
     }
 
-    pub(super) fn session(&mut self, id: &ClientId) -> Option<&mut Known> {
+    pub(crate) fn session(&mut self, id: &ClientId) -> Option<&mut Known> {
         self.sessions.get_mut(self.by_id.get(id)?)
     }
 
     /// Whom a message on a channel reaches, in the order in which their sessions began.
-    pub(super) fn reached(&self, channel: &Channel) -> impl Iterator<Item = &Known> {
+    pub(crate) fn reached(&self, channel: &Channel) -> impl Iterator<Item = &Known> {
         self.sessions
             .values()
             .filter(|known| known.subscriptions.iter().any(|pattern| pattern.matches(channel)))

@@ -12,12 +12,12 @@ pub struct Trace {
 
 impl Trace {
     /// A trace that keeps lines, or that costs nothing.
-    pub(super) fn new(keep: bool) -> Self {
+    pub(crate) fn new(keep: bool) -> Self {
         Self { lines: keep.then(Vec::new) }
     }
 
     /// Adds a line, which is only made when it is kept.
-    pub(super) fn line(&mut self, at: Time, line: impl FnOnce() -> String) {
+    pub(crate) fn line(&mut self, at: Time, line: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             lines.push((at, line()));
         }
@@ -39,7 +39,7 @@ impl fmt::Display for Trace {
 }
 
 /// A few words for each message.
-pub(super) fn brief(messages: &[Message]) -> String {
+pub(crate) fn brief(messages: &[Message]) -> String {
     let words: Vec<String> = messages.iter().map(brief_one).collect();
     words.join(", ")
 }

@@ -2,15 +2,15 @@
 //! its way at the same time may arrive.
 //!
 //! ```text
-//! cargo run --release -p bayeux-testkit --example exhaust
-//! cargo run --release -p bayeux-testkit --example exhaust -- --faults 2 --legs 12
+//! cargo run --release -p bayeux-sim --example exhaust
+//! cargo run --release -p bayeux-sim --example exhaust -- --faults 2 --legs 12
 //! ```
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bayeux_proto::{Channel, Transport, client, server};
-use bayeux_testkit::sim::{Actor, Scenario, SmallWorld, Step};
+use bayeux_sim::{Actor, Scenario, SmallWorld, Step};
 
 fn main() -> ExitCode {
     let option = |name: &str| -> Option<u32> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bayeux_proto::{Channel, Transport, client};
-use bayeux_testkit::sim::{Actor, Scenario, SmallWorld, Step};
+use bayeux_sim::{Actor, Scenario, SmallWorld, Step};
 
 fn world(transport: Transport, ack: bool) -> Scenario {
     let mut config = client::Config::default();

@@ -6,12 +6,12 @@ use bayeux_proto::Time;
 use bayeux_proto::client::{Input, SinkId, State};
 use bayeux_proto::server::{self, LinkId, LinkKind};
 
-use super::fault::Fault;
-use super::law::{Law, Violation};
-use super::report::Report;
-use super::scenario::{Scenario, Step};
-use super::trace::Trace;
-use super::world::{Happening, Outcome, World};
+use crate::fault::Fault;
+use crate::law::{Law, Violation};
+use crate::report::Report;
+use crate::scenario::{Scenario, Step};
+use crate::trace::Trace;
+use crate::world::{Happening, Outcome, World};
 
 /// More than that in one lifetime is a loop.
 const MOST_HAPPENINGS: u64 = 100_000_000;
@@ -47,12 +47,12 @@ pub struct Snapshot {
 }
 
 /// A law that was broken, and what led to it.
-pub(super) struct Ended(pub(super) Violation, pub(super) Trace);
+pub(crate) struct Ended(pub(crate) Violation, pub(crate) Trace);
 
 impl World {
     /// Lives through the plan of a scenario, then waits until all clients have recovered, sends a last message on every
     /// channel, closes all clients, and looks whether anything is left.
-    pub(super) fn live(
+    pub(crate) fn live(
         mut self,
         scenario: &Scenario,
         watch_every: Duration,

@@ -7,8 +7,8 @@ use bayeux_proto::client::FailureKind;
 use bayeux_proto::server::LinkId;
 use bytes::Bytes;
 
-use super::fault::{Fate, Leg};
-use super::world::{Happening, Socket, World, failure};
+use crate::fault::{Fate, Leg};
+use crate::world::{Happening, Socket, World, failure};
 
 /// The pause between the parts of a frame that trickles in.
 const TRICKLE: Duration = Duration::from_secs(3);
@@ -19,7 +19,7 @@ const BOUND: u32 = 1024;
 
 impl World {
     /// A client sends a frame, and opens a socket for it when it has none.
-    pub(super) fn send_frame(&mut self, client: usize, body: Bytes) {
+    pub(crate) fn send_frame(&mut self, client: usize, body: Bytes) {
         let link = match self.clients[client].socket {
             Some(link) => link,
             None => self.open_socket(client),
@@ -79,7 +79,7 @@ impl World {
     }
 
     /// An upgrade succeeds: what waits goes out.
-    pub(super) fn socket_opens(&mut self, link: LinkId) {
+    pub(crate) fn socket_opens(&mut self, link: LinkId) {
         let Some(socket) = self.sockets.get_mut(&link) else { return };
         socket.open = true;
         if socket.epoch != self.server.epoch || self.server.engine.is_none() {
@@ -104,7 +104,7 @@ impl World {
     }
 
     /// The server sends a frame.
-    pub(super) fn frame_down(&mut self, link: LinkId, body: Bytes) {
+    pub(crate) fn frame_down(&mut self, link: LinkId, body: Bytes) {
         let Some((after, fate)) = self.frame(link, false) else { return };
         let body = if fate == Fate::Garbage { body.slice(..body.len() / 2) } else { body };
         if fate == Fate::Trickle {
@@ -177,14 +177,14 @@ impl World {
     }
 
     /// A socket goes silent.
-    pub(super) fn stall(&mut self, link: LinkId) {
+    pub(crate) fn stall(&mut self, link: LinkId) {
         if let Some(socket) = self.sockets.get_mut(&link) {
             socket.stalled = true;
         }
     }
 
     /// A socket breaks, and both ends are told.
-    pub(super) fn break_socket(&mut self, link: LinkId) {
+    pub(crate) fn break_socket(&mut self, link: LinkId) {
         let latency = self.chance.latency();
         let Some(socket) = self.sockets.get_mut(&link) else { return };
         let was_silent = std::mem::replace(&mut socket.stalled, true);
@@ -196,7 +196,7 @@ impl World {
     }
 
     /// The server closes a socket.
-    pub(super) fn close_from_server(&mut self, link: LinkId, code: u16) {
+    pub(crate) fn close_from_server(&mut self, link: LinkId, code: u16) {
         let latency = self.chance.latency();
         let Some(socket) = self.sockets.get_mut(&link) else { return };
         socket.closed = true;
@@ -211,7 +211,7 @@ impl World {
     /// when it closes the socket gracefully. When it drops it, a frame that came would undo what the client asks for
     /// elsewhere by then, and take events to a socket that nobody reads; no client can prevent that, and a connection that
     /// is reset seldom brings it about.
-    pub(super) fn leave_socket(&mut self, client: usize, graceful: bool) {
+    pub(crate) fn leave_socket(&mut self, client: usize, graceful: bool) {
         let Some(link) = self.clients[client].socket.take() else { return };
         let latency = self.chance.latency();
         let Some(socket) = self.sockets.get_mut(&link) else { return };
@@ -226,7 +226,7 @@ impl World {
     }
 
     /// A client pings.
-    pub(super) fn ping(&mut self, client: usize) {
+    pub(crate) fn ping(&mut self, client: usize) {
         let Some(link) = self.clients[client].socket else { return };
         let held = self.cut_off(client);
         let latency = self.chance.latency() * 2 + held;
@@ -239,7 +239,7 @@ impl World {
     }
 
     /// Whether a frame that comes to the server finds it.
-    pub(super) fn finds_server(&self, link: LinkId) -> bool {
+    pub(crate) fn finds_server(&self, link: LinkId) -> bool {
         self.is_up()
             && self
                 .sockets
@@ -248,13 +248,13 @@ impl World {
     }
 
     /// The client whose current socket this is.
-    pub(super) fn owner_of(&self, link: LinkId) -> Option<usize> {
+    pub(crate) fn owner_of(&self, link: LinkId) -> Option<usize> {
         let client = self.sockets.get(&link)?.client;
         (self.clients[client].socket == Some(link)).then_some(client)
     }
 
     /// The server is gone, and with it all its sockets.
-    pub(super) fn break_sockets(&mut self) {
+    pub(crate) fn break_sockets(&mut self) {
         let links: Vec<LinkId> = self.sockets.keys().copied().collect();
         for link in links {
             self.break_socket(link);

@@ -7,12 +7,12 @@ use bayeux_proto::server::{Input, LinkId, LinkKind, Output};
 use bayeux_proto::{Channel, Message};
 use bytes::Bytes;
 
-use super::trace::brief;
-use super::world::{Happening, World, number_of};
+use crate::trace::brief;
+use crate::world::{Happening, World, number_of};
 
 impl World {
     /// Messages of a client come to the server.
-    pub(super) fn serve(&mut self, client: usize, link: LinkId, kind: LinkKind, body: &Bytes) {
+    pub(crate) fn serve(&mut self, client: usize, link: LinkId, kind: LinkKind, body: &Bytes) {
         let Ok(batch) = self.server.decoder.decode(body) else { return };
         let messages = batch.messages;
         self.note(|| format!("->  server, of c{client}: {}", brief(&messages)));
@@ -24,7 +24,7 @@ impl World {
     }
 
     /// Something else happens at the server.
-    pub(super) fn at_server(&mut self, input: Input) {
+    pub(crate) fn at_server(&mut self, input: Input) {
         self.engine(input, None);
         self.settle();
     }

@@ -2,15 +2,15 @@
 //! takes: what is allocated beside the proof's own books must not grow.
 //!
 //! ```text
-//! cargo run --release -p bayeux-testkit --example soak
-//! cargo run --release -p bayeux-testkit --example soak -- 100 600     # clients, seconds
+//! cargo run --release -p bayeux-sim --example soak
+//! cargo run --release -p bayeux-sim --example soak -- 100 600     # clients, seconds
 //! ```
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bayeux_proto::{Channel, Transport, client};
-use bayeux_testkit::sim::{Actor, Fault, Scenario, Snapshot, Step};
+use bayeux_sim::{Actor, Fault, Scenario, Snapshot, Step};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]

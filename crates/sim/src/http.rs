@@ -6,8 +6,8 @@ use bayeux_proto::client::{ExchangeId, FailureKind};
 use bayeux_proto::server::LinkId;
 use bytes::Bytes;
 
-use super::fault::{Fate, Leg};
-use super::world::{Exchange, Happening, Outcome, World, failure};
+use crate::fault::{Fate, Leg};
+use crate::world::{Exchange, Happening, Outcome, World, failure};
 
 /// How long it takes the server to notice that a client which is cut off is gone.
 const NOTICE: Duration = Duration::from_secs(60);
@@ -16,7 +16,7 @@ const TRICKLE: Duration = Duration::from_secs(3);
 
 impl World {
     /// A client sends a request; whether middleboxes may repeat it.
-    pub(super) fn post(&mut self, client: usize, id: ExchangeId, body: &Bytes, repeatable: bool) {
+    pub(crate) fn post(&mut self, client: usize, id: ExchangeId, body: &Bytes, repeatable: bool) {
         let link = self.new_link();
         let epoch = self.is_up().then_some(self.server.epoch);
         self.exchanges.insert(link, Exchange { client, id, epoch, held: false, given_up: false, repeatable });
@@ -58,7 +58,7 @@ impl World {
     }
 
     /// The client waits no more.
-    pub(super) fn give_up(&mut self, client: usize, id: ExchangeId) {
+    pub(crate) fn give_up(&mut self, client: usize, id: ExchangeId) {
         if let Some(link) = self.clients[client].exchanges.remove(&id)
             && let Some(exchange) = self.exchanges.get_mut(&link)
         {
@@ -70,7 +70,7 @@ impl World {
     }
 
     /// A request comes to where the server is, or was. Whether the server is to have it.
-    pub(super) fn request_arrives(&mut self, link: LinkId) -> bool {
+    pub(crate) fn request_arrives(&mut self, link: LinkId) -> bool {
         let Some(exchange) = self.exchanges.get(&link) else { return false };
         let (client, epoch) = (exchange.client, exchange.epoch);
         if epoch != Some(self.server.epoch) || !self.is_up() {
@@ -93,7 +93,7 @@ impl World {
     }
 
     /// The server answers.
-    pub(super) fn respond(&mut self, link: LinkId, body: Bytes) {
+    pub(crate) fn respond(&mut self, link: LinkId, body: Bytes) {
         let Some(exchange) = self.exchanges.get_mut(&link) else { return };
         exchange.held = false;
         let client = exchange.client;
@@ -136,7 +136,7 @@ impl World {
     }
 
     /// The server refuses a request.
-    pub(super) fn reject(&mut self, link: LinkId, status: u16) {
+    pub(crate) fn reject(&mut self, link: LinkId, status: u16) {
         if let Some(exchange) = self.exchanges.get_mut(&link) {
             exchange.held = false;
             let latency = self.chance.latency();
@@ -145,7 +145,7 @@ impl World {
     }
 
     /// Something of a response comes to the client. The exchange, if the client still waits for it.
-    pub(super) fn response_arrives(&mut self, link: LinkId, is_last: bool) -> Option<(usize, ExchangeId)> {
+    pub(crate) fn response_arrives(&mut self, link: LinkId, is_last: bool) -> Option<(usize, ExchangeId)> {
         let exchange = self.exchanges.get(&link)?;
         let (client, id) = (exchange.client, exchange.id);
         let waits = self.clients[client].exchanges.contains_key(&id);
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// The server is gone, and with it all that it had not answered.
-    pub(super) fn drop_exchanges(&mut self) {
+    pub(crate) fn drop_exchanges(&mut self) {
         let held: Vec<LinkId> =
             self.exchanges.iter().filter(|(_, exchange)| exchange.held).map(|(link, _)| *link).collect();
         for link in held {

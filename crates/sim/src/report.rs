@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::fault::Counts;
-use super::law::Violation;
-use super::trace::Trace;
+use crate::fault::Counts;
+use crate::law::Violation;
+use crate::trace::Trace;
 
 /// Sums over lifetimes.
 #[derive(Clone, Debug, Default)]

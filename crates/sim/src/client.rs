@@ -8,44 +8,44 @@ use bayeux_proto::codec::Decoder;
 use bayeux_proto::server::LinkId;
 use bayeux_proto::{Channel, Time, client};
 
-use super::ledger::{Ledger, WishId};
-use super::scenario::{Actor, Overflow, Receiver};
-use super::slow::Downlink;
+use crate::ledger::{Ledger, WishId};
+use crate::scenario::{Actor, Overflow, Receiver};
+use crate::slow::Downlink;
 
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) session: Session,
-    pub(super) config: client::Config,
-    pub(super) pauses: [Duration; 2],
+pub(crate) struct Client {
+    pub(crate) session: Session,
+    pub(crate) config: client::Config,
+    pub(crate) pauses: [Duration; 2],
     /// The pause between connects that the server advises.
-    pub(super) interval: Duration,
+    pub(crate) interval: Duration,
     /// The exchange of the outstanding connect, over HTTP.
-    pub(super) connect_exchange: Option<ExchangeId>,
+    pub(crate) connect_exchange: Option<ExchangeId>,
     /// The id of the outstanding handshake.
-    pub(super) handshake: Option<u64>,
-    pub(super) ledger: Ledger,
-    pub(super) decoder: Decoder,
-    pub(super) receivers: BTreeMap<SinkId, Mailbox>,
+    pub(crate) handshake: Option<u64>,
+    pub(crate) ledger: Ledger,
+    pub(crate) decoder: Decoder,
+    pub(crate) receivers: BTreeMap<SinkId, Mailbox>,
     /// What the calls that wait are about.
-    pub(super) about: HashMap<CallId, About>,
-    pub(super) exchanges: BTreeMap<ExchangeId, LinkId>,
-    pub(super) socket: Option<LinkId>,
+    pub(crate) about: HashMap<CallId, About>,
+    pub(crate) exchanges: BTreeMap<ExchangeId, LinkId>,
+    pub(crate) socket: Option<LinkId>,
     /// When its timer is set for.
-    pub(super) timer: Option<Time>,
+    pub(crate) timer: Option<Time>,
     /// Whether its user has it open.
-    pub(super) wants_open: bool,
+    pub(crate) wants_open: bool,
     /// Channels that the server refused to restore in this session.
-    pub(super) refused: Vec<Channel>,
-    pub(super) cut_off_until: Time,
-    pub(super) upgrades_refused: (Time, u16),
-    pub(super) frames_swallowed_until: Time,
-    pub(super) downlink: Downlink,
-    pub(super) last_call: u64,
+    pub(crate) refused: Vec<Channel>,
+    pub(crate) cut_off_until: Time,
+    pub(crate) upgrades_refused: (Time, u16),
+    pub(crate) frames_swallowed_until: Time,
+    pub(crate) downlink: Downlink,
+    pub(crate) last_call: u64,
 }
 
 /// What a call is about.
 #[derive(Clone, Debug)]
-pub(super) enum About {
+pub(crate) enum About {
     Open,
     Close,
     Subscribe(Channel, SinkId, WishId),
@@ -57,19 +57,19 @@ pub(super) enum About {
 
 /// A receiver's queue, and what its user takes out of it.
 #[derive(Debug)]
-pub(super) struct Mailbox {
-    pub(super) receiver: Receiver,
-    pub(super) items: VecDeque<u32>,
-    pub(super) dropped: u64,
-    pub(super) ended: bool,
+pub(crate) struct Mailbox {
+    pub(crate) receiver: Receiver,
+    pub(crate) items: VecDeque<u32>,
+    pub(crate) dropped: u64,
+    pub(crate) ended: bool,
     /// Filled since the session was told how much fits.
-    pub(super) filled: bool,
+    pub(crate) filled: bool,
     /// Its user is at work.
-    pub(super) draining: bool,
+    pub(crate) draining: bool,
 }
 
 impl Client {
-    pub(super) fn new(actor: &Actor, interval: Duration, seed: u64) -> Self {
+    pub(crate) fn new(actor: &Actor, interval: Duration, seed: u64) -> Self {
         let mut config = actor.config.clone();
         config.seed = seed;
         let inbox = Receiver {
@@ -110,14 +110,14 @@ impl Mailbox {
     }
 
     /// What the session is to be told about a receiver that must not lose anything.
-    pub(super) fn room(&self) -> Option<(usize, usize)> {
+    pub(crate) fn room(&self) -> Option<(usize, usize)> {
         const BYTES: usize = 1 << 30;
         (self.receiver.overflow == Overflow::Pause)
             .then(|| (self.receiver.capacity.saturating_sub(self.items.len()), BYTES))
     }
 
     /// Puts a message in. Whether it was one too many.
-    pub(super) fn push(&mut self, message: u32) -> bool {
+    pub(crate) fn push(&mut self, message: u32) -> bool {
         if self.ended {
             return false;
         }

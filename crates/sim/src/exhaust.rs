@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::chance::Path;
-use super::report::{Broken, Report};
-use super::scenario::Scenario;
+use crate::chance::Path;
+use crate::report::{Broken, Report};
+use crate::scenario::Scenario;
 
 /// A small scenario, whose network decides everything in every possible way: for each request, response, upgrade and
 /// frame whether and how it fails, and in which order arrives what is on its way at the same time.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bayeux_proto::{Channel, Transport, client};
-use bayeux_testkit::sim::{Actor, Fault, Law, Report, Scenario, Simulation, Step};
+use bayeux_sim::{Actor, Fault, Law, Report, Scenario, Simulation, Step};
 
 const SEEDS: u64 = 10_000;
 

@@ -8,48 +8,48 @@ use bayeux_proto::server::{LinkId, ServiceToken};
 use bayeux_proto::{Data, Time};
 use bytes::Bytes;
 
-use super::chance::Chance;
-use super::client::Client;
-use super::fault::{Counts, Fate, Fault, Leg};
-use super::law::{Law, Violation};
-use super::ledger::Wrong;
-use super::post::Post;
-use super::queue::Queue;
-use super::scenario::{Repeated, Scenario, Step};
-use super::server::Server;
-use super::trace::Trace;
+use crate::chance::Chance;
+use crate::client::Client;
+use crate::fault::{Counts, Fate, Fault, Leg};
+use crate::law::{Law, Violation};
+use crate::ledger::Wrong;
+use crate::post::Post;
+use crate::queue::Queue;
+use crate::scenario::{Repeated, Scenario, Step};
+use crate::server::Server;
+use crate::trace::Trace;
 
 /// A client, a server and a network in virtual time. Each part of what happens is an `impl` in a file of its own:
 /// `http` and `socket` carry messages, `serving` and `acting` are the shells of the server and the clients above them,
 /// and `life` runs it all.
 #[derive(Debug)]
-pub(super) struct World {
-    pub(super) now: Time,
-    pub(super) future: Queue<Happening>,
-    pub(super) chance: Chance,
-    pub(super) server: Server,
-    pub(super) clients: Vec<Client>,
-    pub(super) exchanges: BTreeMap<LinkId, Exchange>,
-    pub(super) sockets: BTreeMap<LinkId, Socket>,
-    pub(super) post: Post,
-    pub(super) trace: Trace,
-    pub(super) faults: Counts,
-    pub(super) violation: Option<Violation>,
-    pub(super) refusals: f64,
-    pub(super) service_answers: f64,
-    pub(super) calls: u64,
-    pub(super) failed_calls: u64,
-    pub(super) delivered: u64,
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) future: Queue<Happening>,
+    pub(crate) chance: Chance,
+    pub(crate) server: Server,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) exchanges: BTreeMap<LinkId, Exchange>,
+    pub(crate) sockets: BTreeMap<LinkId, Socket>,
+    pub(crate) post: Post,
+    pub(crate) trace: Trace,
+    pub(crate) faults: Counts,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) refusals: f64,
+    pub(crate) service_answers: f64,
+    pub(crate) calls: u64,
+    pub(crate) failed_calls: u64,
+    pub(crate) delivered: u64,
     /// Nothing goes wrong but that links are slow.
-    pub(super) is_only_slow: bool,
+    pub(crate) is_only_slow: bool,
     /// How much longer calls may take, because links are slow.
-    pub(super) slack: Duration,
+    pub(crate) slack: Duration,
     last_link: u64,
 }
 
 /// Something that is to happen.
 #[derive(Debug)]
-pub(super) enum Happening {
+pub(crate) enum Happening {
     /// A client's timer, if it was not set anew since.
     ClientTimer(usize, Time),
     /// The server's.
@@ -90,7 +90,7 @@ pub(super) enum Happening {
 
 /// What comes in answer to a request.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Part,
     Body(Bytes),
     Failed(Failure),
@@ -98,44 +98,44 @@ pub(super) enum Outcome {
 
 /// An HTTP request on its way.
 #[derive(Debug)]
-pub(super) struct Exchange {
-    pub(super) client: usize,
-    pub(super) id: ExchangeId,
+pub(crate) struct Exchange {
+    pub(crate) client: usize,
+    pub(crate) id: ExchangeId,
     /// The server that it was sent to; `None` when none was up.
-    pub(super) epoch: Option<u32>,
+    pub(crate) epoch: Option<u32>,
     /// The server waits to answer it.
-    pub(super) held: bool,
+    pub(crate) held: bool,
     /// It is one that middleboxes may repeat, a handshake or a connect.
-    pub(super) repeatable: bool,
+    pub(crate) repeatable: bool,
     /// The client has given it up.
-    pub(super) given_up: bool,
+    pub(crate) given_up: bool,
 }
 
 /// A WebSocket.
 #[derive(Debug)]
-pub(super) struct Socket {
-    pub(super) client: usize,
-    pub(super) epoch: u32,
-    pub(super) open: bool,
+pub(crate) struct Socket {
+    pub(crate) client: usize,
+    pub(crate) epoch: u32,
+    pub(crate) open: bool,
     /// Frames that wait for the upgrade.
-    pub(super) waiting: Vec<Bytes>,
+    pub(crate) waiting: Vec<Bytes>,
     /// Nothing passes, and nobody knows.
-    pub(super) stalled: bool,
+    pub(crate) stalled: bool,
     /// The server has closed it, and listens no more.
-    pub(super) closed: bool,
+    pub(crate) closed: bool,
     /// The client has closed it.
-    pub(super) left: bool,
+    pub(crate) left: bool,
     /// Without a word.
-    pub(super) dropped: bool,
+    pub(crate) dropped: bool,
     /// When the last frame arrives, in each direction: frames keep their order.
-    pub(super) last_up: Time,
-    pub(super) last_down: Time,
+    pub(crate) last_up: Time,
+    pub(crate) last_down: Time,
     /// How many frames the server has written into a stalled socket.
-    pub(super) swallowed: u32,
+    pub(crate) swallowed: u32,
 }
 
 impl World {
-    pub(super) fn new(scenario: &Scenario, keep_trace: bool) -> Self {
+    pub(crate) fn new(scenario: &Scenario, keep_trace: bool) -> Self {
         let mut chance = Chance::new(scenario.seed, scenario.latency.clone(), scenario.weather);
         let clients: Vec<Client> = scenario
             .clients
@@ -177,16 +177,16 @@ impl World {
         world
     }
 
-    pub(super) fn plan(&mut self, after: Duration, happening: Happening) {
+    pub(crate) fn plan(&mut self, after: Duration, happening: Happening) {
         self.future.plan(self.now + after, happening);
     }
 
-    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         self.trace.line(self.now, line);
     }
 
     /// Keeps the first violation: what follows from it says less.
-    pub(super) fn check(&mut self, client: usize, outcome: Result<(), Wrong>) {
+    pub(crate) fn check(&mut self, client: usize, outcome: Result<(), Wrong>) {
         if let Err((law, what)) = outcome
             && self.violation.is_none()
         {
@@ -196,12 +196,12 @@ impl World {
         }
     }
 
-    pub(super) fn break_law(&mut self, client: usize, law: Law, what: String) {
+    pub(crate) fn break_law(&mut self, client: usize, law: Law, what: String) {
         self.check(client, Err((law, what)));
     }
 
     /// What becomes of messages on one way, which is counted and told when it is trouble.
-    pub(super) fn fate(&mut self, leg: Leg, client: usize) -> Fate {
+    pub(crate) fn fate(&mut self, leg: Leg, client: usize) -> Fate {
         let fate = self.chance.fate(leg, self.now);
         if fate != Fate::Arrive {
             self.faults.count(fate.name(leg));
@@ -210,39 +210,39 @@ impl World {
         fate
     }
 
-    pub(super) fn new_link(&mut self) -> LinkId {
+    pub(crate) fn new_link(&mut self) -> LinkId {
         self.last_link += 1;
         LinkId(self.last_link)
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.server.engine.is_some()
     }
 
     /// How much longer a client is cut off.
-    pub(super) fn cut_off(&self, client: usize) -> Duration {
+    pub(crate) fn cut_off(&self, client: usize) -> Duration {
         self.clients[client].cut_off_until.since(self.now)
     }
 
     /// How long what is late is late: often too long for somebody's patience.
-    pub(super) fn lateness(&mut self) -> Duration {
+    pub(crate) fn lateness(&mut self) -> Duration {
         self.chance.up_to(Duration::from_secs(20))
     }
 }
 
 /// What the transports of the real client report.
-pub(super) fn failure(kind: FailureKind) -> Failure {
+pub(crate) fn failure(kind: FailureKind) -> Failure {
     Failure::new(kind, format!("the simulated network: {kind:?}"))
 }
 
 /// The number of a message, which stands first in its payload.
-pub(super) fn number_of(data: &Data) -> Option<u32> {
+pub(crate) fn number_of(data: &Data) -> Option<u32> {
     let digits = data.as_str().strip_prefix("{\"n\":")?;
     digits[..digits.find([',', '}'])?].parse().ok()
 }
 
 /// A payload with a number and some filling.
-pub(super) fn payload(number: u32, filling: usize) -> Data {
+pub(crate) fn payload(number: u32, filling: usize) -> Data {
     let json = if filling == 0 {
         format!("{{\"n\":{number}}}")
     } else {

@@ -40,3 +40,8 @@ pub use report::{Broken, Report};
 pub use scenario::{Actor, Overflow, Receiver, Scenario, Step};
 pub use simulation::Simulation;
 pub use trace::Trace;
+
+/// The programs of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,15 +1,15 @@
 //! Lives many lifetimes of clients and a server over a network that fails, and stops at the first broken law.
 //!
 //! ```text
-//! cargo run --release -p bayeux-testkit --example simulate -- --seeds 1000000
-//! cargo run --release -p bayeux-testkit --example simulate -- --seed 4711 --trace
+//! cargo run --release -p bayeux-sim --example simulate -- --seeds 1000000
+//! cargo run --release -p bayeux-sim --example simulate -- --seed 4711 --trace
 //! ```
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bayeux_testkit::sim::{Report, Simulation};
+use bayeux_sim::{Report, Simulation};
 
 const USAGE: &str = "usage: simulate [--seeds COUNT] [--from SEED] [--jobs THREADS] [--keep-going]\n       simulate --seed SEED [--trace]";
 
@@ -105,7 +105,7 @@ fn share(options: Options, job: u64, started: Instant) -> (Report, u64) {
             Err(failure) => {
                 println!("{failure}");
                 println!(
-                    "again: cargo run --release -p bayeux-testkit --example simulate -- --seed {seed} --trace"
+                    "again: cargo run --release -p bayeux-sim --example simulate -- --seed {seed} --trace"
                 );
                 return (report, broken + 1);
             }

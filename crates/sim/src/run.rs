@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bayeux_proto::Time;
 
-use super::chance::Path;
-use super::law::{Law, Violation};
-use super::life::Snapshot;
-use super::report::{Broken, Report};
-use super::scenario::Scenario;
-use super::trace::Trace;
-use super::world::World;
+use crate::chance::Path;
+use crate::law::{Law, Violation};
+use crate::life::Snapshot;
+use crate::report::{Broken, Report};
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+use crate::world::World;
 
 impl Scenario {
     /// Runs the scenario, and after its last step and fault waits for the clients to recover, sends a last message on
@@ -42,7 +42,7 @@ impl Scenario {
     }
 
     /// Runs the scenario with the decisions of a search. The way that was gone.
-    pub(super) fn search(&self, path: Path) -> Result<(Report, Path), Box<Broken>> {
+    pub(crate) fn search(&self, path: Path) -> Result<(Report, Path), Box<Broken>> {
         let mut world = World::new(self, false);
         world.chance.follow(path.clone());
         match world.live(self, Duration::ZERO, |_| {}) {

@@ -6,16 +6,16 @@ use bayeux_proto::client::{self, Backoff, Delivery, Offline, SinkId};
 use bayeux_proto::{Channel, Transport, server};
 use fastrand::Rng;
 
-use super::fault::Fault;
-use super::report::{Broken, Report};
-use super::scenario::{Actor, Overflow, Receiver, Scenario, Step};
-use super::trace::Trace;
+use crate::fault::Fault;
+use crate::report::{Broken, Report};
+use crate::scenario::{Actor, Overflow, Receiver, Scenario, Step};
+use crate::trace::Trace;
 
 /// A lifetime of a few clients and a server, all of it from one seed: their settings, their transports, their streams,
 /// what their users do, and what goes wrong.
 ///
 /// ```
-/// use bayeux_testkit::sim::Simulation;
+/// use bayeux_sim::Simulation;
 ///
 /// for seed in 0..10 {
 ///     Simulation::new(seed).run().unwrap_or_else(|broken| panic!("{broken}"));

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bayeux_proto::Time;
 
-use super::fault::{Fate, Leg};
-use super::scenario::Weather;
+use crate::fault::{Fate, Leg};
+use crate::scenario::Weather;
 
 /// All that is not decided by the scenario.
 #[derive(Debug)]
-pub(super) struct Chance {
-    pub(super) random: fastrand::Rng,
+pub(crate) struct Chance {
+    pub(crate) random: fastrand::Rng,
     latency: RangeInclusive<Duration>,
     weather: Weather,
     search: Option<Path>,
@@ -19,18 +19,18 @@ pub(super) struct Chance {
 
 /// One way through the tree of all decisions.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Path {
+pub(crate) struct Path {
     /// The decisions, each with the number of its alternatives.
     decisions: Vec<(usize, usize)>,
     /// How many of them are made.
     made: usize,
-    pub(super) faults_left: u32,
-    pub(super) legs_left: u32,
+    pub(crate) faults_left: u32,
+    pub(crate) legs_left: u32,
 }
 
 impl Path {
     /// The first way, on which there may be so many faults, on so many legs.
-    pub(super) fn first(faults: u32, legs: u32) -> Self {
+    pub(crate) fn first(faults: u32, legs: u32) -> Self {
         Self { faults_left: faults, legs_left: legs, ..Self::default() }
     }
 
@@ -47,12 +47,12 @@ impl Path {
     }
 
     /// How many decisions were made on this way that were not made on the one before it.
-    pub(super) fn fresh(&self, kept: usize) -> usize {
+    pub(crate) fn fresh(&self, kept: usize) -> usize {
         self.made.saturating_sub(kept)
     }
 
     /// The next way, with how many decisions it shares with this one; `None` when all were gone.
-    pub(super) fn next(mut self, faults: u32, legs: u32) -> Option<(Self, usize)> {
+    pub(crate) fn next(mut self, faults: u32, legs: u32) -> Option<(Self, usize)> {
         self.decisions.truncate(self.made);
         while let Some((chosen, alternatives)) = self.decisions.pop() {
             if chosen + 1 < alternatives {
@@ -67,40 +67,40 @@ impl Path {
 }
 
 impl Chance {
-    pub(super) fn new(seed: u64, latency: RangeInclusive<Duration>, weather: Weather) -> Self {
+    pub(crate) fn new(seed: u64, latency: RangeInclusive<Duration>, weather: Weather) -> Self {
         Self { random: fastrand::Rng::with_seed(seed), latency, weather, search: None }
     }
 
-    pub(super) fn follow(&mut self, path: Path) {
+    pub(crate) fn follow(&mut self, path: Path) {
         self.search = Some(path);
     }
 
-    pub(super) fn into_path(self) -> Option<Path> {
+    pub(crate) fn into_path(self) -> Option<Path> {
         self.search
     }
 
     /// How long one way takes.
-    pub(super) fn latency(&mut self) -> Duration {
+    pub(crate) fn latency(&mut self) -> Duration {
         let (from, to) = (*self.latency.start(), *self.latency.end());
         from + self.up_to(to.saturating_sub(from))
     }
 
     /// A time between nothing and `most`.
-    pub(super) fn up_to(&mut self, most: Duration) -> Duration {
+    pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
         most.mul_f64(self.random.f64())
     }
 
-    pub(super) fn chance(&mut self, probability: f64) -> bool {
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
         probability > 0.0 && self.random.f64() < probability
     }
 
     /// Whether the weather is still bad.
-    pub(super) fn is_stormy(&self, now: Time) -> bool {
+    pub(crate) fn is_stormy(&self, now: Time) -> bool {
         self.weather.trouble > 0.0 && now.since_origin() < self.weather.until
     }
 
     /// What becomes of messages on one way.
-    pub(super) fn fate(&mut self, leg: Leg, now: Time) -> Fate {
+    pub(crate) fn fate(&mut self, leg: Leg, now: Time) -> Fate {
         let troubles = Fate::troubles(leg);
         if let Some(path) = &mut self.search {
             if path.legs_left == 0 || now.since_origin() >= self.weather.until {
@@ -126,14 +126,14 @@ impl Chance {
     }
 
     /// Which of several things comes first, when the network may decide.
-    pub(super) fn order(&mut self, alternatives: usize) -> usize {
+    pub(crate) fn order(&mut self, alternatives: usize) -> usize {
         match &mut self.search {
             Some(path) if path.legs_left > 0 => path.decide(alternatives),
             _ => 0,
         }
     }
 
-    pub(super) fn is_search(&self) -> bool {
+    pub(crate) fn is_search(&self) -> bool {
         self.search.is_some()
     }
 }

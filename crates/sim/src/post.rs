@@ -2,12 +2,12 @@
 
 use bayeux_proto::client::{CallError, CallResult};
 
-use super::law::Law;
-use super::ledger::Wrong;
+use crate::law::Law;
+use crate::ledger::Wrong;
 
 /// Every message of a lifetime, by its number.
 #[derive(Debug, Default)]
-pub(super) struct Post {
+pub(crate) struct Post {
     letters: Vec<Letter>,
     takings: u64,
 }
@@ -28,13 +28,13 @@ struct Letter {
 
 impl Post {
     /// A new message, and its number.
-    pub(super) fn write(&mut self, client: usize, repeatable: bool) -> u32 {
+    pub(crate) fn write(&mut self, client: usize, repeatable: bool) -> u32 {
         self.letters.push(Letter { client, repeatable, taken: 0, place: 0, confirmed: false, void: false });
         u32::try_from(self.letters.len() - 1).unwrap_or(u32::MAX)
     }
 
     /// The server takes a message.
-    pub(super) fn take(&mut self, number: u32) -> Result<(), Wrong> {
+    pub(crate) fn take(&mut self, number: u32) -> Result<(), Wrong> {
         self.takings += 1;
         let place = self.takings;
         let Some(letter) = self.letters.get_mut(number as usize) else { return Ok(()) };
@@ -58,12 +58,12 @@ impl Post {
     }
 
     /// How often the server took a message.
-    pub(super) fn taken(&self, number: u32) -> u32 {
+    pub(crate) fn taken(&self, number: u32) -> u32 {
         self.letters.get(number as usize).map_or(0, |letter| letter.taken)
     }
 
     /// The sender is told what became of a message.
-    pub(super) fn tell(&mut self, number: u32, outcome: &CallResult) -> Result<(), Wrong> {
+    pub(crate) fn tell(&mut self, number: u32, outcome: &CallResult) -> Result<(), Wrong> {
         let Some(letter) = self.letters.get_mut(number as usize) else { return Ok(()) };
         match outcome {
             Ok(_) if letter.taken == 0 => {
@@ -91,7 +91,7 @@ impl Post {
     }
 
     /// Whether the server took the confirmed messages of each client in the order in which they were published.
-    pub(super) fn order(&self) -> Result<(), (usize, Wrong)> {
+    pub(crate) fn order(&self) -> Result<(), (usize, Wrong)> {
         let mut last: std::collections::BTreeMap<usize, (usize, u64)> = std::collections::BTreeMap::new();
         for (number, letter) in self.letters.iter().enumerate().filter(|(_, letter)| letter.confirmed) {
             let before = last.insert(letter.client, (number, letter.place));
@@ -106,12 +106,12 @@ impl Post {
     }
 
     /// How many bytes these books take, about.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.letters.capacity() * std::mem::size_of::<Letter>()
     }
 
     /// How many messages the server took, and how many of them more than once.
-    pub(super) fn totals(&self) -> (u64, u64) {
+    pub(crate) fn totals(&self) -> (u64, u64) {
         let taken = self.letters.iter().filter(|letter| letter.taken > 0).count();
         let doubled = self.letters.iter().filter(|letter| letter.taken > 1).count();
         (taken as u64, doubled as u64)

@@ -6,17 +6,17 @@ use std::time::Duration;
 use bayeux_proto::client::{CallId, SinkId};
 use bayeux_proto::{Channel, ClientId, Time};
 
-use super::law::Law;
+use crate::law::Law;
 
 /// No pause is shorter than that.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// What was found wrong.
-pub(super) type Wrong = (Law, String);
+pub(crate) type Wrong = (Law, String);
 
 /// What a client has promised, and what it did about it.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     calls: BTreeMap<CallId, Promise>,
     resolved: u64,
     /// The connect that is outstanding, by its id.
@@ -31,9 +31,9 @@ pub(super) struct Ledger {
     wanted: BTreeMap<SinkId, BTreeMap<Channel, Wish>>,
     wishes: u64,
     /// The session that the client believes to have.
-    pub(super) session: Option<ClientId>,
+    pub(crate) session: Option<ClientId>,
     /// Whether the server has agreed to acknowledge in that session.
-    pub(super) acked: bool,
+    pub(crate) acked: bool,
     /// Messages that the server took for this client, in order, and that it has not got yet.
     owed: VecDeque<Owed>,
     /// How many messages the server has dropped, and said so.
@@ -42,15 +42,15 @@ pub(super) struct Ledger {
     delivered: BTreeMap<(u32, SinkId), u32>,
     attempts: VecDeque<Time>,
     events_in_window: VecDeque<Time>,
-    pub(super) connected: bool,
-    pub(super) missed: u64,
-    pub(super) connections: u64,
+    pub(crate) connected: bool,
+    pub(crate) missed: u64,
+    pub(crate) connections: u64,
 }
 
 /// One wish of a receiver for a channel, from when it was made until it is given up: a later wish for the same channel is
 /// another, and what comes of a call for the earlier does not touch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct WishId(u64);
+pub(crate) struct WishId(u64);
 
 #[derive(Debug)]
 struct Wish {
@@ -76,12 +76,12 @@ struct Owed {
 
 impl Ledger {
     /// The user calls, and is to have an answer by then.
-    pub(super) fn called(&mut self, call: CallId, what: &'static str, by: Option<Time>) {
+    pub(crate) fn called(&mut self, call: CallId, what: &'static str, by: Option<Time>) {
         self.calls.insert(call, Promise { by, what });
     }
 
     /// A call has its answer.
-    pub(super) fn resolved(&mut self, call: CallId, now: Time) -> Result<(), Wrong> {
+    pub(crate) fn resolved(&mut self, call: CallId, now: Time) -> Result<(), Wrong> {
         let Some(promise) = self.calls.remove(&call) else {
             return Err((Law::CallsResolve, format!("{call:?} has an answer, and nobody waits for one")));
         };
@@ -90,24 +90,24 @@ impl Ledger {
     }
 
     /// Whether a call waits beyond its time.
-    pub(super) fn overdue(&self, now: Time) -> Result<(), Wrong> {
+    pub(crate) fn overdue(&self, now: Time) -> Result<(), Wrong> {
         self.calls.iter().try_for_each(|(call, promise)| late(*call, promise, now))
     }
 
     /// How many bytes these books take, about.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         // A map's nodes are half empty at worst.
         self.owed.capacity() * std::mem::size_of::<Owed>()
             + self.delivered.len() * 2 * std::mem::size_of::<((u32, SinkId), u32)>()
             + (self.attempts.capacity() + self.events_in_window.capacity()) * std::mem::size_of::<Time>()
     }
 
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.calls.len()
     }
 
     /// A connect goes out.
-    pub(super) fn connect_sent(&mut self, id: u64, interval: Duration, now: Time) -> Result<(), Wrong> {
+    pub(crate) fn connect_sent(&mut self, id: u64, interval: Duration, now: Time) -> Result<(), Wrong> {
         if let Some(other) = self.connect.replace(id) {
             return Err((Law::OneConnect, format!("connect #{id} goes out while #{other} is outstanding")));
         }
@@ -124,7 +124,7 @@ impl Ledger {
     }
 
     /// A connect has its answer.
-    pub(super) fn connect_answered(&mut self, id: Option<u64>, granted: bool, now: Time) {
+    pub(crate) fn connect_answered(&mut self, id: Option<u64>, granted: bool, now: Time) {
         if self.connect.is_some_and(|outstanding| id.is_none_or(|id| id == outstanding)) {
             self.connect = None;
             if granted {
@@ -135,12 +135,12 @@ impl Ledger {
     }
 
     /// Whatever was outstanding will not be answered.
-    pub(super) fn connect_gone(&mut self) {
+    pub(crate) fn connect_gone(&mut self) {
         self.connect = None;
     }
 
     /// A handshake goes out: the session before it is given up.
-    pub(super) fn handshake_sent(&mut self, now: Time) -> Result<(), Wrong> {
+    pub(crate) fn handshake_sent(&mut self, now: Time) -> Result<(), Wrong> {
         self.connect = None;
         self.turned_at = None;
         self.attempted(now)
@@ -172,12 +172,12 @@ impl Ledger {
     }
 
     /// Something came that moves the connect loop.
-    pub(super) fn moved(&mut self, now: Time) {
+    pub(crate) fn moved(&mut self, now: Time) {
         self.events_in_window.push_back(now);
     }
 
     /// The client says that it will pause.
-    pub(super) fn retrying(
+    pub(crate) fn retrying(
         &mut self,
         delay: Duration,
         failures: u32,
@@ -203,23 +203,23 @@ impl Ledger {
     }
 
     /// The client moves to another transport, because the one in use fails.
-    pub(super) fn changed_transport(&mut self) {
+    pub(crate) fn changed_transport(&mut self) {
         self.changed = true;
     }
 
     /// The server has answered that it knows the session no more.
-    pub(super) fn answered(&mut self) {
+    pub(crate) fn answered(&mut self) {
         self.not_before = None;
     }
 
     /// The user does not want to wait for the end of a pause.
-    pub(super) fn hurried(&mut self) {
+    pub(crate) fn hurried(&mut self) {
         self.not_before = None;
         self.turned_at = None;
     }
 
     /// A receiver wants a channel, now or already.
-    pub(super) fn wants(&mut self, sink: SinkId, channel: &Channel) -> WishId {
+    pub(crate) fn wants(&mut self, sink: SinkId, channel: &Channel) -> WishId {
         let Self { wanted, wishes, .. } = self;
         let fresh = || {
             *wishes += 1;
@@ -229,7 +229,7 @@ impl Ledger {
     }
 
     /// The channels that a receiver wants.
-    pub(super) fn wishes_of(&self, sink: SinkId) -> Vec<Channel> {
+    pub(crate) fn wishes_of(&self, sink: SinkId) -> Vec<Channel> {
         self.wanted.get(&sink).map(|channels| channels.keys().cloned().collect()).unwrap_or_default()
     }
 
@@ -237,28 +237,28 @@ impl Ledger {
         self.wanted.get_mut(&sink)?.get_mut(channel).filter(|wish| wish.id == id)
     }
 
-    pub(super) fn granted(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
+    pub(crate) fn granted(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
         if let Some(wish) = self.wish(sink, channel, id) {
             wish.granted = true;
         }
     }
 
     /// The server, or the client, will not have the wish.
-    pub(super) fn refused(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
+    pub(crate) fn refused(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
         if self.wish(sink, channel, id).is_some() {
             self.unwanted(sink, channel);
         }
     }
 
     /// A call for a wish was not even tried: that is the end of the wish, unless it was granted before.
-    pub(super) fn untried(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
+    pub(crate) fn untried(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
         if self.wish(sink, channel, id).is_some_and(|wish| !wish.granted) {
             self.unwanted(sink, channel);
         }
     }
 
     /// A receiver wants a channel no more, or is not to have it.
-    pub(super) fn unwanted(&mut self, sink: SinkId, channel: &Channel) {
+    pub(crate) fn unwanted(&mut self, sink: SinkId, channel: &Channel) {
         if let Some(channels) = self.wanted.get_mut(&sink) {
             channels.remove(channel);
         }
@@ -266,7 +266,7 @@ impl Ledger {
     }
 
     /// The client has ended; only the wishes of the inbox outlive that.
-    pub(super) fn closed(&mut self) {
+    pub(crate) fn closed(&mut self) {
         self.owed.clear();
         self.session = None;
         self.acked = false;
@@ -282,7 +282,7 @@ impl Ledger {
     }
 
     /// The server took a message that this session is subscribed to.
-    pub(super) fn owe(&mut self, message: u32, on: &Channel, session: &ClientId, at: Time) {
+    pub(crate) fn owe(&mut self, message: u32, on: &Channel, session: &ClientId, at: Time) {
         if self.session.as_ref() != Some(session) {
             return;
         }
@@ -296,7 +296,7 @@ impl Ledger {
     }
 
     /// A message goes to a receiver; the server took it that many times.
-    pub(super) fn delivered(
+    pub(crate) fn delivered(
         &mut self,
         message: u32,
         on: &Channel,
@@ -342,19 +342,19 @@ impl Ledger {
     }
 
     /// The client says that messages on these channels may have been missed.
-    pub(super) fn gap(&mut self, channels: &[Channel]) {
+    pub(crate) fn gap(&mut self, channels: &[Channel]) {
         let before = self.owed.len();
         self.owed.retain(|owed| !channels.contains(&owed.channel));
         self.missed += (before - self.owed.len()) as u64;
     }
 
     /// The server has dropped messages of this session, and said so.
-    pub(super) fn excuse(&mut self, count: u64) {
+    pub(crate) fn excuse(&mut self, count: u64) {
         self.excused += count;
     }
 
     /// A new session is granted.
-    pub(super) fn session_begins(&mut self, session: ClientId, acked: bool) {
+    pub(crate) fn session_begins(&mut self, session: ClientId, acked: bool) {
         if std::mem::take(&mut self.excused) > 0 {
             // Which of the missing messages the server dropped, nobody knows.
             self.owed.clear();
@@ -364,7 +364,7 @@ impl Ledger {
     }
 
     /// Messages that were owed and never came, and nothing was said about them.
-    pub(super) fn unpaid(&self) -> Result<(), Wrong> {
+    pub(crate) fn unpaid(&self) -> Result<(), Wrong> {
         let messages: std::collections::BTreeSet<u32> = self.owed.iter().map(|owed| owed.message).collect();
         if messages.len() as u64 > self.excused
             && let Some(first) = self.owed.front()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bayeux_proto::Time;
 
-use super::world::World;
+use crate::world::World;
 
 /// How many bytes come at a time: a segment of TCP on a modest path.
 const SEGMENT: u64 = 536;
@@ -15,7 +15,7 @@ const MOST_PARTS: u64 = 64;
 
 /// The link of one client, in the direction in which events flow. Both transports and all connections share it.
 #[derive(Debug, Default)]
-pub(super) struct Downlink {
+pub(crate) struct Downlink {
     bytes_per_second: u64,
     /// Until when it is slow. What is still on its way then comes at once.
     until: Time,
@@ -23,11 +23,11 @@ pub(super) struct Downlink {
     free_at: Time,
     /// The client gave up something that was on its way. A real connection stops then; this one carries it to its end, and
     /// the client does not see that what it waits for is behind it.
-    pub(super) carries_on: bool,
+    pub(crate) carries_on: bool,
 }
 
 impl Downlink {
-    pub(super) fn slow_down(&mut self, bytes_per_second: u32, until: Time) {
+    pub(crate) fn slow_down(&mut self, bytes_per_second: u32, until: Time) {
         self.bytes_per_second = u64::from(bytes_per_second.max(1));
         self.until = until;
     }
@@ -51,7 +51,7 @@ impl Downlink {
 
 impl World {
     /// The same from now on, for a message to a client that would come after `latency` if its link were fast.
-    pub(super) fn transfer(
+    pub(crate) fn transfer(
         &mut self,
         client: usize,
         bytes: usize,

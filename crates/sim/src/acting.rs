@@ -10,18 +10,18 @@ use bayeux_proto::client::{
 use bayeux_proto::{Channel, Message, Transport, codec};
 use bytes::Bytes;
 
-use super::client::About;
-use super::law::Law;
-use super::scenario::Step;
-use super::trace::brief;
-use super::world::{Happening, World, failure, number_of, payload};
+use crate::client::About;
+use crate::law::Law;
+use crate::scenario::Step;
+use crate::trace::brief;
+use crate::world::{Happening, World, failure, number_of, payload};
 
 /// What a call may take beyond its deadlines, while a body comes in parts.
 const GRACE: Duration = Duration::from_secs(40);
 
 impl World {
     /// Hands a client's session an input, and does what it says.
-    pub(super) fn at_client(&mut self, client: usize, input: Input) {
+    pub(crate) fn at_client(&mut self, client: usize, input: Input) {
         let now = self.now;
         self.clients[client].session.handle(input, now);
         self.carry_out(client);
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    pub(super) fn grant_credit(&mut self, client: usize, sink: SinkId) {
+    pub(crate) fn grant_credit(&mut self, client: usize, sink: SinkId) {
         let room = self.clients[client].receivers.get(&sink).and_then(|mailbox| mailbox.room());
         if let Some(room) = room {
             let now = self.now;
@@ -269,7 +269,7 @@ impl World {
     }
 
     /// A response or frame comes to a client.
-    pub(super) fn receive(&mut self, client: usize, exchange: Option<ExchangeId>, body: &Bytes) {
+    pub(crate) fn receive(&mut self, client: usize, exchange: Option<ExchangeId>, body: &Bytes) {
         let Ok(batch) = self.clients[client].decoder.decode(body) else {
             let broken = failure(FailureKind::Malformed);
             return match exchange {
@@ -314,7 +314,7 @@ impl World {
         self.at_client(client, Input::Received { exchange, messages });
     }
 
-    pub(super) fn exchange_fails(
+    pub(crate) fn exchange_fails(
         &mut self,
         client: usize,
         exchange: ExchangeId,
@@ -327,14 +327,14 @@ impl World {
         self.at_client(client, Input::ExchangeFailed(exchange, failure));
     }
 
-    pub(super) fn socket_lost(&mut self, client: usize, failure: bayeux_proto::client::Failure) {
+    pub(crate) fn socket_lost(&mut self, client: usize, failure: bayeux_proto::client::Failure) {
         self.note(|| format!("->  c{client}: socket lost: {:?}", failure.kind()));
         self.clients[client].ledger.connect_gone();
         self.at_client(client, Input::TransportLost(failure));
     }
 
     /// A user does something.
-    pub(super) fn act(&mut self, client: usize, step: Step) {
+    pub(crate) fn act(&mut self, client: usize, step: Step) {
         self.note(|| format!("==  c{client} user: {step:?}"));
         if let Step::Reconnect = step {
             self.clients[client].ledger.hurried();
