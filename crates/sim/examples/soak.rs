@@ -102,7 +102,7 @@ fn scenario(clients: u64, length: Duration) -> Scenario {
         }
     }
     for quarter in 1..4 {
-        scenario = scenario.fault(length * quarter / 4, Fault::Restart { down: second * 5 });
+        scenario = scenario.fault(length * quarter / 4, Fault::Restart { server: 0, down: second * 5 });
     }
     scenario
 }

@@ -4,40 +4,80 @@
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    CallError, CallId, CallResult, Delivery, Event, ExchangeId, FailureKind, Input, LostCause, Operation,
-    Output, SinkId, State, Transmit,
+    AuthReason, CallError, CallId, CallResult, Delivery, Event, ExchangeId, FailureKind, Input, LostCause,
+    Operation, Output, SinkId, State, Transmit,
 };
 use bayeux_proto::{Channel, Message, Transport, codec};
 use bytes::Bytes;
 
-use crate::client::About;
+use crate::client::{About, Client, Queued};
+use crate::gate::Gate;
 use crate::law::Law;
-use crate::scenario::Step;
+use crate::scenario::{Credentials, Step};
 use crate::trace::brief;
 use crate::world::{Happening, World, failure, number_of, payload};
 
 /// What a call may take beyond its deadlines, while a body comes in parts.
 const GRACE: Duration = Duration::from_secs(40);
+/// How long a client may be busy, so that a burst comes meanwhile.
+const BUSY: Duration = Duration::from_millis(5);
 
 impl World {
-    /// Hands a client's session an input, and does what it says.
+    /// Something comes to a client, which handles it now, or with what comes next.
     pub(crate) fn at_client(&mut self, client: usize, input: Input) {
-        let now = self.now;
-        self.clients[client].session.handle(input, now);
-        self.carry_out(client);
-        let full: Vec<SinkId> = self.clients[client]
-            .receivers
-            .iter_mut()
-            .filter_map(|(sink, mailbox)| std::mem::take(&mut mailbox.filled).then_some(*sink))
-            .collect();
-        for sink in full {
-            self.grant_credit(client, sink);
+        self.queue(client, Queued { input, unwanted: None });
+    }
+
+    fn queue(&mut self, client: usize, queued: Queued) {
+        self.clients[client].inputs.push(queued);
+        if self.clients[client].busy {
+            return;
         }
+        if self.is_busy() {
+            self.clients[client].busy = true;
+            let span = self.chance.up_to(BUSY);
+            return self.plan(span, Happening::ClientTurn(client));
+        }
+        self.client_turn(client);
+    }
+
+    /// A client hands its session what has come, and then carries out what that wants.
+    pub(crate) fn client_turn(&mut self, client: usize) {
+        let now = self.now;
+        let actor = &mut self.clients[client];
+        actor.busy = false;
+        actor.driver.set_now(now);
+        // What a session got before its user gave a channel up may be delivered after it, if both come in one burst.
+        let mut unwanted = Vec::new();
+        for (place, Queued { input, unwanted: channel }) in
+            std::mem::take(&mut actor.inputs).into_iter().enumerate()
+        {
+            // A client that is closed keeps the wishes of its inbox, and says so.
+            let ends = matches!(actor.driver.session().state(), State::Disconnected | State::Disconnecting);
+            match channel.filter(|_| !ends) {
+                Some((sink, channel)) if place == 0 => actor.ledger.unwanted(sink, &channel),
+                late => unwanted.extend(late),
+            }
+            actor.driver.pass(input);
+        }
+        self.carry_out(client);
+        for (sink, channel) in unwanted {
+            self.clients[client].ledger.unwanted(sink, &channel);
+        }
+        let actor = &mut self.clients[client];
+        for mailbox in actor.receivers.values_mut() {
+            if std::mem::take(&mut mailbox.filled)
+                && let Some(room) = mailbox.room()
+            {
+                actor.driver.pass(Input::Credit(mailbox.receiver.sink, Some(room)));
+            }
+        }
+        self.carry_out(client);
         self.set_timer(client);
     }
 
     fn carry_out(&mut self, client: usize) {
-        while let Some(output) = self.clients[client].session.poll_output() {
+        while let Some(output) = self.clients[client].driver.poll() {
             match output {
                 Output::Send(transmit) => self.send(client, transmit),
                 Output::Cancel(exchange) => self.cancel(client, exchange),
@@ -55,25 +95,65 @@ impl World {
                 }
                 Output::Resolve(call, result) => self.resolve(client, call, &result),
                 Output::Event(event) => self.event(client, &event),
-                Output::ResetCookies | Output::SubscriptionLost { .. } => {}
-                // The clients have no credentials, and do not decide about retries.
-                Output::Authenticate(_) | Output::DecideRetry(_) => {}
+                Output::ResetCookies => {
+                    self.note(|| format!("    c{client} forgets its cookies"));
+                    self.clients[client].reset_cookies();
+                }
+                Output::Authenticate(reason) => self.ask(client, &reason),
+                // The clients do not decide about retries.
+                Output::SubscriptionLost { .. } | Output::DecideRetry(_) => {}
             }
         }
+        if let Some(breach) = self.clients[client].driver.breach().map(str::to_owned) {
+            self.break_law(client, Law::Contract, breach);
+        }
+    }
+
+    /// A session asks for credentials.
+    fn ask(&mut self, client: usize, reason: &AuthReason) {
+        self.note(|| format!("    c{client} asks for credentials: {reason:?}"));
+        self.faults.count("credentials asked for");
+        let Some(source) = self.clients[client].source else { return };
+        self.clients[client].question += 1;
+        let question = self.clients[client].question;
+        let pause = self.chance.up_to(source.pause);
+        self.plan(pause, Happening::Credentials(client, question));
+    }
+
+    /// The source of credentials answers, if the session still waits for that.
+    pub(crate) fn answer_question(&mut self, client: usize, question: u64) {
+        let Some(source) = self.clients[client].source else { return };
+        if self.clients[client].question != question || !self.clients[client].driver.is_asking() {
+            return;
+        }
+        let stormy = self.now.since_origin() < self.heals_at;
+        let token = match source {
+            _ if !stormy => Some(Gate::FOR_EVER),
+            Credentials { failures, .. } if self.chance.chance(failures) => None,
+            // Out of a store that has not noticed yet.
+            Credentials { stale, .. } if self.chance.chance(stale) => Some(Gate::token(self.now)),
+            Credentials { lifetime, .. } => Some(Gate::token(self.now + lifetime)),
+        };
+        self.note(|| format!("    c{client} gets a token: {token:?}"));
+        let answer = match token {
+            Some(token) => {
+                self.clients[client].token = Some(token);
+                Ok(serde_json::Map::from_iter([(Client::TOKEN.to_owned(), token.into())]))
+            }
+            None => Err("the source has none".to_owned()),
+        };
+        self.at_client(client, Input::Credentials(answer));
     }
 
     pub(crate) fn grant_credit(&mut self, client: usize, sink: SinkId) {
         let room = self.clients[client].receivers.get(&sink).and_then(|mailbox| mailbox.room());
         if let Some(room) = room {
-            let now = self.now;
-            self.clients[client].session.handle(Input::Credit(sink, Some(room)), now);
-            self.carry_out(client);
-            self.set_timer(client);
+            self.at_client(client, Input::Credit(sink, Some(room)));
         }
     }
 
     fn set_timer(&mut self, client: usize) {
-        let wanted = self.clients[client].session.poll_timeout();
+        let wanted = self.clients[client].driver.wakes_at();
         if let Some(at) = wanted
             && self.clients[client].timer.is_none_or(|set| at < set)
         {
@@ -84,8 +164,8 @@ impl World {
     }
 
     fn send(&mut self, client: usize, transmit: Transmit) {
-        let Transmit { exchange, transport, messages, .. } = transmit;
-        self.note(|| format!("<-  c{client} over {transport}: {}", brief(&messages)));
+        let Transmit { exchange, server, transport, messages, .. } = transmit;
+        self.note(|| format!("<-  c{client} to address {server} over {transport}: {}", brief(&messages)));
         let now = self.now;
         let interval = self.clients[client].interval;
         let mut repeatable = false;
@@ -110,8 +190,8 @@ impl World {
         }
         let body = codec::encode(&messages);
         match transport {
-            Transport::WebSocket => self.send_frame(client, body),
-            _ => self.post(client, exchange, &body, repeatable),
+            Transport::WebSocket => self.send_frame(client, server, body),
+            _ => self.post(client, exchange, server, &body, repeatable),
         }
     }
 
@@ -228,7 +308,9 @@ impl World {
                 let outcome = actor.ledger.retrying(*delay, *failures, pauses, actor.interval, now);
                 self.check(client, outcome);
             }
-            Event::TransportChanged { cause: Some(_), .. } => self.clients[client].ledger.changed_transport(),
+            Event::TransportChanged { cause: Some(_), .. } | Event::ServerChanged { .. } => {
+                self.clients[client].ledger.changed_transport();
+            }
             Event::GapPossible { channels } => self.clients[client].ledger.gap(channels),
             Event::Resubscribed { channel, outcome } => {
                 let actor = &mut self.clients[client];
@@ -254,13 +336,14 @@ impl World {
         let actor = &self.clients[client];
         let Some(session) = actor.ledger.session.clone() else { return };
         let claimed: Vec<Channel> = actor
-            .session
+            .driver
+            .session()
             .subscriptions()
             .filter(|channel| !channel.is_service() && !actor.refused.contains(channel))
             .cloned()
             .collect();
         // A session that the server has ended meanwhile proves nothing.
-        let Some(known) = self.server.session(&session) else { return };
+        let Some(known) = self.servers.iter().find_map(|server| server.session(&session)) else { return };
         let missing = claimed.iter().find(|channel| !known.subscriptions.contains(*channel)).cloned();
         if let Some(channel) = missing {
             let what = format!("connected, and the server knows of no subscription to {channel}");
@@ -270,7 +353,7 @@ impl World {
 
     /// A response or frame comes to a client.
     pub(crate) fn receive(&mut self, client: usize, exchange: Option<ExchangeId>, body: &Bytes) {
-        let Ok(batch) = self.clients[client].decoder.decode(body) else {
+        let Ok(messages) = self.clients[client].driver.decode(body) else {
             let broken = failure(FailureKind::Malformed);
             return match exchange {
                 Some(exchange) => self.exchange_fails(client, exchange, broken),
@@ -280,7 +363,6 @@ impl World {
                 }
             };
         };
-        let messages = batch.messages;
         self.note(|| format!("->  c{client}: {}", brief(&messages)));
         let now = self.now;
         for message in &messages {
@@ -335,6 +417,10 @@ impl World {
 
     /// A user does something.
     pub(crate) fn act(&mut self, client: usize, step: Step) {
+        if matches!(step, Step::Open | Step::Subscribe(..) | Step::Batch(_)) {
+            // What these mean depends on what has come before.
+            self.client_turn(client);
+        }
         self.note(|| format!("==  c{client} user: {step:?}"));
         if let Step::Reconnect = step {
             self.clients[client].ledger.hurried();
@@ -342,11 +428,26 @@ impl World {
             return self.at_client(client, Input::Reconnect);
         }
         if let Step::Batch(steps) = step {
-            let calls: Vec<_> = steps.into_iter().filter_map(|step| self.call(client, step)).collect();
+            let mut calls = Vec::new();
+            for step in steps {
+                if let Step::Unsubscribe(channel, sink) = &step
+                    && !matches!(
+                        self.clients[client].driver.session().state(),
+                        State::Disconnected | State::Disconnecting
+                    )
+                {
+                    self.clients[client].ledger.unwanted(*sink, channel);
+                }
+                calls.extend(self.call(client, step));
+            }
             return self.at_client(client, Input::Batch(calls));
         }
+        let unwanted = match &step {
+            Step::Unsubscribe(channel, sink) => Some((*sink, channel.clone())),
+            _ => None,
+        };
         if let Some((call, operation)) = self.call(client, step) {
-            self.at_client(client, Input::Call(call, operation));
+            self.queue(client, Queued { input: Input::Call(call, operation), unwanted });
         }
     }
 
@@ -375,11 +476,6 @@ impl World {
                 (about, Operation::Subscribe { channel, sink }, Some(patience))
             }
             Step::Unsubscribe(channel, sink) => {
-                // A client that is closed keeps the wishes of its inbox, and says so.
-                let state = self.clients[client].session.state();
-                if !matches!(state, State::Disconnected | State::Disconnecting) {
-                    self.clients[client].ledger.unwanted(sink, &channel);
-                }
                 (About::Unsubscribe, Operation::Unsubscribe { channel, sink }, Some(patience))
             }
             Step::Publish(channel, filling) => {
@@ -398,8 +494,7 @@ impl World {
         };
         self.calls += 1;
         let actor = &mut self.clients[client];
-        actor.last_call += 1;
-        let call = CallId(actor.last_call);
+        let call = actor.driver.new_call();
         let by = patience.map(|patience| now + patience);
         actor.ledger.called(call, name_of(&about), by);
         actor.about.insert(call, about);

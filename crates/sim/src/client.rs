@@ -1,20 +1,25 @@
 //! A client in a simulated world: the real session, its books, and its receivers.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux_proto::client::{CallId, ExchangeId, Session, SinkId};
-use bayeux_proto::codec::Decoder;
+use bayeux_proto::client::{CallId, ExchangeId, Input, SinkId};
 use bayeux_proto::server::LinkId;
-use bayeux_proto::{Channel, Time, client};
+use bayeux_proto::{Channel, Time, client, server};
+use serde_json::json;
 
+use crate::client_driver::ClientDriver;
 use crate::ledger::{Ledger, WishId};
-use crate::scenario::{Actor, Overflow, Receiver};
+use crate::scenario::{Actor, Credentials, Overflow, Receiver, Scenario};
 use crate::slow::Downlink;
 
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) session: Session,
+    pub(crate) driver: ClientDriver,
+    /// What has come since the client became busy.
+    pub(crate) inputs: Vec<Queued>,
+    pub(crate) busy: bool,
     pub(crate) config: client::Config,
     pub(crate) pauses: [Duration; 2],
     /// The pause between connects that the server advises.
@@ -24,7 +29,6 @@ pub(crate) struct Client {
     /// The id of the outstanding handshake.
     pub(crate) handshake: Option<u64>,
     pub(crate) ledger: Ledger,
-    pub(crate) decoder: Decoder,
     pub(crate) receivers: BTreeMap<SinkId, Mailbox>,
     /// What the calls that wait are about.
     pub(crate) about: HashMap<CallId, About>,
@@ -40,7 +44,31 @@ pub(crate) struct Client {
     pub(crate) upgrades_refused: (Time, u16),
     pub(crate) frames_swallowed_until: Time,
     pub(crate) downlink: Downlink,
-    pub(crate) last_call: u64,
+    /// The cookies of each address.
+    jars: Vec<Jar>,
+    /// Where it gets credentials, if it needs any.
+    pub(crate) source: Option<Credentials>,
+    /// The token that its requests carry.
+    pub(crate) token: Option<u64>,
+    /// The number of the question for credentials that is open, or was last.
+    pub(crate) question: u64,
+}
+
+/// What comes to a client that may be busy.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) input: Input,
+    /// What its user wants no more from then on.
+    pub(crate) unwanted: Option<(SinkId, Channel)>,
+}
+
+/// The cookies of one address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Jar {
+    /// The server's own, which names the browser.
+    pub(crate) browser: Option<Arc<str>>,
+    /// The balancer's, which names the server.
+    pub(crate) node: Option<usize>,
 }
 
 /// What a call is about.
@@ -69,9 +97,19 @@ pub(crate) struct Mailbox {
 }
 
 impl Client {
-    pub(crate) fn new(actor: &Actor, interval: Duration, seed: u64) -> Self {
+    /// The key in the `ext` of a handshake with which a client says which it is.
+    pub(crate) const NUMBER: &str = "number";
+    /// The key for its token.
+    pub(crate) const TOKEN: &str = "token";
+
+    pub(crate) fn new(number: usize, actor: &Actor, scenario: &Scenario, seed: u64) -> Self {
         let mut config = actor.config.clone();
         config.seed = seed;
+        // By this the books know whose a session is.
+        config.handshake_ext.insert(Self::NUMBER.to_owned(), json!(number));
+        config.has_auth |= scenario.credentials.is_some();
+        config.fallbacks = (1..scenario.addresses).map(|address| format!("server {address}")).collect();
+        let sliced = scenario.server.max_steps < server::Config::default().max_steps;
         let inbox = Receiver {
             sink: SinkId::INBOX,
             capacity: usize::MAX,
@@ -80,14 +118,15 @@ impl Client {
         };
         let receivers = [inbox].into_iter().chain(actor.receivers.iter().copied());
         Self {
-            session: Session::new(config.clone()),
+            driver: ClientDriver::new(config.clone(), Time::ZERO),
+            inputs: Vec::new(),
+            busy: false,
             config,
             pauses: actor.pauses,
-            interval,
+            interval: scenario.server.interval,
             connect_exchange: None,
             handshake: None,
-            ledger: Ledger::default(),
-            decoder: Decoder::new(),
+            ledger: Ledger::new(sliced),
             receivers: receivers.map(|receiver| (receiver.sink, Mailbox::new(receiver))).collect(),
             about: HashMap::new(),
             exchanges: BTreeMap::new(),
@@ -99,8 +138,30 @@ impl Client {
             upgrades_refused: (Time::ZERO, 0),
             frames_swallowed_until: Time::ZERO,
             downlink: Downlink::default(),
-            last_call: 0,
+            jars: vec![Jar::default(); scenario.addresses],
+            source: scenario.credentials,
+            token: None,
+            question: 0,
         }
+    }
+}
+
+impl Client {
+    pub(crate) fn jar(&self, address: usize) -> &Jar {
+        &self.jars[address]
+    }
+
+    /// A response comes, which sets the balancer's cookie and perhaps the server's.
+    pub(crate) fn set_cookies(&mut self, address: usize, node: usize, browser: Option<Arc<str>>) {
+        let jar = &mut self.jars[address];
+        jar.node = Some(node);
+        if browser.is_some() {
+            jar.browser = browser;
+        }
+    }
+
+    pub(crate) fn reset_cookies(&mut self) {
+        self.jars.fill(Jar::default());
     }
 }
 

@@ -50,13 +50,17 @@ pub enum Fault {
         /// How many bytes come in a second.
         bytes_per_second: u32,
     },
-    /// The server crashes, and comes back without a memory.
+    /// A server crashes, and comes back without a memory.
     Restart {
+        /// The server, counted from 0: those of the first address, then those of the others.
+        server: usize,
         /// How long it is down.
         down: Duration,
     },
-    /// The server goes down in good order, telling its clients, and comes back without a memory.
+    /// A server goes down in good order, notifies its clients, and comes back without a memory.
     Shutdown {
+        /// The server.
+        server: usize,
         /// How long it is down.
         down: Duration,
     },
@@ -71,7 +75,7 @@ impl Fault {
             | Self::RefuseUpgrades { span, .. }
             | Self::SwallowFrames { span, .. }
             | Self::SlowLink { span, .. } => span,
-            Self::Restart { down } | Self::Shutdown { down } => down,
+            Self::Restart { down, .. } | Self::Shutdown { down, .. } => down,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bayeux_proto::client::{ExchangeId, FailureKind};
-use bayeux_proto::server::LinkId;
+use bayeux_proto::server::{Input, LinkId};
 use bytes::Bytes;
 
 use crate::fault::{Fate, Leg};
@@ -16,10 +16,15 @@ const TRICKLE: Duration = Duration::from_secs(3);
 
 impl World {
     /// A client sends a request; whether middleboxes may repeat it.
-    pub(crate) fn post(&mut self, client: usize, id: ExchangeId, body: &Bytes, repeatable: bool) {
-        let link = self.new_link();
-        let epoch = self.is_up().then_some(self.server.epoch);
-        self.exchanges.insert(link, Exchange { client, id, epoch, held: false, given_up: false, repeatable });
+    pub(crate) fn post(
+        &mut self,
+        client: usize,
+        id: ExchangeId,
+        address: usize,
+        body: &Bytes,
+        repeatable: bool,
+    ) {
+        let link = self.new_exchange(client, id, address, repeatable);
         self.clients[client].exchanges.insert(id, link);
         let latency = self.chance.latency();
         let patience = self.clients[client].config.connect_timeout;
@@ -43,14 +48,34 @@ impl World {
             Fate::Unreachable => self.fail(link, FailureKind::Unreachable, latency),
             Fate::Twice => {
                 self.plan(latency, Happening::Request(link, body.clone()));
-                let second = self.new_link();
-                self.exchanges
-                    .insert(second, Exchange { client, id, epoch, held: false, given_up: false, repeatable });
+                let second = self.new_exchange(client, id, address, repeatable);
                 let later = self.chance.latency();
                 self.plan(latency + later, Happening::Request(second, body.clone()));
             }
             _ => self.plan(latency, Happening::Request(link, body.clone())),
         }
+    }
+
+    fn new_exchange(&mut self, client: usize, id: ExchangeId, address: usize, repeatable: bool) -> LinkId {
+        let link = self.new_link();
+        let server = self.balance(client, address);
+        let epoch = self.is_up(server).then_some(self.servers[server].epoch);
+        let browser = self.clients[client].jar(address).browser.clone();
+        let exchange = Exchange {
+            client,
+            id,
+            address,
+            server,
+            epoch,
+            browser,
+            token: self.clients[client].token,
+            sets: None,
+            held: false,
+            given_up: false,
+            repeatable,
+        };
+        self.exchanges.insert(link, exchange);
+        link
     }
 
     fn fail(&mut self, link: LinkId, kind: FailureKind, after: Duration) {
@@ -69,11 +94,11 @@ impl World {
         }
     }
 
-    /// A request comes to where the server is, or was. Whether the server is to have it.
+    /// A request comes to where its server is, or was. Whether the server is to have it.
     pub(crate) fn request_arrives(&mut self, link: LinkId) -> bool {
         let Some(exchange) = self.exchanges.get(&link) else { return false };
-        let (client, epoch) = (exchange.client, exchange.epoch);
-        if epoch != Some(self.server.epoch) || !self.is_up() {
+        let Exchange { client, epoch, server, token, .. } = *exchange;
+        if epoch != Some(self.servers[server].epoch) || !self.is_up(server) {
             // The connection was to another server, or to none.
             let kind = if epoch.is_none() { FailureKind::Unreachable } else { FailureKind::Lost };
             let latency = self.chance.latency();
@@ -86,15 +111,26 @@ impl World {
         if exchange.given_up && !(exchange.repeatable && self.clients[client].ledger.acked) {
             return false;
         }
+        if self.is_unauthorized(token) {
+            self.note(|| format!("    the gateway refuses the token of c{client}"));
+            self.faults.count("token refused by the gateway");
+            self.reject(link, 401);
+            return false;
+        }
         if let Some(exchange) = self.exchanges.get_mut(&link) {
             exchange.held = true;
+            if self.cookies {
+                let browser = exchange.browser.clone();
+                self.servers[server].open.insert(link);
+                self.at_server(server, Input::LinkOpened { link, browser, multiplexed: false });
+            }
         }
         true
     }
 
-    /// The server answers.
-    pub(crate) fn respond(&mut self, link: LinkId, body: Bytes) {
-        let Some(exchange) = self.exchanges.get_mut(&link) else { return };
+    /// The server answers. How long it takes until it has written the response.
+    pub(crate) fn respond(&mut self, link: LinkId, body: Bytes) -> Duration {
+        let Some(exchange) = self.exchanges.get_mut(&link) else { return Duration::ZERO };
         exchange.held = false;
         let client = exchange.client;
         let latency = self.chance.latency();
@@ -103,7 +139,7 @@ impl World {
             if self.chance.chance(0.5) {
                 self.plan(cut_off + latency, Happening::Response(link, Outcome::Body(body)));
             }
-            return;
+            return NOTICE.min(cut_off + latency);
         }
         let whole = |body| Happening::Response(link, Outcome::Body(body));
         match self.fate(Leg::Response, client) {
@@ -111,7 +147,7 @@ impl World {
                 let late = self.lateness();
                 self.plan(latency + late, whole(body));
             }
-            Fate::Vanish => {}
+            Fate::Vanish => return NOTICE,
             Fate::Break => self.fail(link, FailureKind::Lost, latency),
             Fate::CutBody => {
                 self.plan(latency, Happening::Response(link, Outcome::Part));
@@ -131,11 +167,13 @@ impl World {
                     self.plan(part, Happening::Response(link, Outcome::Part));
                 }
                 self.plan(end, whole(body));
+                return end;
             }
         }
+        latency
     }
 
-    /// The server refuses a request.
+    /// The server, or a gateway in front of it, refuses a request.
     pub(crate) fn reject(&mut self, link: LinkId, status: u16) {
         if let Some(exchange) = self.exchanges.get_mut(&link) {
             exchange.held = false;
@@ -147,7 +185,8 @@ impl World {
     /// Something of a response comes to the client. The exchange, if the client still waits for it.
     pub(crate) fn response_arrives(&mut self, link: LinkId, is_last: bool) -> Option<(usize, ExchangeId)> {
         let exchange = self.exchanges.get(&link)?;
-        let (client, id) = (exchange.client, exchange.id);
+        let Exchange { client, id, address, server, ref sets, .. } = *exchange;
+        self.clients[client].set_cookies(address, server, sets.clone());
         let waits = self.clients[client].exchanges.contains_key(&id);
         if is_last {
             self.exchanges.remove(&link);
@@ -156,10 +195,11 @@ impl World {
         waits.then_some((client, id))
     }
 
-    /// The server is gone, and with it all that it had not answered.
-    pub(crate) fn drop_exchanges(&mut self) {
+    /// A server is down, and with it all that it had not answered.
+    pub(crate) fn drop_exchanges(&mut self, server: usize) {
+        let held = |exchange: &Exchange| exchange.held && exchange.server == server;
         let held: Vec<LinkId> =
-            self.exchanges.iter().filter(|(_, exchange)| exchange.held).map(|(link, _)| *link).collect();
+            self.exchanges.iter().filter(|(_, exchange)| held(exchange)).map(|(link, _)| *link).collect();
         for link in held {
             let latency = self.chance.latency();
             let client = self.exchanges[&link].client;

@@ -7,6 +7,8 @@
 //! - Room: the events in the reply to a disconnect come whether there is room or not, for they do not come again.
 //! - In order: not checked for messages that the server took twice, nor after it dropped some and said so; which of the
 //!   missing it dropped, nobody knows, so that many may be missing without a word.
+//!   Where servers work in slices, between which others have their turn, the messages of each client keep their order.
+//! - Closed stream: a message that came in the same burst before its receiver gave the channel up may still be delivered.
 //! - Outcome: a call that ends because its session does says nothing about its fate, and is believed.
 //! - Progress: checked where nothing but slow links goes wrong, and for the direction in which events flow; not
 //!   any more once a client has given up a request, because its response is carried to its end all the same.
@@ -54,6 +56,8 @@ pub enum Law {
     Recovery,
     /// Nothing is left over when all is closed.
     Leak,
+    /// Sessions and engines keep the contract with their drivers.
+    Contract,
 }
 
 impl Law {
@@ -76,6 +80,7 @@ impl Law {
             Self::Progress => "a link that progresses is not given up",
             Self::Recovery => "every client recovers within its bound",
             Self::Leak => "nothing is left over",
+            Self::Contract => "the contract with the driver is kept",
         }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Ledger {
     /// What each receiver wants.
     wanted: BTreeMap<SinkId, BTreeMap<Channel, Wish>>,
     wishes: u64,
+    /// Servers work in slices, between which others have their turn: only the messages of one client keep their order.
+    sliced: bool,
     /// The session that the client believes to have.
     pub(crate) session: Option<ClientId>,
     /// Whether the server has agreed to acknowledge in that session.
@@ -68,6 +70,7 @@ struct Promise {
 #[derive(Debug)]
 struct Owed {
     message: u32,
+    sender: usize,
     sink: SinkId,
     channel: Channel,
     at: Time,
@@ -75,6 +78,10 @@ struct Owed {
 }
 
 impl Ledger {
+    pub(crate) fn new(sliced: bool) -> Self {
+        Self { sliced, ..Self::default() }
+    }
+
     /// The user calls, and is to have an answer by then.
     pub(crate) fn called(&mut self, call: CallId, what: &'static str, by: Option<Time>) {
         self.calls.insert(call, Promise { by, what });
@@ -282,7 +289,7 @@ impl Ledger {
     }
 
     /// The server took a message that this session is subscribed to.
-    pub(crate) fn owe(&mut self, message: u32, on: &Channel, session: &ClientId, at: Time) {
+    pub(crate) fn owe(&mut self, message: u32, sender: usize, on: &Channel, session: &ClientId, at: Time) {
         if self.session.as_ref() != Some(session) {
             return;
         }
@@ -290,7 +297,7 @@ impl Ledger {
             let granted = channels.iter().find(|(channel, wish)| wish.granted && channel.matches(on));
             if let Some((channel, _)) = granted {
                 let (channel, session) = (channel.clone(), session.clone());
-                self.owed.push_back(Owed { message, sink: *sink, channel, at, session });
+                self.owed.push_back(Owed { message, sender, sink: *sink, channel, at, session });
             }
         }
     }
@@ -330,7 +337,9 @@ impl Ledger {
         let Some(at) = self.owed.iter().position(|owed| owed.message == message && owed.sink == sink) else {
             return Ok(());
         };
-        let before = self.owed.range(..at).find(|owed| owed.sink == sink).map(|owed| owed.message);
+        let (sender, sliced) = (self.owed[at].sender, self.sliced);
+        let precedes = |owed: &&Owed| owed.sink == sink && (!sliced || owed.sender == sender);
+        let before = self.owed.range(..at).find(precedes).map(|owed| owed.message);
         self.owed.remove(at);
         match before {
             // Of a message that was taken twice nobody can tell which of the two this is.
@@ -369,7 +378,7 @@ impl Ledger {
         if messages.len() as u64 > self.excused
             && let Some(first) = self.owed.front()
         {
-            let Owed { message, sink, channel, at, session } = first;
+            let Owed { message, sink, channel, at, session, .. } = first;
             return Err((
                 Law::GapTold,
                 format!(
@@ -477,8 +486,8 @@ mod tests {
     fn a_message_that_is_missing_doubled_or_unwanted_is_noticed() {
         let mut ledger = subscribed(false);
         let (on, session) = (channel("/a/b"), ClientId::new("s"));
-        ledger.owe(1, &on, &session, at(0));
-        ledger.owe(2, &on, &session, at(0));
+        ledger.owe(1, 0, &on, &session, at(0));
+        ledger.owe(2, 0, &on, &session, at(0));
         assert_eq!(law(ledger.delivered(2, &on, SinkId(1), 1)), None);
         assert_eq!(law(ledger.delivered(2, &on, SinkId(1), 1)), Some(Law::OnceOnly));
         assert_eq!(law(ledger.unpaid()), Some(Law::GapTold));
@@ -493,8 +502,8 @@ mod tests {
     fn acknowledged_messages_out_of_order_are_noticed() {
         let mut ledger = subscribed(true);
         let (on, session) = (channel("/a/b"), ClientId::new("s"));
-        ledger.owe(1, &on, &session, at(0));
-        ledger.owe(2, &on, &session, at(0));
+        ledger.owe(1, 0, &on, &session, at(0));
+        ledger.owe(2, 0, &on, &session, at(0));
         assert_eq!(law(ledger.delivered(2, &on, SinkId(1), 1)), Some(Law::InOrder));
     }
 
@@ -506,11 +515,11 @@ mod tests {
         ledger.unwanted(sink, &pattern);
         let later = ledger.wants(sink, &pattern);
         ledger.granted(sink, &pattern, earlier);
-        ledger.owe(1, &on, &session, at(0));
+        ledger.owe(1, 0, &on, &session, at(0));
         assert_eq!(law(ledger.unpaid()), None);
         ledger.granted(sink, &pattern, later);
         ledger.refused(sink, &pattern, earlier);
-        ledger.owe(2, &on, &session, at(0));
+        ledger.owe(2, 0, &on, &session, at(0));
         assert_eq!(law(ledger.unpaid()), Some(Law::GapTold));
     }
 }

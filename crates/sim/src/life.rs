@@ -11,14 +11,14 @@ use crate::law::{Law, Violation};
 use crate::report::Report;
 use crate::scenario::{Scenario, Step};
 use crate::trace::Trace;
-use crate::world::{Happening, Outcome, World};
+use crate::world::{Exchange, Happening, Outcome, Socket, World};
 
 /// More than that in one lifetime is a loop.
 const MOST_HAPPENINGS: u64 = 100_000_000;
 /// Within that, the network of an exhaustive search may change the order of what arrives.
 const REORDERED: Duration = Duration::from_millis(100);
 /// How long a server that shuts down goes on sending.
-const GOODBYE: Duration = Duration::from_millis(500);
+const SENDS_ON: Duration = Duration::from_millis(500);
 
 /// How things stand in a world.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +58,8 @@ impl World {
         watch_every: Duration,
         mut watch: impl FnMut(Snapshot),
     ) -> Result<(Report, World), Box<Ended>> {
-        self.server.moody.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.come_up();
+        self.be_moody(true);
+        (0..self.servers.len()).for_each(|server| self.come_up(server));
         let healed = Time::from_origin(scenario.heals_at());
         let mut next = Time::ZERO + watch_every;
         while !watch_every.is_zero() && next < healed {
@@ -69,14 +69,19 @@ impl World {
         }
         self.run_until(healed)?;
         self.note(|| "==  the network is whole".to_owned());
-        self.server.moody.store(false, std::sync::atomic::Ordering::Relaxed);
+        self.be_moody(false);
+        if let Some(gate) = &self.gate {
+            // From now on whoever asks gets a token that is valid for ever.
+            gate.revoke();
+        }
 
         let bound = scenario.recovery_bound();
         self.run_until(healed + bound)?;
         self.recovered(bound);
         // Whoever has ended by itself is opened again by its user.
         for client in 0..self.clients.len() {
-            if self.clients[client].wants_open && self.clients[client].session.state() == State::Disconnected
+            if self.clients[client].wants_open
+                && self.clients[client].driver.session().state() == State::Disconnected
             {
                 self.act(client, Step::Open);
             }
@@ -117,7 +122,7 @@ impl World {
         let mut count = 0;
         while self.future.next_at().is_some_and(|at| at <= until) {
             if let Some((at, happening)) = self.next() {
-                self.now = self.now.max(at);
+                self.set_now(at);
                 self.happen(happening);
             }
             self.end()?;
@@ -126,7 +131,7 @@ impl World {
                 self.break_law(0, Law::Backoff, format!("{count} things happened until {until:?}"));
             }
         }
-        self.now = until.max(self.now);
+        self.set_now(until);
         for client in 0..self.clients.len() {
             let overdue = self.clients[client].ledger.overdue(self.now);
             self.check(client, overdue);
@@ -170,12 +175,14 @@ impl World {
                     self.at_client(client, Input::Timeout);
                 }
             }
-            Happening::ServerTimer(at) => {
-                if self.server.timer == Some(at) {
-                    self.server.timer = None;
-                    self.at_server(server::Input::Timeout);
+            Happening::ServerTimer(server, at) => {
+                if self.servers[server].timer == Some(at) {
+                    self.servers[server].timer = None;
+                    self.at_server(server, server::Input::Timeout);
                 }
             }
+            Happening::ClientTurn(client) => self.client_turn(client),
+            Happening::ServerTurn(server) => self.server_turn(server),
             Happening::Step(client, step) => self.act(client, step),
             Happening::Again(client, again) => {
                 self.act(client, again.step.clone());
@@ -185,13 +192,19 @@ impl World {
             }
             Happening::Drain(client, sink) => self.drain(client, sink),
             Happening::Fault(fault) => self.fault(fault),
-            Happening::Up => self.come_up(),
-            Happening::Down => self.go_down(),
+            Happening::Up(server) => self.come_up(server),
+            Happening::Down(server) => self.go_down(server),
+            Happening::Written(server, epoch, link) => {
+                if self.servers[server].epoch == epoch && self.is_up(server) {
+                    self.link_closed(server, link);
+                }
+            }
+            Happening::Credentials(client, question) => self.answer_question(client, question),
             Happening::Request(link, body) => {
                 if self.request_arrives(link)
-                    && let Some(client) = self.exchanges.get(&link).map(|exchange| exchange.client)
+                    && let Some(Exchange { client, server, .. }) = self.exchanges.get(&link)
                 {
-                    self.serve(client, link, LinkKind::Http, &body);
+                    self.serve(*client, *server, link, LinkKind::Http, &body);
                 }
             }
             Happening::Response(link, outcome) => self.response(link, outcome),
@@ -203,9 +216,9 @@ impl World {
             },
             Happening::FrameUp(link, body) => {
                 if self.finds_server(link)
-                    && let Some(client) = self.sockets.get(&link).map(|socket| socket.client)
+                    && let Some(Socket { client, server, .. }) = self.sockets.get(&link)
                 {
-                    self.serve(client, link, LinkKind::WebSocket, &body);
+                    self.serve(*client, *server, link, LinkKind::WebSocket, &body);
                 }
             }
             Happening::FrameDown(link, body) => {
@@ -229,9 +242,9 @@ impl World {
                     self.lose(client, link, failure);
                 }
             }
-            Happening::Answer(token, data, number) => {
-                self.note(|| format!("    server answers request {number}"));
-                self.at_server(server::Input::Answer { token, answer: Ok(data) });
+            Happening::Answer(server, token, data, number) => {
+                self.note(|| format!("    s{server} answers request {number}"));
+                self.at_server(server, server::Input::Answer { token, answer: Ok(data) });
             }
         }
     }
@@ -259,20 +272,23 @@ impl World {
 
     /// The server notices that a request or a socket is gone.
     fn gone(&mut self, link: LinkId) {
-        self.exchanges.remove(&link);
-        let epoch = match self.sockets.get_mut(&link) {
+        let exchange = self.exchanges.remove(&link).map(|exchange| (exchange.server, exchange.epoch));
+        let found = match self.sockets.get_mut(&link) {
             Some(socket) => {
                 socket.closed = true;
-                let epoch = socket.epoch;
+                let of = (socket.server, Some(socket.epoch));
                 if socket.left {
                     self.sockets.remove(&link);
                 }
-                epoch
+                Some(of)
             }
-            None => self.server.epoch,
+            None => exchange,
         };
-        if epoch == self.server.epoch {
-            self.at_server(server::Input::LinkClosed(link));
+        if let Some((server, epoch)) = found
+            && epoch == Some(self.servers[server].epoch)
+            && self.is_up(server)
+        {
+            self.link_closed(server, link);
         }
     }
 
@@ -321,46 +337,52 @@ impl World {
                 let Some(client) = self.clients.get_mut(client) else { return };
                 client.downlink.slow_down(bytes_per_second, until);
             }
-            Fault::Restart { down } => {
-                if !self.is_up() {
+            Fault::Restart { server, down } => {
+                if !self.is_up(server) {
                     return;
                 }
-                self.go_down();
-                self.plan(down, Happening::Up);
+                self.go_down(server);
+                self.plan(down, Happening::Up(server));
             }
-            Fault::Shutdown { down } => {
-                if !self.is_up() {
+            Fault::Shutdown { server, down } => {
+                if !self.is_up(server) {
                     return;
                 }
-                self.at_server(server::Input::Shutdown);
-                self.plan(GOODBYE.min(down), Happening::Down);
-                self.plan(down.max(GOODBYE), Happening::Up);
+                self.at_server(server, server::Input::Shutdown);
+                self.plan(SENDS_ON.min(down), Happening::Down(server));
+                self.plan(down.max(SENDS_ON), Happening::Up(server));
             }
         }
         self.faults.count(fault.name());
     }
 
-    fn come_up(&mut self) {
-        if !self.is_up() {
-            self.note(|| "    the server is up".to_owned());
-            let seed = self.chance.random.u64(..);
-            self.server.start(self.refusals, seed);
+    fn be_moody(&mut self, moody: bool) {
+        for server in &self.servers {
+            server.moody.store(moody, std::sync::atomic::Ordering::Relaxed);
         }
     }
 
-    fn go_down(&mut self) {
-        if self.is_up() {
-            self.note(|| "    the server is down".to_owned());
-            self.server.crash();
-            self.drop_exchanges();
-            self.break_sockets();
+    fn come_up(&mut self, server: usize) {
+        if !self.is_up(server) {
+            self.note(|| format!("    s{server} is up"));
+            let seed = self.chance.random.u64(..);
+            self.servers[server].start(self.refusals, seed, self.now);
+        }
+    }
+
+    fn go_down(&mut self, server: usize) {
+        if self.is_up(server) {
+            self.note(|| format!("    s{server} is down"));
+            self.servers[server].crash();
+            self.drop_exchanges(server);
+            self.break_sockets(server);
         }
     }
 
     fn recovered(&mut self, bound: Duration) {
         for client in 0..self.clients.len() {
             let actor = &self.clients[client];
-            let state = actor.session.state();
+            let state = actor.driver.session().state();
             if actor.wants_open && !matches!(state, State::Connected | State::Disconnected) {
                 let what = format!("{state:?}, {bound:?} after the last fault");
                 self.break_law(client, Law::Recovery, what);
@@ -371,7 +393,7 @@ impl World {
     fn all_connected(&mut self) {
         for client in 0..self.clients.len() {
             let actor = &self.clients[client];
-            let state = actor.session.state();
+            let state = actor.driver.session().state();
             if actor.wants_open && !(state == State::Connected && actor.ledger.connected) {
                 self.break_law(client, Law::Recovery, format!("{state:?}, and nothing is wrong"));
             }
@@ -403,8 +425,8 @@ impl World {
     fn nothing_left_at_clients(&mut self) {
         for client in 0..self.clients.len() {
             let actor = &self.clients[client];
-            let (pending, waiting) = (actor.session.pending(), actor.ledger.waiting());
-            let (state, timer) = (actor.session.state(), actor.session.poll_timeout());
+            let (pending, waiting) = (actor.driver.session().pending(), actor.ledger.waiting());
+            let (state, timer) = (actor.driver.session().state(), actor.driver.wakes_at());
             if pending > 0 || waiting > 0 || state != State::Disconnected || timer.is_some() {
                 let what = format!("closed: {state:?}, {pending} requests, {waiting} calls, timer {timer:?}");
                 self.break_law(client, Law::Leak, what);
@@ -413,10 +435,13 @@ impl World {
     }
 
     fn nothing_left_at_server(&mut self) {
-        let Some(engine) = &self.server.engine else { return };
-        let (sessions, timer) = (engine.sessions(), engine.poll_timeout());
-        if sessions > 0 || timer.is_some() {
-            self.break_law(0, Law::Leak, format!("the server has {sessions} sessions, timer {timer:?}"));
+        for server in 0..self.servers.len() {
+            let Some(driver) = &self.servers[server].engine else { continue };
+            let (sessions, timer) = (driver.engine().sessions(), driver.wakes_at());
+            if sessions > 0 || timer.is_some() {
+                let what = format!("server {server} has {sessions} sessions, timer {timer:?}");
+                self.break_law(0, Law::Leak, what);
+            }
         }
     }
 
@@ -426,10 +451,15 @@ impl World {
             connected: self
                 .clients
                 .iter()
-                .filter(|client| client.session.state() == State::Connected)
+                .filter(|client| client.driver.session().state() == State::Connected)
                 .count(),
-            sessions: self.server.engine.as_ref().map_or(0, |engine| engine.sessions()),
-            calls: self.clients.iter().map(|client| client.session.pending()).sum(),
+            sessions: self
+                .servers
+                .iter()
+                .flat_map(|server| &server.engine)
+                .map(|it| it.engine().sessions())
+                .sum(),
+            calls: self.clients.iter().map(|client| client.driver.session().pending()).sum(),
             waiting: self
                 .clients
                 .iter()
@@ -455,7 +485,7 @@ impl World {
             delivered: self.delivered,
             missed: self.clients.iter().map(|client| client.ledger.missed).sum(),
             doubled,
-            sessions: self.server.granted,
+            sessions: self.servers.iter().map(|server| server.granted).sum(),
             connections: self.clients.iter().map(|client| client.ledger.connections).sum(),
         }
     }

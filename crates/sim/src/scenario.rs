@@ -26,7 +26,7 @@ use crate::fault::Fault;
 ///     .every(seconds(2)..=seconds(60), seconds(1), Step::publish(news));
 /// let report = Scenario::new(1)
 ///     .client(client)
-///     .fault(seconds(20), Fault::Restart { down: seconds(5) })
+///     .fault(seconds(20), Fault::Restart { server: 0, down: seconds(5) })
 ///     .run()
 ///     .unwrap_or_else(|broken| panic!("{broken}"));
 /// assert_eq!(report.faults.of("server restarted"), 1);
@@ -42,6 +42,26 @@ pub struct Scenario {
     pub(crate) latency: RangeInclusive<Duration>,
     pub(crate) refusals: f64,
     pub(crate) service_answers: f64,
+    pub(crate) addresses: usize,
+    pub(crate) nodes: usize,
+    pub(crate) cookies: bool,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) bursts: f64,
+}
+
+/// Credentials that the servers, and the gateways in front of them, require: tokens, which every client gets from a source.
+/// A token is valid for a while. It stands in handshakes, and in the head of each request and upgrade. When nothing goes
+/// wrong any more, all tokens are revoked, and those that are given from then on are valid for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials {
+    /// How long a token is valid.
+    pub lifetime: Duration,
+    /// How long the source takes for a token, at most.
+    pub pause: Duration,
+    /// How likely the source has none.
+    pub failures: f64,
+    /// How likely it gives one that is not valid any more.
+    pub stale: f64,
 }
 
 /// Faults that come by chance.
@@ -65,6 +85,11 @@ impl Scenario {
             latency: Duration::from_millis(1)..=Duration::from_millis(20),
             refusals: 0.0,
             service_answers: 1.0,
+            addresses: 1,
+            nodes: 1,
+            cookies: false,
+            credentials: None,
+            bursts: 0.0,
         }
     }
 
@@ -119,6 +144,37 @@ impl Scenario {
         self
     }
 
+    /// How many addresses each client knows, to fail over from one to the next, and how many servers there are behind each,
+    /// with a balancer that keeps a client at its server by a cookie. Default: one of one. The servers know nothing of each
+    /// other's sessions.
+    #[must_use]
+    pub fn servers(mut self, addresses: usize, nodes: usize) -> Self {
+        (self.addresses, self.nodes) = (addresses.max(1), nodes.max(1));
+        self
+    }
+
+    /// Whether servers set a cookie, and require it of those who use a session. Default: no.
+    #[must_use]
+    pub fn cookies(mut self, required: bool) -> Self {
+        self.cookies = required;
+        self
+    }
+
+    /// Lets the servers require credentials. Default: none.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// How likely a client or a server is busy when something comes, for a few milliseconds, and handles it then with all that
+    /// has come meanwhile, before it looks at what is to be done. Default: 0.
+    #[must_use]
+    pub fn bursts(mut self, probability: f64) -> Self {
+        self.bursts = probability;
+        self
+    }
+
     /// Whether nothing goes wrong but that links are slow.
     pub(crate) fn is_only_slow(&self) -> bool {
         let slow = |(_, fault): &(Duration, Fault)| matches!(fault, Fault::SlowLink { .. });
@@ -148,7 +204,10 @@ impl Scenario {
             let notice = self.server.timeout + self.server.interval + config.request_timeout;
             let pause = client.pauses[1].max(self.server.interval);
             let attempt = config.connect_timeout + config.request_timeout;
-            notice + (pause + attempt) * (1 + u32::try_from(config.transports.len()).unwrap_or(2))
+            let asked = self.credentials.map_or(Duration::ZERO, |credentials| credentials.pause);
+            let rounds =
+                1 + config.transports.len() * self.addresses + usize::from(self.credentials.is_some());
+            notice + (pause + attempt + asked) * u32::try_from(rounds).unwrap_or(u32::MAX)
         };
         self.clients.iter().map(bound).max().unwrap_or_default()
     }

@@ -209,7 +209,7 @@ fn fault(random: &mut Rng, clients: usize, rest: Duration) -> Fault {
         3 | 4 => Fault::Partition { client, span },
         5 => Fault::RefuseUpgrades { client, span, status: if random.bool() { 403 } else { 503 } },
         6 => Fault::SwallowFrames { client, span },
-        7 => Fault::Shutdown { down: span.min(seconds(10)) },
-        _ => Fault::Restart { down: span },
+        7 => Fault::Shutdown { server: 0, down: span.min(seconds(10)) },
+        _ => Fault::Restart { server: 0, down: span },
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bayeux_proto::Time;
 use bayeux_proto::client::FailureKind;
-use bayeux_proto::server::LinkId;
+use bayeux_proto::server::{Input, LinkId};
 use bytes::Bytes;
 
 use crate::fault::{Fate, Leg};
@@ -19,10 +19,10 @@ const BOUND: u32 = 1024;
 
 impl World {
     /// A client sends a frame, and opens a socket for it when it has none.
-    pub(crate) fn send_frame(&mut self, client: usize, body: Bytes) {
+    pub(crate) fn send_frame(&mut self, client: usize, address: usize, body: Bytes) {
         let link = match self.clients[client].socket {
             Some(link) => link,
-            None => self.open_socket(client),
+            None => self.open_socket(client, address),
         };
         match self.sockets.get_mut(&link) {
             Some(socket) if !socket.open => socket.waiting.push(body),
@@ -30,13 +30,16 @@ impl World {
         }
     }
 
-    fn open_socket(&mut self, client: usize) -> LinkId {
+    fn open_socket(&mut self, client: usize, address: usize) -> LinkId {
         let link = self.new_link();
+        let server = self.balance(client, address);
         self.clients[client].socket = Some(link);
         let latency = self.chance.latency() + self.chance.latency();
         let mut socket = Socket {
             client,
-            epoch: self.server.epoch,
+            address,
+            server,
+            epoch: self.servers[server].epoch,
             open: false,
             waiting: Vec::new(),
             stalled: false,
@@ -54,9 +57,12 @@ impl World {
             (patience, ends(FailureKind::Unreachable))
         } else if refused_until > self.now {
             (latency, ends(FailureKind::UpgradeRefused { status }))
-        } else if !self.is_up() {
+        } else if !self.is_up(server) {
             (latency, ends(FailureKind::Unreachable))
-        } else if !self.server.speaks_websocket() {
+        } else if self.is_unauthorized(self.clients[client].token) {
+            self.faults.count("token refused by the gateway");
+            (latency, ends(FailureKind::UpgradeRefused { status: 401 }))
+        } else if !self.servers[server].speaks_websocket() {
             (latency, ends(FailureKind::UpgradeRefused { status: 400 }))
         } else if self.clients[client].frames_swallowed_until > self.now {
             socket.stalled = true;
@@ -82,12 +88,31 @@ impl World {
     pub(crate) fn socket_opens(&mut self, link: LinkId) {
         let Some(socket) = self.sockets.get_mut(&link) else { return };
         socket.open = true;
-        if socket.epoch != self.server.epoch || self.server.engine.is_none() {
+        let Socket { client, address, server, epoch, .. } = *socket;
+        let waiting = std::mem::take(&mut socket.waiting);
+        if epoch != self.servers[server].epoch || !self.is_up(server) {
             return self.break_socket(link);
         }
-        for body in std::mem::take(&mut socket.waiting) {
+        if self.cookies {
+            self.exchange_cookies(client, address, server, link);
+        }
+        for body in waiting {
             self.frame_up(link, body);
         }
+    }
+
+    /// The upgrade brings the client's cookie, or its response sets one.
+    fn exchange_cookies(&mut self, client: usize, address: usize, server: usize, link: LinkId) {
+        let sent = self.clients[client].jar(address).browser.clone();
+        let issued = sent.is_none();
+        let browser = sent.unwrap_or_else(|| format!("socket {}", link.0).into());
+        self.servers[server].open.insert(link);
+        let opened = Input::LinkOpened { link, browser: Some(browser.clone()), multiplexed: false };
+        self.at_server(server, opened);
+        if issued {
+            self.at_server(server, Input::CookieIssued(link));
+        }
+        self.clients[client].set_cookies(address, server, Some(browser));
     }
 
     fn frame_up(&mut self, link: LinkId, body: Bytes) {
@@ -240,11 +265,10 @@ impl World {
 
     /// Whether a frame that comes to the server finds it.
     pub(crate) fn finds_server(&self, link: LinkId) -> bool {
-        self.is_up()
-            && self
-                .sockets
-                .get(&link)
-                .is_some_and(|socket| !socket.closed && !socket.dropped && socket.epoch == self.server.epoch)
+        self.sockets.get(&link).is_some_and(|socket| {
+            let server = &self.servers[socket.server];
+            !socket.closed && !socket.dropped && server.engine.is_some() && socket.epoch == server.epoch
+        })
     }
 
     /// The client whose current socket this is.
@@ -253,9 +277,10 @@ impl World {
         (self.clients[client].socket == Some(link)).then_some(client)
     }
 
-    /// The server is gone, and with it all its sockets.
-    pub(crate) fn break_sockets(&mut self) {
-        let links: Vec<LinkId> = self.sockets.keys().copied().collect();
+    /// A server is down, and with it all its sockets.
+    pub(crate) fn break_sockets(&mut self, server: usize) {
+        let its = self.sockets.iter().filter(|(_, socket)| socket.server == server);
+        let links: Vec<LinkId> = its.map(|(link, _)| *link).collect();
         for link in links {
             self.break_socket(link);
         }

@@ -1,6 +1,7 @@
 //! The state of a simulated world, and the small steps that all its parts share.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bayeux_proto::client::{ExchangeId, Failure, FailureKind};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use crate::chance::Chance;
 use crate::client::Client;
 use crate::fault::{Counts, Fate, Fault, Leg};
+use crate::gate::Gate;
 use crate::law::{Law, Violation};
 use crate::ledger::Wrong;
 use crate::post::Post;
@@ -19,7 +21,7 @@ use crate::scenario::{Repeated, Scenario, Step};
 use crate::server::Server;
 use crate::trace::Trace;
 
-/// A client, a server and a network in virtual time. Each part of what happens is an `impl` in a file of its own:
+/// Clients, servers and a network in virtual time. Each part of what happens is an `impl` in a file of its own:
 /// `http` and `socket` carry messages, `serving` and `acting` are the shells of the server and the clients above them,
 /// and `life` runs it all.
 #[derive(Debug)]
@@ -27,7 +29,16 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) future: Queue<Happening>,
     pub(crate) chance: Chance,
-    pub(crate) server: Server,
+    /// All servers: those of the first address, then those of its fallbacks.
+    pub(crate) servers: Vec<Server>,
+    /// How many servers share an address, behind a balancer with a sticky cookie.
+    pub(crate) nodes: usize,
+    /// Whether servers require the cookies that they set.
+    pub(crate) cookies: bool,
+    /// Who checks credentials, if servers require them.
+    pub(crate) gate: Option<Arc<Gate>>,
+    /// How likely a client or server is busy when something comes, so that it handles a burst.
+    pub(crate) bursts: f64,
     pub(crate) clients: Vec<Client>,
     pub(crate) exchanges: BTreeMap<LinkId, Exchange>,
     pub(crate) sockets: BTreeMap<LinkId, Socket>,
@@ -42,6 +53,8 @@ pub(crate) struct World {
     pub(crate) delivered: u64,
     /// Nothing goes wrong but that links are slow.
     pub(crate) is_only_slow: bool,
+    /// Until when things go wrong.
+    pub(crate) heals_at: Duration,
     /// How much longer calls may take, because links are slow.
     pub(crate) slack: Duration,
     last_link: u64,
@@ -52,8 +65,12 @@ pub(crate) struct World {
 pub(crate) enum Happening {
     /// A client's timer, if it was not set anew since.
     ClientTimer(usize, Time),
-    /// The server's.
-    ServerTimer(Time),
+    /// A server's.
+    ServerTimer(usize, Time),
+    /// A client that was busy handles what has come meanwhile.
+    ClientTurn(usize),
+    /// A server does.
+    ServerTurn(usize),
     /// A user does something.
     Step(usize, Step),
     /// A user does something again.
@@ -62,10 +79,14 @@ pub(crate) enum Happening {
     Drain(usize, bayeux_proto::client::SinkId),
     /// Something goes wrong.
     Fault(Fault),
-    /// The server comes up.
-    Up,
-    /// The server that was shut down is gone.
-    Down,
+    /// A server comes up.
+    Up(usize),
+    /// A server that was shut down is down.
+    Down(usize),
+    /// The server has written a response; how often it had come up by then.
+    Written(usize, u32, LinkId),
+    /// A client's source of credentials answers a question.
+    Credentials(usize, u64),
     /// An HTTP request comes to the server.
     Request(LinkId, Bytes),
     /// Something of its response comes to the client.
@@ -85,7 +106,7 @@ pub(crate) enum Happening {
     /// The client notices that its socket is gone.
     Lost(LinkId, Failure),
     /// A service has its answer.
-    Answer(ServiceToken, Data, u32),
+    Answer(usize, ServiceToken, Data, u32),
 }
 
 /// What comes in answer to a request.
@@ -101,8 +122,15 @@ pub(crate) enum Outcome {
 pub(crate) struct Exchange {
     pub(crate) client: usize,
     pub(crate) id: ExchangeId,
-    /// The server that it was sent to; `None` when none was up.
+    pub(crate) address: usize,
+    pub(crate) server: usize,
+    /// How often the server had come up when it was sent; `None` if it was down.
     pub(crate) epoch: Option<u32>,
+    /// The cookie and the token that it carries.
+    pub(crate) browser: Option<Arc<str>>,
+    pub(crate) token: Option<u64>,
+    /// The cookie that the response sets.
+    pub(crate) sets: Option<Arc<str>>,
     /// The server waits to answer it.
     pub(crate) held: bool,
     /// It is one that middleboxes may repeat, a handshake or a connect.
@@ -115,6 +143,8 @@ pub(crate) struct Exchange {
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) client: usize,
+    pub(crate) address: usize,
+    pub(crate) server: usize,
     pub(crate) epoch: u32,
     pub(crate) open: bool,
     /// Frames that wait for the upgrade.
@@ -140,13 +170,22 @@ impl World {
         let clients: Vec<Client> = scenario
             .clients
             .iter()
-            .map(|actor| Client::new(actor, scenario.server.interval, chance.random.u64(..)))
+            .enumerate()
+            .map(|(number, actor)| Client::new(number, actor, scenario, chance.random.u64(..)))
+            .collect();
+        let gate = scenario.credentials.map(|_| Arc::new(Gate::default()));
+        let servers = (0..scenario.addresses * scenario.nodes)
+            .map(|number| Server::new(number, scenario.server.clone(), gate.clone()))
             .collect();
         let mut world = Self {
             now: Time::ZERO,
             future: Queue::new(),
             chance,
-            server: Server::new(scenario.server.clone()),
+            servers,
+            nodes: scenario.nodes,
+            cookies: scenario.cookies,
+            gate,
+            bursts: scenario.bursts,
             clients,
             exchanges: BTreeMap::new(),
             sockets: BTreeMap::new(),
@@ -160,6 +199,7 @@ impl World {
             failed_calls: 0,
             delivered: 0,
             is_only_slow: scenario.is_only_slow(),
+            heals_at: scenario.heals_at(),
             slack: scenario.slack(),
             last_link: 0,
         };
@@ -183,6 +223,14 @@ impl World {
 
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         self.trace.line(self.now, line);
+    }
+
+    /// Lets the time pass, also for those who check credentials.
+    pub(crate) fn set_now(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        if let Some(gate) = &self.gate {
+            gate.set_now(self.now);
+        }
     }
 
     /// Keeps the first violation: what follows from it says less.
@@ -215,8 +263,33 @@ impl World {
         LinkId(self.last_link)
     }
 
-    pub(crate) fn is_up(&self) -> bool {
-        self.server.engine.is_some()
+    pub(crate) fn is_up(&self, server: usize) -> bool {
+        self.servers.get(server).is_some_and(|server| server.engine.is_some())
+    }
+
+    /// Whether a client or server has no time for what comes, so that more comes before it has.
+    pub(crate) fn is_busy(&mut self) -> bool {
+        !self.chance.is_search() && self.chance.chance(self.bursts)
+    }
+
+    /// Whether a token of a client is refused by the gateway in front of a server.
+    pub(crate) fn is_unauthorized(&self, token: Option<u64>) -> bool {
+        self.gate.as_ref().is_some_and(|gate| !token.is_some_and(|token| gate.is_valid(token)))
+    }
+
+    /// The server behind an address that a client's request reaches: the one that its cookie names, as long as that is up.
+    pub(crate) fn balance(&mut self, client: usize, address: usize) -> usize {
+        let first = address * self.nodes;
+        let stuck = self.clients[client].jar(address).node;
+        if let Some(stuck) = stuck.filter(|server| self.is_up(*server)) {
+            return stuck;
+        }
+        let up: Vec<usize> = (first..first + self.nodes).filter(|server| self.is_up(*server)).collect();
+        match up.len() {
+            0 => first,
+            1 => up[0],
+            count => up[self.chance.random.usize(..count)],
+        }
     }
 
     /// How much longer a client is cut off.

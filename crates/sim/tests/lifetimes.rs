@@ -49,7 +49,8 @@ fn a_promise_that_cannot_be_kept_is_noticed() {
     let second = Duration::from_secs(1);
     let actor =
         Actor::new(client::Config::default()).pauses(second..=second * 2).at(Duration::ZERO, Step::Open);
-    let scenario = Scenario::new(1).client(actor).fault(second, Fault::Restart { down: second * 60 });
+    let scenario =
+        Scenario::new(1).client(actor).fault(second, Fault::Restart { server: 0, down: second * 60 });
     let broken = scenario.run().unwrap_err();
     assert_eq!(broken.violation.law, Law::Backoff);
     assert!(broken.trace.to_string().contains("Restart"));
