@@ -165,7 +165,7 @@ fn what_a_lost_connection_may_have_carried_is_replayed_in_a_new_session() {
         it.serve_one(&sent);
         it.serve();
         let gaps = it.events.iter().filter_map(|event| match event {
-            Event::GapPossible { channels } => Some(channels.clone()),
+            Event::GapPossible { channels, .. } => Some(channels.clone()),
             _ => None,
         });
         assert_eq!(gaps.collect::<Vec<_>>(), [[channel("/topic/U")]], "only the channel without replay");

@@ -15,8 +15,8 @@
 //! milliseconds. Connect before you pause the clock, because a paused clock does not wait for the kernel to transfer bytes.
 //! `docs/testing-your-program.md` in the repository has a test of each kind.
 //!
-//! [`sim`] simulates the state machines of client and server with a network that fails, in virtual time, from one seed.
-//! This project tests itself with it; it does not run a user's program.
+//! [`sim`] is the crate `bayeux-sim`, which simulates the state machines of client and server with a network that fails, in
+//! virtual time, from one seed. This project tests itself with it; it does not run a user's program.
 //!
 //! ```
 //! use bayeux_testkit::TestServer;
@@ -38,7 +38,7 @@
 //! # }
 //! ```
 
-pub mod sim;
+pub use bayeux_sim as sim;
 
 #[cfg(feature = "sockets")]
 mod peer;

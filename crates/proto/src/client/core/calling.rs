@@ -430,7 +430,7 @@ impl Core {
         if self.replay_refused(channel, result) {
             if self.subscriptions.status(channel).is_some() {
                 let again = self.subscribe_request(channel, now);
-                self.requests.restore(vec![again]);
+                self.calls.restore(vec![again]);
             }
             return;
         }

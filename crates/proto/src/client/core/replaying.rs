@@ -38,7 +38,7 @@ impl Core {
             None | Some(Status::Refused(_)) => false,
             Some(Status::Active) => true,
             Some(Status::Pending(id)) => {
-                let is_sent = self.requests.get(id).is_some_and(|request| request.is_sent());
+                let is_sent = self.calls.get(id).is_some_and(|request| request.is_sent());
                 is_sent && !self.replays.is_asked(channel, begin)
             }
         };
@@ -169,10 +169,10 @@ impl Core {
             self.outbox.resolve(Some(call), Err(error.clone()));
         }
         if let Some(removed) = self.subscriptions.remove(channel, sink)
-            && removed.last
-            && let Status::Pending(id) = removed.status
+            && removed.is_last()
+            && let Status::Pending(id) = removed.status()
         {
-            self.requests.remove(id);
+            self.calls.remove(id);
         }
         self.keep_replays(channel);
     }
