@@ -1,5 +1,5 @@
 //! The floor: bare loops that read the same frames and parse them into typed envelopes with raw data, and do nothing
-//! else: no session, no checks, no caps, no queue, nobody to hand a message to.
+//! else: no session, no checks, no caps, no queue, no receiver of messages.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

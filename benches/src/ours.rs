@@ -63,7 +63,7 @@ async fn receive(job: &Job) -> Fallible<Measured> {
         }
         if let Some(measured) = meter.message() {
             let mut dropped = 0;
-            // Those so far: while they are waited for nobody reads, and there would be more and more.
+            // Those so far: while they are waited for nothing is read, and there would be more and more.
             while let Some(Some(event)) = events.next().now_or_never() {
                 if let Event::SlowConsumer { dropped: more, .. } = event {
                     dropped += more;

@@ -131,7 +131,7 @@ impl Race {
         let output = output(&mut command, longest)?;
         let line = output.lines().last().ok_or("it printed nothing")?;
         let measured: Measured = serde_json::from_str(line)?;
-        // Of many calls at once each waits for the others, which says nothing of a call.
+        // Of many calls at once each waits for the others, so their time is not that of a call.
         Ok(if work.task == Task::Pipelined { Measured { p50_us: 0.0, ..measured } } else { measured })
     }
 }

@@ -39,7 +39,7 @@ impl Work {
         Self { name: format!("{}, {what}", self.name), ..self }
     }
 
-    /// What the path of the feed's URL says.
+    /// The work that the path of the feed's URL names.
     pub(crate) fn feed(&self) -> String {
         let channels = if self.task == Task::Receive { self.count } else { 1 };
         let keep = if self.task == Task::Idle { "-k2" } else { "" };
@@ -70,7 +70,7 @@ pub(crate) const IDLE: &str = "Idle clients";
 
 const BOTH: [Transport; 2] = [Transport::Websocket, Transport::LongPolling];
 
-/// How many messages come together where nothing else is said: a busy server has some for a frame, and more for a reply
+/// How many messages come together unless stated otherwise: a busy server has some for a frame, and more for a reply
 /// to a poll, which comes later.
 fn bulk(transport: Transport) -> usize {
     match transport {

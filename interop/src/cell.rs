@@ -157,7 +157,7 @@ impl<'a> Cell<'a> {
         seats.iter().map(of).collect()
     }
 
-    /// Sends everybody away; what they do then is no part of the scenario.
+    /// Ends all sessions; what the clients do then is no part of the scenario.
     pub(crate) async fn clear(&self) {
         let seats = std::mem::take(&mut *self.seats.lock().unwrap_or_else(PoisonError::into_inner));
         for seat in seats {

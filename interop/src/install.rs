@@ -133,7 +133,7 @@ pub(crate) async fn version(peer: &Peer) -> Outcome<String> {
     found.ok_or_else(|| format!("{}: no version was found", peer.name).into())
 }
 
-/// What a program says of its version.
+/// The version that a program prints.
 pub(crate) async fn tool_version(program: &str, arg: &str) -> Outcome<String> {
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new(program).arg(arg).env("PATH", format!("{path}:/usr/sbin")).output().await?;

@@ -329,7 +329,7 @@ impl Peer {
         });
         let mut command = tokio::process::Command::new(words.next().unwrap_or_default());
         command.args(words).current_dir(self.folder());
-        // What the environment says of proxies is not for connections of this machine to itself.
+        // The proxies of the environment are not for connections of this machine to itself.
         for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(name);
         }

@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 const START: Duration = Duration::from_secs(90);
 /// How long it may take to end after its input did.
 const END: Duration = Duration::from_secs(5);
-/// How many lines of what it says on the side are kept for a failure.
+/// How many lines of its standard error are kept for the message of a failure.
 const KEPT: usize = 60;
 
 /// A process that runs. It ends when its standard input does, which is when this is dropped, or this process dies.
@@ -31,7 +31,7 @@ pub(crate) struct Process {
 pub(crate) type Lines = mpsc::Receiver<String>;
 
 impl Process {
-    /// Starts it and waits until it says `READY`; the rest of that line is returned.
+    /// Starts it and waits until it prints `READY`; the rest of that line is returned.
     pub(crate) async fn start(name: &str, mut command: Command) -> Outcome<(Self, Lines, String)> {
         // In a group of its own, so that ^C ends it through its input, after what it started itself.
         let spawned = command
@@ -82,7 +82,7 @@ impl Process {
         input.flush().await.map_err(Into::into)
     }
 
-    /// What it said on the side.
+    /// The last lines of its standard error.
     pub(crate) fn said(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.iter().map(|line| format!("    {line}\n")).collect()

@@ -30,7 +30,7 @@ pub(crate) async fn run(options: &Options) -> Outcome<bool> {
     Ok(failures.is_empty())
 }
 
-/// Says at the very end, where one looks, why the run is no good: what was seen of each, and then a line of each.
+/// Prints at the end why the run failed: the trace of each failure, and then a line for each.
 fn print_failures(failures: &[String]) {
     for failure in failures.iter().filter(|failure| failure.contains('\n')) {
         println!("\n{failure}");

@@ -113,7 +113,7 @@ pub(crate) fn put(document: &str, tables: &[(&str, String)], write: bool) -> Out
         return Ok(None);
     }
     if !write {
-        return Ok(Some(format!("{document} is out of date: --write mends it")));
+        return Ok(Some(format!("{document} is out of date: --write renews it")));
     }
     std::fs::write(path, new)?;
     println!("{document} is written");

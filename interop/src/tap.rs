@@ -71,7 +71,7 @@ impl Tap {
         self.shared.budget.load(Ordering::SeqCst) < i64::MAX / 2
     }
 
-    /// From now on nobody gets through, or everybody again.
+    /// Refuses all connections from now on, or accepts them again.
     pub(crate) fn refuse(&self, refuse: bool) {
         self.shared.refuses.store(refuse, Ordering::SeqCst);
         if refuse {
@@ -174,6 +174,6 @@ async fn forward(
             break;
         }
     }
-    // One side is done; the other may still have something to say.
+    // One side is done; the other may still send.
     let _ = to.shutdown().await;
 }

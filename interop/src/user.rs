@@ -55,7 +55,7 @@ impl Open {
     }
 }
 
-/// Somebody who talks to a server.
+/// A client of a server.
 #[derive(Debug)]
 pub(crate) enum User {
     Ours(Client, Arc<Mutex<Vec<Event>>>),
@@ -194,7 +194,7 @@ impl User {
         }
     }
 
-    /// Whether the client says that it is connected. A driven one that does not know says yes.
+    /// Whether the client reports that it is connected. A driven one that does not know counts as connected.
     pub(crate) async fn is_connected(&self) -> Result<bool, Failed> {
         match self {
             Self::Ours(client, _) => Ok(client.state() == bayeux::State::Connected),

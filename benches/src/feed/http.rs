@@ -13,7 +13,7 @@ use super::stock::Spec;
 use super::websocket;
 use crate::Fallible;
 
-/// What the head of a request says.
+/// The head of a request.
 struct Head {
     size: usize,
     path: String,

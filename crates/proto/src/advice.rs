@@ -12,7 +12,7 @@ use crate::object;
 pub enum Reconnect {
     /// Send the next `/meta/connect`.
     Retry,
-    /// The session is gone: handshake again.
+    /// The session no longer exists: handshake again.
     Handshake,
     /// Stop: neither connect nor handshake.
     None,
@@ -28,7 +28,7 @@ impl Reconnect {
         }
     }
 
-    /// A value that nobody knows stops the client: the specification forbids to retry on it.
+    /// An unknown value stops the client: the specification forbids to retry on it.
     fn from_wire(word: &str) -> Self {
         match word {
             "retry" => Self::Retry,

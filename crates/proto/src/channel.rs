@@ -1,4 +1,4 @@
-//! Channel names: parsed and normalised once, told apart, matched.
+//! Channel names: parsed and normalised once, compared, matched.
 
 use std::borrow::Borrow;
 use std::fmt;

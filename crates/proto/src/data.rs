@@ -1,4 +1,4 @@
-//! Raw JSON: kept as bytes, decoded by whoever asks.
+//! Raw JSON: kept as bytes, decoded on demand.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::printable::write_printable;
 
-/// One JSON value as it stands on the wire.
+/// One JSON value as it is on the wire.
 ///
 /// A received value is a view of the bytes it arrived in: nothing is copied or parsed until [`Data::decode`].
 #[derive(Clone, PartialEq, Eq)]
@@ -19,10 +19,10 @@ pub struct Data(Bytes);
 pub(crate) static NULL: Data = Data(Bytes::from_static(b"null"));
 
 impl Data {
-    /// The JSON form of `value`.
+    /// Encodes `value` as JSON.
     ///
     /// # Errors
-    /// When `value` cannot be JSON: a map whose keys are no strings, or a `Serialize` that fails.
+    /// Returns an error if `value` cannot be encoded as JSON: a map whose keys are not strings, or a `Serialize` that fails.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         Ok(Self(serde_json::to_vec(value)?.into()))
     }
@@ -30,7 +30,7 @@ impl Data {
     /// Checks that `json` is one JSON value and keeps it as it is, without surrounding white space.
     ///
     /// # Errors
-    /// When it is not one JSON value.
+    /// Returns an error if `json` is not one JSON value.
     pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
         let raw: &RawValue = serde_json::from_str(json)?;
         Ok(Self(Bytes::copy_from_slice(raw.get().as_bytes())))
@@ -56,30 +56,30 @@ impl Data {
     /// Decodes the value.
     ///
     /// # Errors
-    /// When the value does not fit `T`, or is nested deeper than 128 levels.
+    /// Returns an error if the value does not fit `T`, or is nested deeper than 128 levels.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         // One check of the whole is cheaper than one of each string.
         serde_json::from_str(self.as_str())
     }
 
-    /// The JSON text.
+    /// Returns the JSON text.
     pub fn as_str(&self) -> &str {
         // The constructors let only UTF-8 in.
         simdutf8::basic::from_utf8(&self.0).unwrap_or("null")
     }
 
-    /// The JSON text as bytes.
+    /// Returns the JSON text as bytes.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// Whether the value is `null`.
+    /// Returns whether the value is `null`.
     pub fn is_null(&self) -> bool {
         &*self.0 == b"null"
     }
 }
 
-/// What the JSON library says, which quotes strings whole: a hostile one must not fill the log.
+/// The error of the JSON library, which quotes strings whole: a hostile one must not fill the log.
 pub(crate) fn json_fault(error: &serde_json::Error) -> String {
     const SHOWN: usize = 160;
     let text = error.to_string();

@@ -42,7 +42,7 @@ impl BayeuxError {
         self.parts().0.split(',').filter(|arg| !arg.is_empty())
     }
 
-    /// The text after the second colon, or all of it when there is no code.
+    /// The text after the second colon, or all of it if there is no code.
     pub fn text(&self) -> &str {
         self.parts().1
     }

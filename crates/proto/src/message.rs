@@ -22,7 +22,7 @@ pub struct Message {
     fields: Option<Box<Fields>>,
 }
 
-/// Whether there is room for other fields that are all absent makes no difference.
+/// Whether other fields are allocated but all absent makes no difference.
 impl PartialEq for Message {
     fn eq(&self, other: &Self) -> bool {
         self.channel == other.channel
@@ -35,7 +35,7 @@ impl PartialEq for Message {
 
 impl Eq for Message {}
 
-/// The fields of meta messages and replies, and those that nobody knows.
+/// The fields of meta messages and replies, and unknown fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fields {
@@ -51,7 +51,7 @@ pub struct Fields {
     pub subscription: Option<Subscription>,
     /// The transport that a connect uses.
     pub connection_type: Option<String>,
-    /// The transports of whoever sends a handshake or its reply.
+    /// The transports that the sender of a handshake or of its reply supports.
     pub supported_connection_types: Option<Vec<String>>,
     /// The version of the protocol, `1.0`.
     pub version: Option<String>,
@@ -132,7 +132,7 @@ impl Message {
         self.id.as_ref()
     }
 
-    /// The payload; `null` when there is none.
+    /// Returns the payload; `null` if there is none.
     pub fn data(&self) -> &Data {
         self.data.as_ref().unwrap_or(&NULL)
     }

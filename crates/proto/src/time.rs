@@ -1,13 +1,13 @@
-//! The time that the sessions are told.
+//! The time that is passed to the sessions.
 
 use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
-/// A moment, as the time since an origin that whoever drives the session chose once.
+/// A moment, as the time since an origin that the driver of the session chose once.
 ///
-/// The sessions never look at a clock: each call is told what time it is, so that a lifetime can run in virtual
-/// time and be repeated exactly.
+/// The sessions never read a clock: the time is an argument of each call, so that a lifetime can run in virtual time and
+/// be repeated exactly.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(Duration);
 
@@ -15,17 +15,17 @@ impl Time {
     /// The origin.
     pub const ZERO: Self = Self(Duration::ZERO);
 
-    /// The moment `elapsed` after the origin.
+    /// Returns the moment `elapsed` after the origin.
     pub const fn from_origin(elapsed: Duration) -> Self {
         Self(elapsed)
     }
 
-    /// The time since the origin.
+    /// Returns the time since the origin.
     pub const fn since_origin(self) -> Duration {
         self.0
     }
 
-    /// The time since `earlier`, or zero when `earlier` is later.
+    /// Returns the time since `earlier`, or zero if `earlier` is later.
     pub fn since(self, earlier: Time) -> Duration {
         self.0.saturating_sub(earlier.0)
     }

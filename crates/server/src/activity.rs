@@ -349,7 +349,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        // Whoever writes flushes when nothing is left to write.
+        // The writer flushes when nothing is left to write.
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         self.activity.flushed();
         Poll::Ready(Ok(()))

@@ -99,7 +99,7 @@ impl Function {
     }
 }
 
-/// A part of a query, as forms write them. Whether it is UTF-8 is for whoever reads it.
+/// A part of a query, as forms write them. It may not be UTF-8.
 fn decoded(part: &str) -> Vec<u8> {
     percent_encoding::percent_decode(part.replace('+', " ").as_bytes()).collect()
 }

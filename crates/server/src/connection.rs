@@ -19,7 +19,7 @@ use crate::stream::Streams;
 
 /// How much of a head is taken in, and how much of a response goes to the socket at once.
 const BUFFER: usize = 128 * 1024;
-/// How long a connection that was idle for too long may take to say so.
+/// How long the orderly end of a connection that was idle for too long may take.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// Why a connection ended.
@@ -105,7 +105,9 @@ pub(crate) async fn serve<T>(
                 return;
             }
             End::Evicted => {
-                return tracing::debug!("a connection that waits for a request makes room for another");
+                return tracing::debug!(
+                    "a connection that waits for a request is closed in favour of another"
+                );
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The cookie of a session: what is set, and what comes back.
+//! The cookie of a session: how it is set and read.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -32,38 +32,27 @@ pub struct SessionCookie {
     partitioned: bool,
 }
 
-/// The end of the name of the cookie that is issued with a socket.
+/// The end of the name of the cookie that is issued with a WebSocket.
 const WITH_SOCKET: &str = "_SOCKET";
 
 /// The cookies that came with a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cookies {
-    /// Which browser it is.
+    /// The cookie of the browser.
     pub(crate) browser: Option<Arc<str>>,
-    /// The one that was issued with a socket, if it came besides another.
+    /// The cookie that was issued with a WebSocket, if it came besides another.
     pub(crate) second: Option<Arc<str>>,
 }
 
-fn value(headers: &HeaderMap, is_named: impl Fn(&str) -> bool) -> Option<Arc<str>> {
-    /// Ours have 16 characters; more than this is nobody's.
-    const LONGEST: usize = 256;
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies
-        .flat_map(|cookies| cookies.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, value)| is_named(name) && !value.is_empty() && value.len() <= LONGEST)
-        .map(|(_, value)| value.into())
-}
-
-/// With which requests from other sites a browser sends a cookie.
+/// The requests from other sites that a browser sends a cookie with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SameSite {
     /// None.
     Strict,
-    /// Only when the user follows a link there, which no CometD client does.
+    /// Only if the user follows a link, which no CometD client does.
     Lax,
-    /// All. Browsers want [`secure`](SessionCookie::secure) with it.
+    /// All. Browsers require [`secure`](SessionCookie::secure) with it.
     None,
 }
 
@@ -83,15 +72,15 @@ impl Default for SessionCookie {
 }
 
 impl SessionCookie {
-    /// CometD's: `BAYEUX_BROWSER=…; Path=/; HttpOnly`.
+    /// Returns CometD's cookie: `BAYEUX_BROWSER=…; Path=/; HttpOnly`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Its name. Default: `BAYEUX_BROWSER`, as CometD has it. The one that is issued with a WebSocket has `_SOCKET` after it.
+    /// Sets the name. Default: `BAYEUX_BROWSER`, as in CometD. The cookie that is issued with a WebSocket has `_SOCKET` after it.
     ///
     /// # Panics
-    /// When it is not the name of a cookie: that is a mistake in the program.
+    /// If it is not a valid name of a cookie.
     #[allow(clippy::panic)]
     pub fn name(mut self, name: &str) -> Self {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -102,58 +91,58 @@ impl SessionCookie {
         self
     }
 
-    /// The path of the URLs that it is sent to. Default: `/`.
+    /// Sets the path of the URLs that the cookie is sent to. Default: `/`.
     ///
     /// # Panics
-    /// When it has a semicolon or control character in it: that is a mistake in the program.
+    /// If it contains a semicolon or a control character.
     pub fn path(mut self, path: &str) -> Self {
         self.path = attribute(path);
         self
     }
 
-    /// The domain whose hosts it is sent to, subdomains included. Default: only the host that set it.
+    /// Sets the domain whose hosts the cookie is sent to, including subdomains. Default: only the host that set it.
     ///
     /// # Panics
-    /// When it has a semicolon or control character in it: that is a mistake in the program.
+    /// If it contains a semicolon or a control character.
     pub fn domain(mut self, domain: &str) -> Self {
         self.domain = Some(attribute(domain));
         self
     }
 
-    /// How long the client keeps it. Default: until the browser ends.
+    /// Sets how long the client keeps the cookie. Default: until the browser is closed.
     pub fn max_age(mut self, longest: Duration) -> Self {
         self.max_age = Some(longest);
         self
     }
 
-    /// Whether it is sent over TLS only. Default: false, because the server itself speaks cleartext; set it when a proxy
-    /// adds TLS.
+    /// Whether the cookie is sent over TLS only. Default: false, because the server itself uses cleartext; set it if a
+    /// proxy adds TLS.
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// Whether scripts cannot read it. Default: true.
+    /// Whether scripts cannot read the cookie. Default: true.
     pub fn http_only(mut self, http_only: bool) -> Self {
         self.http_only = http_only;
         self
     }
 
-    /// With which requests from other sites it is sent. Default: not stated, and browsers take it for
+    /// Sets the requests from other sites that the cookie is sent with. Default: not stated, which browsers treat as
     /// [`SameSite::Lax`].
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = Some(same_site);
         self
     }
 
-    /// Whether a browser keeps one for each site that embeds a page of yours. Browsers want [`secure`](Self::secure) with
-    /// it. Default: false.
+    /// Whether a browser keeps a separate cookie for each site that embeds a page of yours. Browsers require
+    /// [`secure`](Self::secure) with it. Default: false.
     pub fn partitioned(mut self, partitioned: bool) -> Self {
         self.partitioned = partitioned;
         self
     }
 
-    /// The values that came with a request.
+    /// The cookies that came with a request.
     pub(crate) fn read(&self, headers: &HeaderMap) -> Cookies {
         let first = value(headers, |name| name == self.name);
         let with_socket = value(headers, |name| name.strip_prefix(&self.name) == Some(WITH_SOCKET));
@@ -200,6 +189,18 @@ impl SessionCookie {
         }
         HeaderValue::from_str(&cookie).ok()
     }
+}
+
+/// The value of the first cookie with such a name.
+fn value(headers: &HeaderMap, is_named: impl Fn(&str) -> bool) -> Option<Arc<str>> {
+    /// Those of this server have 16 characters; a longer one is of another origin.
+    const LONGEST: usize = 256;
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, value)| is_named(name) && !value.is_empty() && value.len() <= LONGEST)
+        .map(|(_, value)| value.into())
 }
 
 #[allow(clippy::panic)]

@@ -15,23 +15,23 @@ use futures_util::FutureExt;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {
-    /// Who sent it.
+    /// The session that sent it.
     pub session: ClientId,
     /// The channel.
     pub channel: Channel,
     /// The payload.
     pub data: Data,
-    /// What came in `ext`, such as the mark of a binary payload.
+    /// The `ext` of the message, such as the mark of a binary payload.
     pub ext: Option<Data>,
 }
 
-/// Why a service has no answer; the client gets it as the `error` of the reply.
+/// Why a service returns no answer; the client gets it as the `error` of the reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ServiceError(BayeuxError);
 
 impl ServiceError {
-    /// An error with a code of three digits, as in HTTP, and a text.
+    /// Returns an error with a code of three digits, as in HTTP, and a text.
     pub fn new(code: u16, text: &str) -> Self {
         Self(BayeuxError::new(code, "", text))
     }
@@ -39,7 +39,7 @@ impl ServiceError {
 
 impl From<serde_json::Error> for ServiceError {
     fn from(error: serde_json::Error) -> Self {
-        // What the parser says quotes the payload, which may be long.
+        // The parser's error quotes the payload, which may be long.
         let (line, column) = (error.line(), error.column());
         Self::new(400, &format!("the payload does not fit, at line {line} column {column}"))
     }
@@ -73,7 +73,8 @@ impl Handlers {
         self.0.insert(channel, handler);
     }
 
-    /// The answer of the handler of a call, to be awaited: that of the channel itself, else of the closest pattern.
+    /// The answer of the handler of a call, to be awaited: the handler of the channel itself, else of the closest
+    /// pattern.
     pub(crate) fn start(&self, call: &ServiceCall) -> Option<Pin<Box<dyn Future<Output = Answer> + Send>>> {
         let handler = call.channel.matching_names().find_map(|name| self.0.get(&*name))?;
         let request = Request {
@@ -86,12 +87,12 @@ impl Handlers {
     }
 }
 
-/// What a client gets that calls a service which does not exist.
+/// The error of a call to a service that does not exist.
 pub(crate) fn not_served() -> BayeuxError {
     BayeuxError::new(404, "", "unknown_service")
 }
 
-/// What a client is told when too many calls are being served.
+/// The error of a call that is refused because too many are being served.
 pub(crate) fn busy() -> BayeuxError {
     BayeuxError::new(503, "", "too_many_calls")
 }

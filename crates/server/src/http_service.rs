@@ -191,13 +191,13 @@ async fn call_back(
         Err(refusal) => plain(refusal.status(), &refusal.to_string()),
     };
     let headers = response.headers_mut();
-    // It is that script for that page and that moment, and nothing else for nobody else.
+    // The script is for that page and that moment only.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// What the head of a request tells of who asks.
+/// What the head of a request states about its sender.
 #[derive(Debug)]
 struct Asked<'a> {
     cookies: Cookies,
@@ -252,11 +252,11 @@ async fn answer(
         Ok(hub::Response::Reject { status, reason }) => {
             plain(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason)
         }
-        Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the server is going down"),
+        Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"),
     }
 }
 
-/// Tells the hub when a request is given up, or its response was written.
+/// Reports to the hub that a request was given up, or that its response was written.
 struct Waiting {
     hub: Arc<Hub>,
     link: LinkId,
@@ -264,6 +264,6 @@ struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.hub.gone(self.link);
+        self.hub.link_closed(self.link);
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum Response {
     Reject { status: u16, reason: &'static str },
 }
 
-/// What a socket is told to do.
+/// What the engine sends to a socket.
 #[derive(Debug)]
 pub(crate) enum Frame {
     Text(Bytes),
@@ -91,7 +91,7 @@ pub(crate) struct Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.hub.gone(self.link);
+        self.hub.link_closed(self.link);
         self.hub.sockets.send_modify(|sockets| *sockets -= 1);
     }
 }
@@ -120,8 +120,10 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 struct State {
     engine: Engine,
-    links: HashMap<LinkId, Link>,
+    links: Links,
 }
+
+type Links = HashMap<LinkId, Link>;
 
 impl Hub {
     pub(crate) fn new(engine: Engine, handlers: Handlers, options: Options) -> Arc<Self> {
@@ -177,7 +179,7 @@ impl Hub {
         Decoder::for_requests(self.max_batch)
     }
 
-    /// Hands a request in, and before it what is known of its link; the response comes when the engine has one.
+    /// Hands a request in, after what is known of its link; the receiver gets the response of the engine.
     pub(crate) fn request(
         self: &Arc<Self>,
         link: LinkId,
@@ -185,9 +187,8 @@ impl Hub {
         input: Input,
     ) -> oneshot::Receiver<Response> {
         let (respond, response) = oneshot::channel();
-        self.lock().links.insert(link, Link::Request(respond));
-        self.handle(opened);
-        self.handle(input);
+        let register = |links: &mut Links| drop(links.insert(link, Link::Request(respond)));
+        self.hand_in(register, [opened, input]);
         response
     }
 
@@ -196,12 +197,12 @@ impl Hub {
         /// How many frames wait for a client that does not read.
         const FRAMES: usize = 1024;
         let most = self.options.max_connections;
-        let room = self.sockets.send_if_modified(|sockets| {
-            let room = *sockets < most;
-            *sockets += usize::from(room);
-            room
+        let fits = self.sockets.send_if_modified(|sockets| {
+            let fits = *sockets < most;
+            *sockets += usize::from(fits);
+            fits
         });
-        if !room {
+        if !fits {
             return None;
         }
         let link = self.new_link();
@@ -211,12 +212,10 @@ impl Hub {
         let ready = Arc::<Notify>::default();
         let way =
             Outgoing { frames, backlog: Arc::clone(&backlog), ready: Arc::clone(&ready), _alive: alive };
-        self.lock().links.insert(link, Link::Socket(way));
+        let register = |links: &mut Links| drop(links.insert(link, Link::Socket(way)));
         let Cookies { browser, second } = cookies;
-        self.handle(Input::LinkOpened { link, browser, second, multiplexed: false });
-        if issued {
-            self.handle(Input::CookieIssued(link));
-        }
+        let opened = Input::LinkOpened { link, browser, second, multiplexed: false };
+        self.hand_in(register, [opened].into_iter().chain(issued.then_some(Input::CookieIssued(link))));
         Some(Socket { link, outgoing, backlog, ready, dropped, hub: Arc::clone(self) })
     }
 
@@ -226,11 +225,11 @@ impl Hub {
 
     /// Waits until no socket is open.
     pub(crate) async fn sockets_closed(&self) {
-        // The sender is ours, so it cannot be gone.
+        // The sender is a field of this struct, so it exists.
         let _ = self.sockets.subscribe().wait_for(|sockets| *sockets == 0).await;
     }
 
-    /// Tells everybody that the server goes down, those without a session among them.
+    /// Closes all sockets with the reason that the server shuts down, also those without a session.
     pub(crate) fn shut_down(self: &Arc<Self>) {
         /// So many sockets are closed before others have the lock.
         const SLICE: usize = 1024;
@@ -242,8 +241,9 @@ impl Hub {
         for links in links.chunks(SLICE) {
             let state = self.lock();
             for link in links {
-                // Who does not keep up is cut with the rest; who was told already hears it no second time.
-                let _ = state.push(*link, Frame::Close(1001, "the server is going down"), Backlog::MOST);
+                // A socket that does not keep up is cut with the rest; one that has its close frame already gets no
+                // second.
+                let _ = state.push(*link, Frame::Close(1001, "the server is shutting down"), Backlog::MOST);
             }
         }
     }
@@ -254,10 +254,9 @@ impl Hub {
         drop(links);
     }
 
-    /// A request was given up, or a socket is gone.
-    pub(crate) fn gone(self: &Arc<Self>, link: LinkId) {
-        self.lock().links.remove(&link);
-        self.handle(Input::LinkClosed(link));
+    /// A request was given up, or a socket was closed.
+    pub(crate) fn link_closed(self: &Arc<Self>, link: LinkId) {
+        self.hand_in(|links| drop(links.remove(&link)), [Input::LinkClosed(link)]);
     }
 
     pub(crate) fn handle(self: &Arc<Self>, input: Input) {
@@ -265,19 +264,23 @@ impl Hub {
         const PUBLISHED: usize = 64;
         let publishes =
             matches!(input, Input::Publish { .. } | Input::PublishLazily { .. } | Input::Send { .. });
-        self.take_in(input);
+        self.hand_in(|_| (), [input]);
         while publishes && self.lock().engine.published() > PUBLISHED {
-            self.take_in(Input::Timeout);
+            self.hand_in(|_| (), [Input::Timeout]);
         }
     }
 
-    fn take_in(self: &Arc<Self>, input: Input) {
+    /// Registers a link, or removes it, and handles all that is to be reported of it, under one lock.
+    fn hand_in(self: &Arc<Self>, register: impl FnOnce(&mut Links), inputs: impl IntoIterator<Item = Input>) {
         let mut calls = Vec::new();
         {
             let mut state = self.lock();
             let before = state.engine.poll_timeout();
             let now = Time::from_origin(self.origin.elapsed());
-            state.engine.handle(input, now);
+            register(&mut state.links);
+            for input in inputs {
+                state.engine.handle(input, now);
+            }
             let mut broken = state.carry_out(&self.events, &mut calls);
             while let Some(link) = broken.pop() {
                 tracing::warn!(link = link.0, "a socket does not keep up and is closed");
@@ -315,7 +318,7 @@ impl Hub {
         });
     }
 
-    /// Keeps the engine's time until the hub is gone.
+    /// Keeps the engine's time until the hub is dropped.
     pub(crate) async fn keep_time(hub: std::sync::Weak<Self>) {
         /// How long a hub without sessions sleeps before it looks whether it is still wanted.
         const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -328,9 +331,9 @@ impl Hub {
             }
             let wake = strong.lock().engine.poll_timeout().map(|at| strong.origin + at.since_origin());
             let wake = wake.unwrap_or_else(|| Instant::now() + IDLE).min(Instant::now() + IDLE);
-            // Clocks are set now and then; those who ask for the time shall get the right one.
+            // The wall clock may be set at any time.
             if strong.options.timesync {
-                strong.tell_time();
+                strong.set_wall_clock();
             }
             let rung: Pin<Box<_>> = Box::pin(async {
                 tokio::select! {
@@ -343,16 +346,16 @@ impl Hub {
         }
     }
 
-    fn tell_time(self: &Arc<Self>) {
+    fn set_wall_clock(self: &Arc<Self>) {
         if let Ok(unix) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             self.handle(Input::WallClock(unix));
         }
     }
 
-    /// Between two slices of work, everybody else who waits for the lock has it once. The lock itself does not care for how
-    /// long somebody has waited.
+    /// Between two slices of work, each task that waits for the lock gets it once. The lock itself does not order tasks
+    /// by how long they have waited.
     async fn let_others_in(&self) {
-        /// Whoever comes and goes for so long does not keep the work from being done.
+        /// New tasks that keep coming for so long do not keep the work from being done.
         const LONGEST: usize = 100;
         tokio::task::yield_now().await;
         for _ in 0..LONGEST {
@@ -375,7 +378,7 @@ impl Hub {
 }
 
 impl State {
-    /// Does what the engine wants done. The sockets that had no room for a frame.
+    /// Carries out the outputs of the engine. Returns the sockets whose queue was full.
     fn carry_out(&mut self, events: &EventSource, calls: &mut Vec<ServiceCall>) -> Vec<LinkId> {
         let mut broken = Vec::new();
         let most = if self.engine.is_full() { Backlog::MOST_OF_FEW } else { Backlog::MOST };
@@ -439,12 +442,12 @@ impl State {
 
     fn respond(&mut self, link: LinkId, response: Response) {
         if let Some(Link::Request(respond)) = self.links.remove(&link) {
-            // A client that went away meanwhile needs no response.
+            // A client that has closed its connection meanwhile needs no response.
             let _ = respond.send(response);
         }
     }
 
-    /// Whether the socket had room, or is gone anyway.
+    /// Whether the frame fit into the queue of the socket, or the socket does not exist any more.
     fn push(&self, link: LinkId, frame: Frame, most: usize) -> bool {
         match self.links.get(&link) {
             Some(Link::Socket(way)) => {

@@ -1,5 +1,5 @@
-//! A CometD server to embed: a tower service that speaks Bayeux over long-polling and WebSocket on one path, and over
-//! callback-polling where [that is asked for](Builder::transports).
+//! An embeddable CometD server: a tower service for the Bayeux protocol over long-polling and WebSocket on one path,
+//! and over callback-polling if it is [enabled](Builder::transports).
 //!
 //! ```
 //! use bayeux_server::{Request, Server, ServiceError};
@@ -15,8 +15,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`Server::bind`] is for programs that serve nothing else. Others put [`Server::service`] into the HTTP server that
-//! they have, with axum for example `Router::new().route_service("/cometd", server.service())` (and `/cometd/{*rest}`,
+//! [`Server::bind`] is for programs that serve nothing else. Others add [`Server::service`] to their HTTP server, with axum
+//! for example `Router::new().route_service("/cometd", server.service())` (and `/cometd/{*rest}`,
 //! because clients add the name of a meta message to the URL).
 
 mod activity;
@@ -54,7 +54,7 @@ pub use session_events::{SessionEvent, SessionEvents, SessionState};
 pub use bayeux_proto::server::{Activity, AllowAll, Denial, Memory, Policy, QueueOverflow, RemovedBecause};
 pub use bayeux_proto::{BayeuxError, Channel, ClientId, Data, InvalidChannel, Message, Reconnect, Transport};
 
-/// The programs of the README are tests.
+/// The programs in the README are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -14,14 +14,14 @@ use crate::connection;
 use crate::server::Server;
 
 impl Server {
-    /// Listens at an address and serves every path of it, over HTTP/1.1 and cleartext HTTP/2. Port 0 takes a free one.
+    /// Listens at an address and serves every path, over HTTP/1.1 and cleartext HTTP/2. Port 0 selects a free port.
     ///
     /// Each phase of a connection has a time limit: see [`head_timeout`](crate::Builder::head_timeout),
     /// [`body_timeout`](crate::Builder::body_timeout), [`idle_timeout`](crate::Builder::idle_timeout),
     /// [`write_timeout`](crate::Builder::write_timeout) and [`response_timeout`](crate::Builder::response_timeout).
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// If the address cannot be bound.
     pub async fn bind(&self, address: impl ToSocketAddrs) -> std::io::Result<Running> {
         let listener = listen(address, self.options().listen_backlog).await?;
         let address = listener.local_addr()?;
@@ -52,8 +52,8 @@ fn listen_at(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> 
     socket.listen(backlog)
 }
 
-/// A server that listens. Dropping it stops listening and cuts what is open, all sockets of the server among it;
-/// [`shutdown`](Running::shutdown) is kinder.
+/// A server that listens. Dropping it stops listening and closes all connections and WebSockets of the server at once;
+/// [`shutdown`](Running::shutdown) lets them end in an orderly way.
 #[derive(Debug)]
 pub struct Running {
     server: Server,
@@ -63,26 +63,26 @@ pub struct Running {
 }
 
 impl Running {
-    /// The URL for clients: `http://ADDRESS/cometd`.
+    /// Returns the URL for clients: `http://ADDRESS/cometd`.
     pub fn url(&self) -> String {
         format!("http://{}/cometd", self.address)
     }
 
-    /// The address.
+    /// Returns the address.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// The server behind it.
+    /// Returns the server.
     pub fn server(&self) -> &Server {
         &self.server
     }
 
-    /// Stops listening, tells all clients, and waits until their connections are done, for
+    /// Stops listening, starts the shutdown of the server, and waits until the connections have ended, for
     /// [`shutdown_grace`](crate::Builder::shutdown_grace) at most.
     ///
     /// # Cancel safety
-    /// Dropping the future cuts what is still open.
+    /// Dropping the future closes the connections that are still open.
     pub async fn shutdown(mut self) {
         self.server.shutdown();
         // The task may have ended by itself.
@@ -155,8 +155,8 @@ impl Connections {
         }
     }
 
-    /// Closes some connections that wait for a request: whoever opens many of those must not keep others out by opening
-    /// more of them faster than they are closed.
+    /// Closes some connections that wait for a request: a peer that opens many of those must not keep others out by
+    /// opening more of them faster than they are closed.
     fn evict_some(&mut self) {
         const SOME: usize = 64;
         for _ in 0..SOME.min(self.tasks.len() / 4 + 1) {
@@ -173,8 +173,8 @@ impl Connections {
         }
     }
 
-    /// Waits until there is room for one more, and makes some: connections that only wait for a request must not keep
-    /// others out.
+    /// Waits until one more connection may be open, and closes some: connections that only wait for a request must not
+    /// keep others out.
     async fn make_room(&mut self, most: usize) {
         /// If all are busy, so long until it is looked at again.
         const AGAIN: Duration = Duration::from_millis(50);

@@ -1,11 +1,11 @@
-//! What the shell around the engine is told to do differently.
+//! The options of the shell around the engine.
 
 use std::time::Duration;
 
 use crate::cookie::SessionCookie;
 use crate::origin::Origins;
 
-/// The settings of everything but the engine; [`Builder`](crate::Builder) documents each.
+/// All options but those of the engine; [`Builder`](crate::Builder) documents each.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) max_message_size: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     pub(crate) shutdown_grace: Duration,
     pub(crate) origins: Origins,
     pub(crate) cookie: SessionCookie,
-    /// The subprotocol that a socket must offer.
+    /// The subprotocol that a WebSocket must offer.
     pub(crate) websocket_protocol: Option<http::HeaderValue>,
     pub(crate) websocket: bool,
     pub(crate) long_polling: bool,

@@ -1,4 +1,4 @@
-//! Which pages may speak to the server: browsers say where a page is from.
+//! Which pages may use the server: browsers state the origin of a page.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,8 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    /// Whether a request may be served. Who names no origin is no browser, or a page of the same origin that asks with GET.
+    /// Whether a request may be served. A request without an origin is not of a browser, or is a GET of a page of the
+    /// same origin.
     pub(crate) fn allow<B>(&self, request: &Request<B>) -> bool {
         if self.listed.is_none() && !self.same_origin {
             return true;
@@ -30,8 +31,8 @@ impl Origins {
         }
     }
 
-    /// A script that a page loads, as callback-polling does, comes without an origin. Browsers state whether it is another
-    /// site's, and older ones at least where the page is from.
+    /// A script that a page loads, as callback-polling does, comes without an origin. Browsers state whether it is
+    /// another site's, and older ones at least where the page is from.
     fn allow_script<B>(&self, request: &Request<B>) -> bool {
         let header = |name: &str| request.headers().get(name).map(http::HeaderValue::as_bytes);
         if let Some(page) = request.headers().get(REFERER) {
@@ -54,8 +55,8 @@ impl Origins {
     }
 }
 
-/// Whether a page is from the host that it asks. A name does not count but for `localhost`: any site can have a name of its
-/// own resolve to this machine, and its pages would then be of the "same" origin.
+/// Whether a page is from the host that it asks. A name does not count but for `localhost`: any site can have a name of
+/// its own resolve to this machine, and its pages would then be of the "same" origin.
 fn is_same(origin: &str, headers: &HeaderMap, uri: &Uri) -> bool {
     let Some((scheme, page)) = origin.split_once("://") else { return false };
     let default = match scheme.to_ascii_lowercase().as_str() {

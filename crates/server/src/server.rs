@@ -32,15 +32,15 @@ impl Server {
         Self { hub }
     }
 
-    /// The tower service that clients talk to.
+    /// Returns the tower service that answers the requests of clients.
     pub fn service(&self) -> HttpService {
         HttpService::new(Arc::clone(&self.hub))
     }
 
-    /// Publishes to all subscribers of a channel.
+    /// Publishes a message to all subscribers of a channel.
     ///
     /// # Errors
-    /// When the name is none, or a pattern or meta channel, or `data` is no JSON.
+    /// If the channel name is invalid, is a pattern or a meta channel, or if `data` cannot be encoded as JSON.
     pub fn publish<C>(&self, channel: C, data: &(impl Serialize + ?Sized)) -> Result<(), PublishError>
     where
         C: TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -53,10 +53,11 @@ impl Server {
         Ok(())
     }
 
-    /// Publishes what is in no hurry: it goes with the next message that is, or alone after `within` at the latest.
+    /// Publishes a message that may be delayed: it is sent with the next message that is not lazy, or alone after
+    /// `within`.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish).
+    /// The same as [`publish`](Self::publish).
     pub fn publish_lazily<C>(
         &self,
         channel: C,
@@ -74,10 +75,11 @@ impl Server {
         Ok(())
     }
 
-    /// Sends to one session, whether it is subscribed or not. A session that is gone gets nothing.
+    /// Sends a message to one session, whether it is subscribed to the channel or not. If the session does not exist,
+    /// nothing is sent.
     ///
     /// # Errors
-    /// When the name is none, or `data` is no JSON.
+    /// If the channel name is invalid, or if `data` cannot be encoded as JSON.
     pub fn send<C>(
         &self,
         session: &ClientId,
@@ -92,36 +94,36 @@ impl Server {
         Ok(())
     }
 
-    /// Ends a session: its client is told with a `/meta/disconnect` and does not come back by itself.
+    /// Ends a session. Its client gets a `/meta/disconnect` and does not reconnect by itself.
     pub fn disconnect(&self, session: &ClientId) {
         self.hub.handle(Input::Disconnect(session.clone()));
     }
 
-    /// Ends a session and states why: its client gets the reason as the `error` of the `/meta/disconnect`. Clients of this
-    /// project end with that as the server's reason.
+    /// Ends a session with a reason, which its client gets as the `error` of the `/meta/disconnect`. Clients of this
+    /// project close with it as the server's error.
     pub fn disconnect_because(&self, session: &ClientId, reason: BayeuxError) {
         self.hub.handle(Input::DisconnectBecause { session: session.clone(), reason });
     }
 
-    /// The sessions there are and what each is subscribed to, in the order in which they began. It takes the server's lock,
-    /// and time and memory in proportion to the sessions and their subscriptions. To keep a list up to date use
+    /// Returns the sessions and their subscriptions, in the order in which the sessions began. It takes the server's
+    /// lock, and time and memory in proportion to the sessions and subscriptions. To keep a list up to date, use
     /// [`SessionEvents::resync`].
     pub fn session_list(&self) -> Vec<SessionState> {
         self.hub.session_list(|| {})
     }
 
-    /// How many sessions there are.
+    /// Returns the number of sessions.
     pub fn sessions(&self) -> usize {
         self.hub.sessions()
     }
 
-    /// How much memory the server uses for its clients, of which [`Builder::max_memory`](crate::Builder::max_memory) is the
-    /// limit.
+    /// Returns how much memory the server uses for its clients; [`Builder::max_memory`](crate::Builder::max_memory)
+    /// limits it.
     pub fn memory(&self) -> Memory {
         self.hub.memory()
     }
 
-    /// All that happens to sessions from now on.
+    /// Returns the events of sessions from now on.
     pub fn events(&self) -> SessionEvents {
         self.hub.events()
     }
@@ -138,8 +140,8 @@ impl Server {
         self.hub.cut();
     }
 
-    /// Goes down in good order: held connects are answered, and all clients are told to handshake again, with this
-    /// server's successor or another one, and each after a random pause of at most
+    /// Starts an orderly shutdown: held connects are answered, and all clients are advised to handshake again, at this
+    /// server's successor or another server, each after a random pause of at most
     /// [`shutdown_spread`](crate::Builder::shutdown_spread). New requests are refused from now on.
     pub fn shutdown(&self) {
         self.hub.shut_down();

@@ -1,4 +1,4 @@
-//! What happens to sessions, for those who listen.
+//! The events of sessions, for listeners.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -59,8 +59,8 @@ pub enum SessionEvent {
         /// The error that the client got.
         error: BayeuxError,
     },
-    /// That many events were missed, because this listener did not read them in time: what it knows of the sessions is out
-    /// of date. [`SessionEvents::resync`] returns what is true now.
+    /// This many events were dropped, because this listener did not read them in time: its list of sessions is out of
+    /// date. [`SessionEvents::resync`] returns the current one.
     Missed(u64),
 }
 
@@ -97,7 +97,7 @@ impl SessionEvent {
     }
 }
 
-/// A session and what it is subscribed to.
+/// A session and its subscriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionState {
@@ -107,12 +107,11 @@ pub struct SessionState {
     pub subscriptions: Vec<Channel>,
 }
 
-/// All that happens to sessions from now on.
+/// The events of sessions, from the call of [`Server::events`](crate::Server::events) on.
 ///
-/// Events are kept until every listener has read them. A listener that reads what there is whenever it runs misses nothing,
-/// however many events one request causes. One that leaves more than
-/// [`max_event_bytes`](crate::Builder::max_event_bytes) unread gets [`SessionEvent::Missed`] and goes on with the oldest
-/// event that is still kept.
+/// Events are kept until every listener has read them, however many events one request causes. If a listener leaves
+/// more than [`max_event_bytes`](crate::Builder::max_event_bytes) unread, it gets [`SessionEvent::Missed`] and
+/// continues with the oldest event that is still kept.
 pub struct SessionEvents {
     list: ListSessions,
     log: Arc<EventLog>,
@@ -120,10 +119,10 @@ pub struct SessionEvents {
 }
 
 impl SessionEvents {
-    /// The next event; `None` when the server no longer exists and all events were read.
+    /// Returns the next event; `None` if the server no longer exists and all events were read.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// No event is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<SessionEvent> {
         loop {
             let changed = self.log.changed.notified();
@@ -139,8 +138,8 @@ impl SessionEvents {
         }
     }
 
-    /// The sessions there are now, in the order in which they began. The events that [`next`](Self::next) returns after it
-    /// are those that happen later: together they miss nothing. It takes the server's lock, and time and memory in
+    /// Returns the current sessions, in the order in which they began. The events that [`next`](Self::next) returns
+    /// after it happened later: together they miss nothing. It takes the server's lock, and time and memory in
     /// proportion to the sessions and their subscriptions.
     pub fn resync(&mut self) -> Vec<SessionState> {
         (self.list)(&|| self.log.lock().skip(self.reader))
@@ -273,7 +272,7 @@ impl State {
         *next += 1;
         let only = self.readers.len() == 1;
         let event = match self.events.get(index) {
-            // The usual case: nobody else reads, so nothing need be copied.
+            // The usual case: there is no other listener, so no copy is needed.
             Some(_) if only && index == 0 => self.forget_first(),
             Some((event, _)) => Some(event.clone()),
             None => None,
@@ -297,7 +296,7 @@ impl State {
         self.trim();
     }
 
-    /// Forgets what everybody has read.
+    /// Removes the events that all listeners have read.
     fn trim(&mut self) {
         let needed = self.readers.values().copied().min().unwrap_or(u64::MAX);
         while self.first < needed && !self.events.is_empty() {
@@ -310,7 +309,7 @@ impl State {
         self.first += 1;
         self.bytes -= cost;
         if self.events.is_empty() && self.events.capacity() > 1024 {
-            // Much happened once; that is no reason to keep the room for it.
+            // Many events happened once; that is no reason to keep the capacity for them.
             self.events.shrink_to(64);
         }
         Some(event)

@@ -46,7 +46,7 @@ enum Step {
 
 /// How a socket ends.
 enum Ending {
-    /// Close it: the peer does not read, or has gone.
+    /// Close it: the peer does not read, or has closed the connection.
     Cut,
     /// Close it with a code and a reason, because of what the peer did.
     Fault(CloseCode, &'static str),
@@ -95,7 +95,7 @@ struct Serving<T> {
     busy: bool,
     activity: Arc<Activity>,
     outgoing: Queued,
-    /// Since when no message came, and how long that may last. Pings do not count: they would keep a socket that nobody
+    /// Since when no message came, and how long that may last. Pings do not count: they would keep a socket that no session
     /// uses for ever.
     silent: (Instant, Duration),
     /// How many pings have come since the last flush, and how many bytes since the first of them.

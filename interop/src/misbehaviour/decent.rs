@@ -1,4 +1,4 @@
-//! What a server says that does nothing wrong. Each scenario departs from it in one thing.
+//! The replies of a correct server. Each scenario departs from it in one thing.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Servers that say the right thing in an odd way, or odd things beside the right ones.
+//! Servers whose messages are valid but unusual.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -98,7 +98,7 @@ impl Page<'_> {
         }
     }
 
-    /// What keeps the run from being good, whatever the page says.
+    /// What makes the run fail, whatever is on the page.
     pub(super) fn complaints(&self) -> Vec<String> {
         self.cells.iter().filter_map(Cell::complaint).collect()
     }

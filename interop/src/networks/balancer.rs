@@ -89,7 +89,7 @@ pub(super) async fn sticky(peer: &'static Peer, transport: Transport) -> Outcome
             user.expect(&channel(number), &json!(round)).await?;
         }
     }
-    // Nobody had to handshake twice, which is what straying to the other server would lead to.
+    // No client had to handshake twice, as it would after a request to the other server.
     for tap in &balancer.taps {
         let log = tap.log();
         let granted = log.matches("\"clientId\"").count();

@@ -86,7 +86,7 @@ impl Certificates {
         Ok(Self { authority: authority.pem(), server, server_key, client, client_key })
     }
 
-    /// Trusts the authority and nobody else.
+    /// Trusts the authority and no other.
     pub(super) fn trust(&self) -> Outcome<TlsOptions> {
         Ok(TlsOptions::new().ca_pem(self.authority.as_bytes())?.only_given_authorities())
     }

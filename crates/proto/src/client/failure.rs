@@ -112,15 +112,7 @@ impl Failure {
 
     /// Returns whether it is certain that the server has received nothing.
     pub fn is_before_sending(&self) -> bool {
-        matches!(
-            self.kind,
-            FailureKind::UnknownHost
-                | FailureKind::Unreachable
-                | FailureKind::Tls
-                | FailureKind::Proxy
-                | FailureKind::LocalLimit
-                | FailureKind::UpgradeRefused { .. }
-        )
+        self.is_out_of_reach() || matches!(self.kind, FailureKind::UpgradeRefused { .. })
     }
 }
 

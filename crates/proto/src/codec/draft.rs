@@ -12,8 +12,8 @@ use crate::error::BayeuxError;
 use crate::id::{ClientId, MessageId};
 use crate::message::{Fields, Message, Subscription};
 
-/// How much a body may still have: each message takes memory, and so does each element of their lists and each field that
-/// nobody knows; far more than they have bytes.
+/// How much a body may still have: each message takes memory, and so does each element of their lists and each unknown
+/// field; far more than they have bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     messages: usize,
@@ -40,7 +40,7 @@ impl Allowance {
         !self.exceeded
     }
 
-    /// Whether there may be one more element of a list or field that nobody knows.
+    /// Whether there may be one more element of a list or unknown field.
     fn part(&mut self) -> bool {
         match self.parts.checked_sub(1) {
             Some(left) => self.parts = left,

@@ -70,7 +70,7 @@ pub enum DecodeError {
     #[error("the body is not a JSON array of messages: {reason}; it begins {start:?}")]
     #[non_exhaustive]
     Json {
-        /// What the parser says, with line and column.
+        /// The error of the parser, with line and column.
         reason: String,
         /// The first characters, to tell an HTML page from a truncated reply.
         start: String,
@@ -85,7 +85,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// What is wrong, without a word of the body: for a reply to the peer that sent it.
+    /// Returns what is wrong without quoting the body, for a reply to the peer that sent it.
     pub fn without_quotes(&self) -> String {
         match self {
             Self::Json { .. } => "the body is not a JSON array of messages".to_owned(),
@@ -101,19 +101,19 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// A decoder that has seen nothing yet.
+    /// Returns a decoder without a limit.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A decoder for bodies of at most `most` messages, and twice as many elements of their lists and unknown fields. It
+    /// Returns a decoder for bodies of at most `most` messages, and twice as many elements of their lists and unknown fields. It
     /// stops at the next, so that a small body cannot become many times its size in memory.
     pub fn limited(most: usize) -> Self {
         Self { most, ..Self::default() }
     }
 
-    /// A decoder for what strangers send: a body may have `most` messages, and twice as many elements of their lists and
-    /// fields that nobody knows; it stops at the next. It remembers few names, because a server has a decoder for each
+    /// Returns a decoder for the requests of clients: a body may have `most` messages, and twice as many elements of their
+    /// lists and unknown fields; it stops at the next. It remembers few names, because a server has a decoder for each
     /// socket.
     pub fn for_requests(most: usize) -> Self {
         Self { names: Names::new(Names::FEW), most, ..Self::default() }

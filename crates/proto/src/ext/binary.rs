@@ -20,27 +20,27 @@ const KEY: &str = "binary";
 pub struct Binary {
     /// The bytes.
     pub data: Bytes,
-    /// Whether they are the last of what belongs together. Absent on the wire, it counts as true: most blobs are sent
-    /// whole.
+    /// Whether these are the last bytes of a blob that is sent in parts. If it is absent on the wire it counts as true: most blobs
+    /// are sent whole.
     pub last: bool,
-    /// What the sender says about the bytes, such as a file's name; a JSON object, or nothing.
+    /// Metadata of the bytes, such as a file's name; a JSON object, or nothing.
     pub meta: Option<Data>,
 }
 
-/// Why a message that claims to be binary is not.
+/// Why the payload of a message that is marked as binary could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BinaryError {
-    /// `data` is no object with a string `data` in it.
+    /// `data` is not an object with a string `data`.
     #[error("a binary message needs a string in data.data: {0}")]
     Shape(String),
-    /// `data.data` is no Z85.
+    /// `data.data` is not valid Z85.
     #[error("the bytes are no Z85: {what} at byte {at}")]
     #[non_exhaustive]
     Encoding {
         /// What is wrong.
         what: &'static str,
-        /// Where in the text.
+        /// The byte offset in the text.
         at: usize,
     },
 }
@@ -64,15 +64,15 @@ struct ReceivedPayload<'a> {
 }
 
 impl Binary {
-    /// Bytes that stand for themselves.
+    /// Returns a whole blob without metadata.
     pub fn new(data: impl Into<Bytes>) -> Self {
         Self { data: data.into(), last: true, meta: None }
     }
 
-    /// Makes this the payload of a message, and marks the message as binary.
+    /// Writes this as the payload of a message, and marks the message as binary.
     ///
     /// # Errors
-    /// None that a user could cause; the JSON library declares one.
+    /// Never in practice; the JSON library declares one.
     pub fn write(&self, message: &mut Message) -> Result<(), serde_json::Error> {
         let text = z85::encode(&self.data);
         let payload = Payload { data: &text, last: self.last, meta: self.meta.as_ref() };
@@ -81,10 +81,10 @@ impl Binary {
         Ok(())
     }
 
-    /// The bytes of a message; `None` when the message is not marked as binary, or is a meta message.
+    /// Returns the bytes of a message; `None` if the message is not marked as binary, or is a meta message.
     ///
     /// # Errors
-    /// When it is marked and has no bytes that can be read.
+    /// Returns an error if the message is marked and its bytes cannot be read.
     pub fn read(message: &Message) -> Option<Result<Self, BinaryError>> {
         let marked =
             !message.channel().is_meta() && message.ext_json(KEY).is_some_and(|json| json.starts_with('{'));
@@ -118,7 +118,7 @@ impl<T: Into<Bytes>> From<T> for Binary {
     }
 }
 
-/// Payloads are the user's business and can be large: only their size is told.
+/// Payloads can be private and large: only their size is shown.
 impl std::fmt::Debug for Binary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Binary")

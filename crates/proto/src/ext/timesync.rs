@@ -13,16 +13,16 @@ use crate::message::Message;
 
 const KEY: &str = "timesync";
 
-/// What a client says.
+/// What a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// `tc`: the client's clock when it sent this.
     pub client_ms: i64,
-    /// `l` and `o`: what the client believes so far; `None` from clients of old, which say neither.
+    /// `l` and `o`: the estimate of the client so far; `None` from old clients, which send neither.
     pub estimate: Option<Estimate>,
 }
 
-/// What a client believes.
+/// The estimate of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
     /// `l`: the time that a message takes from the client to the server, in milliseconds.
@@ -31,28 +31,28 @@ pub struct Estimate {
     pub offset_ms: i64,
 }
 
-/// What a server says.
+/// What a server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// `tc`: the client's clock, echoed.
     pub client_ms: i64,
     /// `ts`: the server's clock when the request came in.
     pub server_ms: i64,
-    /// `p`: for how long the server then kept the message, in milliseconds; a held connect is kept for long.
+    /// `p`: how long the server then kept the message, in milliseconds; a held connect is kept for long.
     pub held_ms: i64,
-    /// `a`: by how much the client was wrong, in milliseconds; `None` to clients of old.
+    /// `a`: by how much the client was wrong, in milliseconds; `None` to old clients.
     pub accuracy_ms: Option<i64>,
 }
 
 impl Request {
-    /// Puts the request into a message.
+    /// Writes the request into a message.
     pub fn write(&self, message: &mut Message) {
         let estimate = self.estimate.map(|estimate| [("l", estimate.lag_ms), ("o", estimate.offset_ms)]);
         let fields = std::iter::once(("tc", self.client_ms)).chain(estimate.into_iter().flatten());
         message.set_ext_value(KEY, object(fields));
     }
 
-    /// The request in a message, if there is one.
+    /// Returns the request in a message, if there is one.
     pub fn read(message: &Message) -> Option<Self> {
         let fields = fields(message)?;
         let estimate = millis(&fields, "l")
@@ -60,9 +60,8 @@ impl Request {
         Some(Self { client_ms: millis(&fields, "tc")?, estimate })
     }
 
-    /// What a server answers whose clock said `received_ms` when the request came in and says `now_ms` at its reply.
-    ///
-    /// A client that is right to 25 ms already needs no answer and gets `None`.
+    /// Returns the answer of a server whose clock was at `received_ms` when the request arrived and is at `now_ms`; `None` for
+    /// a client whose estimate is off by 25 ms at most, which needs no answer.
     pub fn answer(&self, received_ms: i64, now_ms: i64) -> Option<Reply> {
         const ACCURATE: u64 = 25;
         let reply = Reply {
@@ -98,9 +97,9 @@ impl Reply {
     }
 }
 
-/// A client's guess at the server's clock: the mean of the last ten replies.
+/// A client's estimate of the server's clock: the mean of the last ten replies.
 ///
-/// It looks at no clock itself: the caller tells the time, in milliseconds since 1970.
+/// It reads no clock itself: the caller passes the time, in milliseconds since 1970.
 #[derive(Clone, Debug, Default)]
 pub struct Estimator {
     samples: VecDeque<Estimate>,
@@ -111,18 +110,18 @@ impl Estimator {
     /// Clocks are read in whole milliseconds, at both ends: a way of no time can seem to take a little less.
     const ROUNDING: i64 = 2;
 
-    /// An estimator that knows nothing.
+    /// Returns an estimator without replies.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What the next message is to carry.
+    /// Returns the request for the next message.
     pub fn request(&self, now_ms: i64) -> Request {
         Request { client_ms: now_ms, estimate: Some(self.estimate().unwrap_or_default()) }
     }
 
-    /// Takes in a reply that came at `now_ms`. Whether it was of use: one that seems to have come before it was asked
-    /// for, because a clock was set meanwhile, is passed over.
+    /// Handles a reply that arrived at `now_ms`. Returns whether it was used: one that seems to have arrived before its
+    /// request was sent, because a clock was set meanwhile, is ignored.
     pub fn observe(&mut self, reply: &Reply, now_ms: i64) -> bool {
         let travelled = now_ms.saturating_sub(reply.client_ms).saturating_sub(reply.held_ms);
         if travelled < -Self::ROUNDING || reply.held_ms < 0 {
@@ -137,7 +136,7 @@ impl Estimator {
         true
     }
 
-    /// What is known; `None` before the first reply.
+    /// Returns the estimate; `None` before the first reply.
     pub fn estimate(&self) -> Option<Estimate> {
         let mean = |of: fn(&Estimate) -> i64| {
             let sum: i128 = self.samples.iter().map(|sample| i128::from(of(sample))).sum();
@@ -147,17 +146,17 @@ impl Estimator {
         Some(Estimate { lag_ms: mean(|sample| sample.lag_ms)?, offset_ms: mean(|sample| sample.offset_ms)? })
     }
 
-    /// How long a message takes from here to the server; `None` before the first reply.
+    /// Returns how long a message takes from here to the server; `None` before the first reply.
     pub fn lag(&self) -> Option<Duration> {
         Some(Duration::from_millis(self.estimate()?.lag_ms.unsigned_abs()))
     }
 
-    /// What the server's clock says when ours says `now_ms`; `None` before the first reply.
+    /// Returns the time of the server's clock when ours is at `now_ms`; `None` before the first reply.
     pub fn server_ms(&self, now_ms: i64) -> Option<i64> {
         Some(now_ms.saturating_add(self.estimate()?.offset_ms))
     }
 
-    /// What our clock says when the server's says `server_ms`; `None` before the first reply.
+    /// Returns the time of our clock when the server's is at `server_ms`; `None` before the first reply.
     pub fn client_ms(&self, server_ms: i64) -> Option<i64> {
         Some(server_ms.saturating_sub(self.estimate()?.offset_ms))
     }

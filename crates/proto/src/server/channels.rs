@@ -19,7 +19,7 @@ pub(super) struct Place(u32);
 ///
 /// No route is remembered: the subscribers of a name are kept in order, and those of all names that match a channel are
 /// merged while a message is handed out, from any point on. A change costs what a search in them costs, whatever was
-/// published before, and nothing is kept for a channel that nobody is subscribed to.
+/// published before, and nothing is kept for a channel without subscribers.
 #[derive(Debug)]
 pub(super) struct Channels {
     /// The places of the names, by the hash of the name. There are many small tables, so that none takes long to grow.

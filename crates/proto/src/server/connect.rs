@@ -1,4 +1,4 @@
-//! Connects: held until there is something to say, answered at once, or refused.
+//! Connects: held until there is something to deliver, answered at once, or refused.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::time::Time;
 
 impl Core {
     pub(super) fn connect(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {
-        if turn.gone {
+        if turn.closed {
             return;
         }
         self.drop_held(key);
@@ -117,8 +117,8 @@ impl Core {
             .is_some_and(|(browser, limit)| self.browsers.is_full(browser, limit))
     }
 
-    /// What the reply to a connect advises. Once a client polls because it is one of many, it must be told when it need
-    /// not any more.
+    /// What the reply to a connect advises. Once a client polls because its browser has several sessions, it must get
+    /// advice when it need not poll any more.
     fn connect_advice(&mut self, key: SessionKey, advise: bool, is_one_of_many: bool) -> Option<Advice> {
         let every = self.config.multi_session_interval;
         let session = self.sessions.get_mut(&key)?;
@@ -155,7 +155,7 @@ impl Core {
             .is_some_and(|(longest, session)| now.since(session.active_at) > longest)
     }
 
-    /// A session that only connects is ended, and its client told so at once.
+    /// A session that only connects is ended, and its client gets the reason at once.
     fn end_inactive(&mut self, turn: &mut Turn, key: SessionKey, message: &Message) {
         self.remove(key, RemovedBecause::Inactive);
         self.answer_dismissed(turn, message, None);

@@ -11,19 +11,20 @@ use crate::error::BayeuxError;
 use crate::id::{ClientId, MessageId};
 use crate::message::Message;
 
-/// A way to a client: over HTTP one request and its response, else one WebSocket. Chosen by the shell, never twice.
+/// A connection to a client: over HTTP one request and its response, else one WebSocket. The driver chooses the number,
+/// each only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub u64);
 
 /// What a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkKind {
-    /// A request that takes one response.
+    /// An HTTP request, which gets one response.
     Http,
-    /// The same, but the response is a script that a browser runs. What is queued goes with the replies to connects only:
-    /// scripts run in any order.
+    /// The same, but the response is a script that a browser runs. Queued messages are sent with replies to connects
+    /// only, because scripts run in any order.
     Callback,
-    /// A socket that takes frames at any time.
+    /// A WebSocket, to which frames can be sent at any time.
     WebSocket,
 }
 
@@ -38,8 +39,7 @@ impl LinkKind {
 /// The enum is exhaustive, as [`Output`] is: both sides of the contract are complete.
 #[derive(Debug)]
 pub enum Input {
-    /// What is known of a link, before anything comes over it. A shell that knows nothing of cookies need not say it;
-    /// its links are trusted.
+    /// Reports a link before its first messages. A driver without cookies may leave it out; its links are trusted.
     LinkOpened {
         /// The link.
         link: LinkId,
@@ -50,44 +50,44 @@ pub enum Input {
         /// Whether the requests of the browser share a connection, as in HTTP/2.
         multiplexed: bool,
     },
-    /// The cookie that [`LinkOpened`](Self::LinkOpened) named did not come from the client: the shell has just issued it,
-    /// with the response that opened the socket.
+    /// The cookie of [`LinkOpened`](Self::LinkOpened) did not come from the client: the driver has just issued it, with
+    /// the response that opened the socket.
     CookieIssued(LinkId),
     /// Messages of a client.
     Received {
-        /// The way they came.
+        /// The link that they came over.
         link: LinkId,
-        /// What it is.
+        /// The kind of the link.
         kind: LinkKind,
         /// The messages.
         messages: Vec<Message>,
     },
-    /// A link is gone: the response was written, the request was given up, or the socket was closed. The time after which
-    /// a session expires starts here, not when the response is handed out, provided that
-    /// [`LinkOpened`](Self::LinkOpened) was reported.
+    /// A link was closed: the response was written, the request was given up, or the socket was closed. If
+    /// [`LinkOpened`](Self::LinkOpened) was reported, the time after which a session expires starts here, and not when
+    /// the response is handed out.
     LinkClosed(LinkId),
-    /// What was pushed to a socket has not been written for a while: its client reads slowly. Its session is kept
+    /// Frames that were pushed to a socket wait to be written, because its client reads slowly. Its session is kept
     /// [`Config::response_timeout`](super::Config::response_timeout) longer, until [`Written`](Self::Written).
     Writing(LinkId),
-    /// All that was pushed to a socket has been written, after [`Writing`](Self::Writing).
+    /// All frames that were pushed to a socket have been written, after [`Writing`](Self::Writing).
     Written(LinkId),
-    /// The application publishes.
+    /// The application publishes a message.
     Publish {
         /// The channel.
         channel: Channel,
         /// The payload.
         data: Data,
     },
-    /// The application publishes what is in no hurry.
+    /// The application publishes a lazy message.
     PublishLazily {
         /// The channel.
         channel: Channel,
         /// The payload.
         data: Data,
-        /// For how long it may wait for company.
+        /// How long the message may be delayed.
         within: Duration,
     },
-    /// The application sends to one session.
+    /// The application sends a message to one session.
     Send {
         /// The session.
         session: ClientId,
@@ -96,9 +96,9 @@ pub enum Input {
         /// The payload.
         data: Data,
     },
-    /// A service answers, if it has an answer.
+    /// The answer of a service.
     Answer {
-        /// The call.
+        /// The token of the call.
         token: ServiceToken,
         /// The answer.
         answer: Result<Data, BayeuxError>,
@@ -112,12 +112,11 @@ pub enum Input {
         /// Why.
         reason: BayeuxError,
     },
-    /// The server goes down: everybody is told to handshake again, elsewhere or later.
+    /// The server shuts down: all clients are advised to handshake again, elsewhere or later.
     Shutdown,
-    /// The clock on the wall, as the time since 1970 (UTC). The engine counts on from there and answers the timesync
-    /// extension, which it does not before.
+    /// The wall clock, as the time since 1970 (UTC). From then on the engine answers the timesync extension.
     WallClock(Duration),
-    /// Nothing: the time that was asked for has come.
+    /// The time of [`Engine::poll_timeout`](super::Engine::poll_timeout) has come.
     Timeout,
 }
 
@@ -132,7 +131,7 @@ pub enum Output {
         link: LinkId,
         /// The messages, as the array that goes over the wire. Receivers of the same message share it.
         messages: Bytes,
-        /// The cookie to set: the browser that handshakes has none yet.
+        /// The cookie to set, for a browser that handshakes and has none yet.
         browser: Option<Arc<str>>,
     },
     /// Send a frame.
@@ -142,7 +141,7 @@ pub enum Output {
         /// The messages, as the array that goes over the wire. Receivers of the same message share it.
         messages: Bytes,
     },
-    /// Refuse an HTTP request, or close a socket for its fault.
+    /// Refuse an HTTP request, or close a socket because of an error of its client.
     Reject {
         /// The link.
         link: LinkId,
@@ -151,7 +150,7 @@ pub enum Output {
         /// Why.
         reason: &'static str,
     },
-    /// Close a socket that is not needed any more.
+    /// Close a socket in an orderly way.
     Close {
         /// The socket.
         link: LinkId,
@@ -160,7 +159,7 @@ pub enum Output {
         /// Why.
         reason: &'static str,
     },
-    /// Call the application's service.
+    /// Call a service of the application.
     Service(ServiceCall),
     /// A session began.
     Added(ClientId),
@@ -170,15 +169,15 @@ pub enum Output {
     Subscribed(ClientId, Channel),
     /// A session unsubscribed.
     Unsubscribed(ClientId, Channel),
-    /// Messages of a session that does not fetch them were dropped.
+    /// This many messages were dropped, because the queue of the session was full.
     Dropped(ClientId, u64),
-    /// The messages of a socket that had to wait are handled: more may be read from it. Comes only after
+    /// The waiting messages of a socket are handled: more may be read from it. Emitted only after
     /// [`Engine::is_busy`](super::Engine::is_busy) was true.
     Ready(LinkId),
     /// A handshake was refused, with this error.
     HandshakeRefused(LinkId, BayeuxError),
-    /// A request was refused because it came without the cookie that the session began with. That is an attack, or a
-    /// client that keeps no cookies (some do not for hosts that are numbers).
+    /// A request was refused because it came without the cookie that the session began with. The cause is an attack, or a
+    /// client that keeps no cookies (some keep none for IP addresses).
     WrongBrowser(LinkId),
 }
 
@@ -186,36 +185,36 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemovedBecause {
-    /// The client said so.
+    /// The client disconnected.
     Disconnected,
-    /// The client did not connect for too long.
+    /// The client did not connect in time.
     Expired,
-    /// The application said so.
+    /// The application ended it.
     Dismissed,
-    /// There was no activity for too long.
+    /// There was no activity for [`Config::max_inactivity`](super::Config::max_inactivity).
     Inactive,
-    /// Its queue was full, and nothing was to be lost.
+    /// Its queue was full, and no message may be dropped.
     Overflowed,
-    /// The server goes down.
+    /// The server shut down.
     Shutdown,
 }
 
 /// A message on a service channel.
 #[derive(Clone, Debug)]
 pub struct ServiceCall {
-    /// Who sent it.
+    /// The session that sent it.
     pub session: ClientId,
     /// The channel.
     pub channel: Channel,
     /// The payload.
     pub data: Data,
-    /// What came in `ext`.
+    /// The `ext` of the message.
     pub ext: Option<Data>,
-    /// What an answer must come with.
+    /// Identifies the call in [`Input::Answer`].
     pub token: ServiceToken,
 }
 
-/// To whom an answer goes.
+/// Identifies a call of a service.
 #[derive(Clone, Debug)]
 pub struct ServiceToken {
     pub(super) session: ClientId,

@@ -1,4 +1,4 @@
-//! What an engine knows, and the small steps that all its parts share.
+//! The state of an engine, and the small steps that all its parts share.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) struct Core {
     pub(super) sessions: HashMap<SessionKey, Box<Session>>,
     pub(super) by_id: HashMap<ClientId, SessionKey>,
     pub(super) channels: Channels,
-    /// What shells told of their links.
+    /// What drivers reported of their links.
     pub(super) links: HashMap<LinkId, LinkFacts>,
     /// The session of each socket.
     pub(super) sockets: HashMap<LinkId, SessionKey>,
@@ -42,21 +42,21 @@ pub(super) struct Core {
     /// The session of each request whose response, or socket whose frames, have yet to be written.
     pub(super) writing: HashMap<LinkId, SessionKey>,
     pub(super) browsers: Browsers,
-    /// When each session is due, those that are over and were not told among them.
+    /// When each session is due, also those that ended and whose clients do not know.
     pub(super) due: BTreeSet<(Time, SessionKey)>,
     /// When lazy messages have waited long enough.
     pub(super) lazy: BTreeSet<(Time, SessionKey)>,
-    /// Sessions that the server ended, until their clients are told or would have expired.
-    pub(super) dismissed: HashMap<SessionKey, Untold>,
+    /// Sessions that the server ended, until their clients know or the session would have expired.
+    pub(super) dismissed: HashMap<SessionKey, Dismissed>,
     /// Sessions with something new in their queue.
     pub(super) dirty: VecDeque<SessionKey>,
-    /// Sessions whose queue had no room.
+    /// Sessions whose queue overflowed.
     pub(super) overflowed: VecDeque<SessionKey>,
     /// Sessions with much in their queue, the fullest last.
     pub(super) heavy: Heavy,
     /// What sessions that ended are still subscribed to.
     pub(super) leaving: VecDeque<(SessionKey, BTreeSet<Place>)>,
-    /// The sessions that were there when the server began to go down.
+    /// The sessions that existed when the shutdown began.
     pub(super) going_down: VecDeque<SessionKey>,
     /// Over how long the returns of their clients are spread.
     pub(super) return_within: Duration,
@@ -83,9 +83,9 @@ pub(super) struct Core {
 
 /// A session that the server ended and whose client does not know.
 #[derive(Debug)]
-pub(super) struct Untold {
+pub(super) struct Dismissed {
     pub(super) id: ClientId,
-    /// When its client need not be told any more.
+    /// Until when its client may still ask for it.
     pub(super) until: Time,
     /// Why it was ended, if that was given.
     pub(super) reason: Option<BayeuxError>,
@@ -144,8 +144,8 @@ pub(super) struct Turn {
     pub(super) cookie: Option<Arc<str>>,
     /// Whether its answer has to wait.
     pub(super) held: bool,
-    /// Whether nobody waits for its answer any more.
-    pub(super) gone: bool,
+    /// Whether its link was closed, so that no answer can be sent.
+    pub(super) closed: bool,
     /// Whether it is in a lane.
     pub(super) waits: bool,
     /// What it costs while it waits.
@@ -185,7 +185,7 @@ impl Turn {
             handshaken: false,
             cookie: None,
             held: false,
-            gone: false,
+            closed: false,
             waits: false,
             charge: None,
         }
@@ -289,7 +289,7 @@ impl Core {
         Encoded::join(messages, &self.meters.messages)
     }
 
-    /// A key that was never used, and an id that cannot be guessed and says nothing else: 160 random bits in base 32.
+    /// A key that was never used, and an id that cannot be guessed: 160 random bits in base 32.
     pub(super) fn new_session_id(&mut self) -> (SessionKey, ClientId) {
         const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
         self.last_key += 1;

@@ -17,13 +17,13 @@ impl Core {
             && let Some(session) = self.sessions.get_mut(&key)
         {
             session.in_request -= 1;
-            // Whoever has a socket gets its events in order only if they all go there; and scripts run in any order.
+            // A session with a socket gets its events in order only if they all go there; and scripts run in any order.
             let is_way = match turn.kind {
                 LinkKind::WebSocket => true,
                 LinkKind::Http => session.socket.is_none(),
                 LinkKind::Callback => false,
             };
-            if !turn.handshaken && is_way && !session.connect_only && !turn.held && !turn.gone {
+            if !turn.handshaken && is_way && !session.connect_only && !turn.held && !turn.closed {
                 self.answer_connects(turn);
                 if turn.events.is_empty() {
                     turn.events = self.take_events(key).messages;
@@ -32,7 +32,7 @@ impl Core {
             self.mark_dirty(key);
         }
         self.answer_connects(turn);
-        if turn.gone {
+        if turn.closed {
             return;
         }
         let (link, mut messages) = (turn.link, std::mem::take(&mut turn.events));
@@ -59,7 +59,7 @@ impl Core {
         if !turn.replies.iter().any(|reply| matches!(reply, Reply::Connect(_))) {
             return;
         }
-        let key = turn.session.filter(|_| !turn.gone && !turn.handshaken);
+        let key = turn.session.filter(|_| !turn.closed && !turn.handshaken);
         let taken = key.map(|key| self.take_events(key)).unwrap_or_default();
         turn.events.extend(taken.messages);
         for reply in &mut turn.replies {
@@ -69,7 +69,7 @@ impl Core {
         }
     }
 
-    /// Hands queues over to whoever can be reached now.
+    /// Delivers the queues of sessions that can be reached now.
     pub(super) fn deliver(&mut self, end: u64, now: Time) {
         while let Some(key) = self.dirty.pop_front() {
             let Some(session) = self.sessions.get_mut(&key) else { continue };
@@ -141,7 +141,7 @@ impl Core {
         });
     }
 
-    /// The successful reply to a connect; with acknowledgements it says which batch it ends.
+    /// The successful reply to a connect; with acknowledgements it has the number of the batch that it ends.
     pub(super) fn connect_reply(&self, held: &Held, batch: Option<u64>, now: Time) -> Encoded {
         let mut reply = Message::meta(Channel::CONNECT);
         reply.set_id(held.id.clone());

@@ -1,10 +1,10 @@
-//! How connects and sessions end: their time is over, their link is gone, somebody says so.
+//! How connects and sessions end: their time is over, their link was closed, or the application ends them.
 
 use std::time::Duration;
 
 use super::channels::SessionKey;
 use super::contract::{LinkId, Output, RemovedBecause};
-use super::core::{Core, Untold};
+use super::core::{Core, Dismissed};
 use super::encoded::Encoded;
 use super::lanes::Lane;
 use super::replies::{last_message, rehandshake, stop};
@@ -23,7 +23,7 @@ impl Core {
         due.into_iter().chain(lazy).min()
     }
 
-    /// Answers the connects whose time is over, and ends the sessions that nobody fetches from.
+    /// Answers the connects whose time is over, and ends the sessions whose clients do not fetch.
     pub(super) fn expire(&mut self, end: u64, now: Time) {
         while self.steps < end
             && let Some((at, key)) = self.due.first().copied().filter(|(at, _)| *at <= now)
@@ -73,7 +73,7 @@ impl Core {
         }
     }
 
-    pub(super) fn link_gone(&mut self, link: LinkId, now: Time) {
+    pub(super) fn link_closed(&mut self, link: LinkId, now: Time) {
         self.links.remove(&link);
         self.abandon(link);
         self.written(link, now);
@@ -96,7 +96,7 @@ impl Core {
         }
     }
 
-    /// Ends a session and tells its client not to come back: at once if there is a way to it, else when it connects.
+    /// Ends a session and advises its client not to reconnect: at once if it can be reached, else when it connects.
     pub(super) fn dismiss(
         &mut self,
         key: SessionKey,
@@ -107,24 +107,24 @@ impl Core {
         let Some(session) = self.sessions.get(&key) else { return };
         let (id, socket) = (session.id.clone(), session.socket);
         let last_message = self.encode(&last_message(reason.clone()));
-        let mut told = self.resume_for_good(key, Some(last_message.clone()), now);
-        if let Some(link) = socket.filter(|_| !told) {
+        let mut informed = self.resume_for_good(key, Some(last_message.clone()), now);
+        if let Some(link) = socket.filter(|_| !informed) {
             let mut messages = self.take_rest(key);
             messages.push(last_message);
             self.emit(Output::Push { link, messages: self.join(&messages) });
-            told = true;
+            informed = true;
         }
         let until = now
             + self.sessions.get(&key).map(|session| session.interval).unwrap_or_default()
             + self.config.max_interval;
         self.remove(key, because);
-        if !told {
+        if !informed {
             /// Its entries in three maps, with as much again as they may have free.
             const DISMISSED: usize = 448;
             self.by_id.insert(id.clone(), key);
             let text = reason.as_ref().map_or(0, |reason| reason.to_string().len());
             let charge = self.meters.sessions.charge(DISMISSED + text);
-            self.dismissed.insert(key, Untold { id, until, reason, _charge: charge });
+            self.dismissed.insert(key, Dismissed { id, until, reason, _charge: charge });
             self.due.insert((until, key));
         }
     }
@@ -146,7 +146,7 @@ impl Core {
         true
     }
 
-    /// The server goes down: everybody is told to handshake again, and not all at the same moment.
+    /// The server shuts down: all clients are advised to handshake again, and not all at the same moment.
     pub(super) fn shutdown(&mut self) {
         self.down = true;
         // In the order in which they began, so that a run can be repeated.
@@ -156,7 +156,7 @@ impl Core {
         self.going_down = keys.into();
     }
 
-    /// Ends the next sessions of a server that goes down.
+    /// Ends the next sessions of a server that shuts down.
     pub(super) fn go_down(&mut self, end: u64, now: Time) {
         while self.steps < end
             && let Some(key) = self.going_down.pop_front()
@@ -171,7 +171,7 @@ impl Core {
                 self.release(&held, &messages);
             }
             if let Some(link) = self.sessions.get(&key).and_then(|session| session.socket) {
-                self.emit(Output::Close { link, code: 1001, reason: "the server is going down" });
+                self.emit(Output::Close { link, code: 1001, reason: "the server is shutting down" });
             }
             self.remove(key, RemovedBecause::Shutdown);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::channels::SessionKey;
 use super::config::Config;
 use super::contract::{Input, LinkId, LinkKind, Output, RemovedBecause};
-use super::core::{Core, LinkFacts, Reply, Turn, Untold};
+use super::core::{Core, Dismissed, LinkFacts, Reply, Turn};
 use super::lanes::Lane;
 use super::memory::Memory;
 use super::policy::Policy;
@@ -18,33 +18,35 @@ use crate::id::ClientId;
 use crate::message::Message;
 use crate::time::Time;
 
-/// All sessions of a server and the channels between them. It does no I/O and knows no clock.
+/// All sessions of a server and the channels between them. It does no I/O and has no clock.
 ///
-/// After each [`handle`](Engine::handle) take all outputs from [`poll_output`](Engine::poll_output), then wait for the
-/// next input, until [`poll_timeout`](Engine::poll_timeout) at the latest, and then hand in [`Input::Timeout`].
+/// Pass any number of inputs to [`handle`](Engine::handle), then take all outputs from
+/// [`poll_output`](Engine::poll_output), then wait for the next input, until [`poll_timeout`](Engine::poll_timeout) at
+/// the latest, and then pass [`Input::Timeout`].
 ///
-/// Each call does a bounded amount of work, at most about twice [`Config::max_steps`]. What is left is due at once:
-/// [`poll_timeout`](Engine::poll_timeout) names a time that has passed, and the next call goes on, with all clients in turn.
-/// The messages of one request or socket are handled in order, and so is what the application publishes.
+/// Each call does a bounded amount of work, at most about twice [`Config::max_steps`]. If work is left,
+/// [`poll_timeout`](Engine::poll_timeout) returns a time that has passed, and the next call continues, with all clients
+/// in turn. The messages of one request or socket are handled in order, and so are those that the application
+/// publishes.
 pub struct Engine(Core);
 
 impl Engine {
-    /// An engine without sessions.
+    /// Returns an engine without sessions.
     pub fn new(config: Config, policy: Box<dyn Policy>) -> Self {
         Self(Core::new(config, policy))
     }
 
-    /// The settings.
+    /// Returns the options.
     pub fn config(&self) -> &Config {
         &self.0.config
     }
 
-    /// How many sessions there are.
+    /// Returns the number of sessions.
     pub fn sessions(&self) -> usize {
         self.0.sessions.len()
     }
 
-    /// The sessions there are and what each is subscribed to, in the order in which they began.
+    /// Returns the sessions and their subscriptions, in the order in which the sessions began.
     pub fn session_list(&self) -> Vec<(ClientId, Vec<Channel>)> {
         let Core { sessions, channels, .. } = &self.0;
         let mut keys: Vec<_> = sessions.iter().collect();
@@ -58,53 +60,54 @@ impl Engine {
         keys.into_iter().map(|(_, session)| (session.id.clone(), subscriptions(session))).collect()
     }
 
-    /// How much memory is in use for clients, at most.
+    /// Returns how much memory is in use for clients; what is allocated is never more.
     pub fn memory(&self) -> Memory {
         self.0.memory()
     }
 
-    /// How many subscriptions there are in all.
+    /// Returns the number of subscriptions of all sessions.
     pub fn subscriptions(&self) -> usize {
         self.0.channels.subscriptions()
     }
 
-    /// How many steps of work were done so far: a step takes about as long as to hand one message to one session.
+    /// Returns how many steps of work were done so far. A step takes about as long as delivering one message to one
+    /// session.
     pub fn steps(&self) -> u64 {
         self.0.steps
     }
 
-    /// Whether something is left to do that need not wait.
+    /// Returns whether work is left that can be done at once.
     pub fn has_work(&self) -> bool {
         self.0.has_work()
     }
 
-    /// Whether messages of this socket are waiting to be handled. Then nothing more should be read from it, until
-    /// [`Output::Ready`] comes.
+    /// Returns whether messages of this socket wait to be handled. If so, read nothing from it until [`Output::Ready`] is
+    /// emitted.
     pub fn is_busy(&self, link: LinkId) -> bool {
         self.0.waiting.contains_key(&link)
     }
 
-    /// How many messages of the application are waiting to be handed out.
+    /// Returns how many messages of the application wait to be delivered.
     pub fn published(&self) -> usize {
         self.0.lanes.waiting(Lane::Application)
     }
 
-    /// Whether memory is scarce: clients that do not read what they are sent should be dropped early.
+    /// Returns whether memory is scarce, so that clients that do not read should be cut early.
     pub fn is_full(&self) -> bool {
         self.0.is_scarce()
     }
 
-    /// The next thing to do.
+    /// Returns the next output, or `None` if there is nothing to do until the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.0.poll_output()
     }
 
-    /// When to call again at the latest.
+    /// Returns when to pass [`Input::Timeout`] at the latest.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.0.poll_timeout()
     }
 
-    /// Takes in what happened at `now`.
+    /// Handles what happened at `now`.
     pub fn handle(&mut self, input: Input, now: Time) {
         let core = &mut self.0;
         core.now = now;
@@ -113,7 +116,7 @@ impl Engine {
                 return core.link_opened(link, browser, second, multiplexed);
             }
             Input::CookieIssued(link) => return core.cookie_issued(link),
-            Input::LinkClosed(link) => return core.link_gone(link, now),
+            Input::LinkClosed(link) => return core.link_closed(link, now),
             Input::Writing(link) => return core.writing(link, now),
             Input::Written(link) => return core.written(link, now),
             Input::WallClock(unix) => return core.set_wall_clock(unix, now),
@@ -156,7 +159,7 @@ impl Core {
 
     fn received(&mut self, link: LinkId, kind: LinkKind, messages: Vec<Message>, now: Time) {
         if self.down {
-            return self.reject(link, 503, "the server is going down");
+            return self.reject(link, 503, "the server is shutting down");
         }
         if self.links.get(&link).is_some_and(|facts| facts.closing) {
             return;
@@ -174,7 +177,7 @@ impl Core {
         let lane = self.lane(link, kind, &messages[0]);
         let facts = self.links.get(&link).map(LinkFacts::copy);
         let turn = Turn::new(link, kind, facts, messages, now);
-        if self.has_no_room_for(&turn, lane) {
+        if self.has_no_place_for(&turn, lane) {
             return match kind {
                 LinkKind::WebSocket => {
                     self.emit(Output::Close { link, code: 1013, reason: "the server is busy" });
@@ -197,7 +200,7 @@ impl Core {
     }
 
     /// Whether too much waits already for a request that will have to wait, too.
-    fn has_no_room_for(&self, turn: &Turn, lane: Lane) -> bool {
+    fn has_no_place_for(&self, turn: &Turn, lane: Lane) -> bool {
         let waiting = self.lanes.waiting(lane);
         waiting >= LONGEST_LANE
             || ((waiting > 0 || !turn.alone)
@@ -210,7 +213,7 @@ impl Core {
         loop {
             self.end_overflowed(now);
             if self.pressed {
-                // A large batch must not fill the queues of those who could be reached.
+                // A large batch must not fill the queues of sessions that can be reached.
                 self.deliver(end, now);
             }
             if self.steps >= end
@@ -285,7 +288,7 @@ impl Core {
                 None if self.config.require_handshake_per_connection => return None,
                 None if !self.is_of_browser(key, turn) => return None,
                 // Nothing can be pushed to a socket that was closed meanwhile.
-                None if turn.gone => {}
+                None if turn.closed => {}
                 None => self.bind(key, turn.link),
             },
             LinkKind::Http | LinkKind::Callback => {
@@ -293,7 +296,7 @@ impl Core {
                     return None;
                 }
                 let session = self.sessions.get(&key)?;
-                // Who speaks over HTTP, and waits for nothing over its socket, may have left that.
+                // A client that uses HTTP, and waits for nothing over its socket, may have left the socket.
                 if !session.held.as_ref().is_some_and(|held| held.kind == LinkKind::WebSocket) {
                     self.unbind(key);
                 }
@@ -303,8 +306,8 @@ impl Core {
         Some(key)
     }
 
-    /// What a client is still to be told whose session, which the message names, was ended by the server.
-    fn take_dismissed(&mut self, message: &Message) -> Option<Untold> {
+    /// The reply to a client whose session, which the message names, was ended by the server.
+    fn take_dismissed(&mut self, message: &Message) -> Option<Dismissed> {
         let key = *self.by_id.get(message.fields().client_id.as_ref()?)?;
         let last_message = self.dismissed.remove(&key)?;
         self.by_id.remove(&last_message.id);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many bytes an engine keeps for its peers, at most: what is counted here is never less than what is allocated.
+/// How many bytes an engine keeps for its peers. What is allocated is never more than what is counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
@@ -99,8 +99,8 @@ impl Budget {
         self.0 / 8 * 7
     }
 
-    /// Beyond this in all, nothing new is taken in. It is more than the one before: whoever asks for something new is
-    /// refused only when no queue is left to be emptied.
+    /// Beyond this in all, nothing new is taken in. It is more than the one before: new things are refused only
+    /// when no queue is left to be emptied.
     pub(super) fn all(self) -> usize {
         self.0 / 16 * 15
     }

@@ -1,4 +1,4 @@
-//! The server's side: sessions, the tree of channels, and the engine that joins them.
+//! The server's protocol: sessions, the channels between them, and the engine that contains both.
 
 mod browsers;
 mod channels;

@@ -1,4 +1,4 @@
-//! Who may do what.
+//! What clients may do.
 
 use crate::advice::Reconnect;
 use crate::channel::Channel;
@@ -9,39 +9,39 @@ use crate::message::Message;
 
 /// Decides what clients may do. Everything that is not overridden is allowed.
 ///
-/// The engine waits for each answer, and a shell around it serves nobody else meanwhile: a method must not wait for anything,
-/// such as a database or a lock that is held for long, and must not call into the server that asks it, which would never
-/// return.
+/// The engine waits for each answer, and its driver serves no other client meanwhile: a method must not wait for
+/// anything, such as a database or a lock that is held for long, and must not call the server that calls it, which
+/// would never return.
 pub trait Policy: Send + 'static {
-    /// Whether a client may have a session; its credentials are in the message's `ext`.
+    /// Decides whether a client may open a session; its credentials are in the `ext` of the message.
     ///
     /// # Errors
-    /// A [`Denial`] is what the client is told.
+    /// Return a [`Denial`] to refuse; the client gets it as its error.
     fn may_handshake(&mut self, handshake: &Message) -> Result<(), Denial> {
         let _ = handshake;
         Ok(())
     }
 
-    /// What a new session is sent first, in order. It comes with the first connect, or with the handshake reply if
-    /// [`messages_during_handshake`](super::Config::messages_during_handshake) says so.
+    /// Returns the messages that a new session receives first, in order. They are sent with the first connect, or with
+    /// the handshake reply if [`messages_during_handshake`](super::Config::messages_during_handshake) is set.
     fn welcome(&mut self, session: &ClientId, handshake: &Message) -> Vec<(Channel, Data)> {
         let _ = (session, handshake);
         Vec::new()
     }
 
-    /// Whether a session may receive the messages of a channel or pattern.
+    /// Decides whether a session may subscribe to a channel or pattern.
     ///
     /// # Errors
-    /// A [`Denial`] is what the client is told.
+    /// Return a [`Denial`] to refuse; the client gets it as its error.
     fn may_subscribe(&mut self, session: &ClientId, channel: &Channel) -> Result<(), Denial> {
         let _ = (session, channel);
         Ok(())
     }
 
-    /// Whether a session may send on a channel.
+    /// Decides whether a session may publish to a channel.
     ///
     /// # Errors
-    /// A [`Denial`] is what the client is told.
+    /// Return a [`Denial`] to refuse; the client gets it as its error.
     fn may_publish(&mut self, session: &ClientId, message: &Message) -> Result<(), Denial> {
         let _ = (session, message);
         Ok(())
@@ -54,7 +54,7 @@ pub struct AllowAll;
 
 impl Policy for AllowAll {}
 
-/// A refusal, in the client's words.
+/// A refusal, with the error that the client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     error: Option<BayeuxError>,
@@ -62,18 +62,18 @@ pub struct Denial {
 }
 
 impl Denial {
-    /// A refusal with the reference's own words, `403:denied_by_security_policy:…` or `403::handshake_denied`.
+    /// Returns a refusal with CometD's error, `403:denied_by_security_policy:…` or `403::handshake_denied`.
     pub fn new() -> Self {
         Self { error: None, reconnect: Reconnect::None }
     }
 
-    /// A refusal with other words.
+    /// Returns a refusal with another error.
     pub fn with(error: BayeuxError) -> Self {
         Self { error: Some(error), ..Self::new() }
     }
 
-    /// What a client whose handshake is refused is advised to do. Default: nothing more, because it would be refused
-    /// again. [`Reconnect::Handshake`] asks for better credentials.
+    /// Sets the advice to a client whose handshake is refused. Default: not to try again, because it would be refused
+    /// again. [`Reconnect::Handshake`] asks for other credentials.
     #[must_use]
     pub fn advise(mut self, reconnect: Reconnect) -> Self {
         self.reconnect = reconnect;

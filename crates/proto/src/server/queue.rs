@@ -18,7 +18,7 @@ pub(super) struct Queue {
     charge: Charge,
     /// How many of the entries were sent already.
     sent: usize,
-    /// How many of those that were not are in a hurry: all but the lazy ones.
+    /// How many of those that were not are urgent: all but the lazy ones.
     urgent: usize,
     /// The number of the batch that the next reply ends; `None` without acknowledgements.
     batch: Option<u64>,
@@ -42,9 +42,9 @@ pub(super) struct Bounds {
 /// What became of a message for a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// So many messages were lost for lack of room; mostly none.
+    /// It was queued, and so many messages were dropped for it; mostly none.
     Lost(u64),
-    /// There is no room, and nothing may be lost.
+    /// The queue is full, and no message may be dropped.
     Full,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Taken {
     pub(super) batch: Option<u64>,
 }
 
-/// What an entry costs besides its message, with its part of the room for more.
+/// What an entry costs besides its message, with its part of the spare capacity.
 const ENTRY: usize = 2 * size_of::<Entry>();
 
 impl Queue {
@@ -106,7 +106,7 @@ impl Queue {
         self.batch.is_some()
     }
 
-    /// Whether something waits that is in a hurry and was never sent.
+    /// Whether an urgent message waits that was never sent.
     pub(super) fn has_urgent(&self) -> bool {
         self.urgent > 0
     }
@@ -121,13 +121,13 @@ impl Queue {
         self.sent == self.entries.len()
     }
 
-    /// Whether more than half of the room is taken by what was never sent.
+    /// Whether more than half of the limit is taken by messages that were never sent.
     pub(super) fn is_filling(&self, bounds: Bounds) -> bool {
         let unsent = self.entries.len() - self.sent;
         self.urgent > 0 && (unsent > bounds.messages / 2 || self.bytes > bounds.bytes / 2)
     }
 
-    /// What was lazy is in a hurry from now on.
+    /// Lazy messages are urgent from now on.
     pub(super) fn hurry(&mut self) {
         for entry in self.entries.iter_mut().skip(self.sent) {
             entry.lazy = false;

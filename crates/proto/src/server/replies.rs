@@ -82,7 +82,7 @@ pub(super) fn confirmation(message: &Message, outcome: Result<(), BayeuxError>) 
     }
 }
 
-/// What a client is told that the server wants to see no more.
+/// The message that ends the session of a client.
 pub(super) fn last_message(reason: Option<BayeuxError>) -> Message {
     let mut message = Message::meta(Channel::DISCONNECT);
     let fields = message.fields_mut();

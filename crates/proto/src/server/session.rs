@@ -14,7 +14,7 @@ use crate::ext::timesync;
 use crate::id::{ClientId, MessageId};
 use crate::time::Time;
 
-/// What the server keeps of a client.
+/// The state of one session.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: ClientId,
@@ -34,11 +34,11 @@ pub(super) struct Session {
     pub(super) connected: bool,
     /// The transport that was advised last.
     pub(super) advised: Option<LinkKind>,
-    /// Whether the client was told that its browser has too many sessions.
+    /// Whether the client was advised that its browser has too many sessions.
     pub(super) one_of_many: bool,
     /// Whether events wait for a connect.
     pub(super) connect_only: bool,
-    /// The pause before the next connect that the client was told, or asked for.
+    /// The pause before the next connect that the client was advised, or asked for.
     pub(super) interval: Duration,
     /// When the session is due: the held connect, or its end.
     pub(super) due: Time,
@@ -52,7 +52,7 @@ pub(super) struct Session {
     pub(super) queue: Queue,
     pub(super) weight: Weight,
     charge: Charge,
-    /// How many messages were dropped and not told of.
+    /// How many messages were dropped and not reported yet.
     pub(super) dropped: u64,
     /// How many responses, or bursts of frames, have yet to be written.
     pub(super) writing: u32,
@@ -153,7 +153,7 @@ pub(super) struct Weight {
 }
 
 impl Weight {
-    /// Less than so many bytes are little: nobody loses that to others.
+    /// Less than so many bytes are little: such a queue is not emptied for others.
     const LITTLE: usize = 4096;
 
     fn class(bytes: usize) -> u8 {

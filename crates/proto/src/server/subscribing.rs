@@ -53,7 +53,7 @@ impl Core {
             ChannelKind::Meta => {
                 return Err(BayeuxError::new(403, "denied_by_security_policy", "subscribe_denied"));
             }
-            // Whoever uses a service hears from it; there is nothing to record.
+            // Services answer without a subscription; there is nothing to record.
             ChannelKind::Service => return Ok(()),
             ChannelKind::Broadcast => {}
         }

@@ -40,7 +40,7 @@ pub(super) struct FanOut {
 
 /// So many steps a lane may take before the next has its turn.
 const QUANTUM: u64 = 128;
-/// So many jobs may wait behind each other; whoever sends more without waiting for an answer is refused.
+/// So many jobs may wait behind each other; a client that sends more without waiting for an answer is refused.
 pub(super) const LONGEST_LANE: usize = 64;
 
 impl Core {
@@ -57,8 +57,8 @@ impl Core {
         self.config.max_steps.max(1) as u64
     }
 
-    /// Starts a job at once if nothing is before it in its lane, so that who asks for little waits for nobody who asks for
-    /// much; else it waits.
+    /// Starts a job at once if nothing is before it in its lane, so that a small request does not wait for a large one of
+    /// another client; else it waits.
     pub(super) fn start(&mut self, lane: Lane, mut job: Job, now: Time) {
         let is_next = self.lanes.waiting(lane) == 0;
         if is_next && self.run(&mut job, self.steps + self.budget().div_ceil(4), now) {
@@ -103,7 +103,7 @@ impl Core {
                 && (turn.kind.is_request() || self.lanes.waiting(lane) == 0)
             {
                 self.waiting.remove(&turn.link);
-                if turn.kind == LinkKind::WebSocket && !turn.gone {
+                if turn.kind == LinkKind::WebSocket && !turn.closed {
                     self.emit(Output::Ready(turn.link));
                 }
             }
@@ -134,7 +134,7 @@ impl Core {
         /// So many sessions are looked up at once.
         const MOST: u64 = 64;
         let matches = fan_out.matches.take().unwrap_or_else(|| self.matches(&fan_out.channel));
-        // However little may be done at once, each slice hands it to somebody.
+        // However little may be done at once, each slice delivers it to at least one session.
         let end = end.max(self.steps + 1);
         let mut reached = std::mem::take(&mut self.reached);
         let done = loop {
@@ -151,7 +151,7 @@ impl Core {
                 self.enqueue(*key, fan_out.message.clone(), fan_out.lazy, now);
             }
             if self.pressed {
-                // A large batch must not fill the queues of those who could be reached.
+                // A large batch must not fill the queues of sessions that can be reached.
                 self.deliver(end, now);
             }
             self.relieve(now);
@@ -191,7 +191,7 @@ impl Core {
         if !self.is_scarce() {
             return;
         }
-        // Those who can be reached lose nothing.
+        // Sessions that can be reached lose nothing.
         self.deliver(self.steps + MOST, now);
         let end = self.steps + MOST;
         while self.steps < end
@@ -204,14 +204,14 @@ impl Core {
         }
     }
 
-    /// A link is closed while its requests wait. They are done as they came, but nobody waits for the answers.
+    /// A link is closed while its requests wait. They are done as they came, but no answer is sent.
     pub(super) fn abandon(&mut self, link: LinkId) {
         let Some(lane) = self.waiting.remove(&link) else { return };
         for job in self.lanes.jobs_mut(lane) {
             if let Job::Request(turn) = job
                 && turn.link == link
             {
-                turn.gone = true;
+                turn.closed = true;
             }
         }
     }

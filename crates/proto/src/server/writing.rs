@@ -45,7 +45,7 @@ impl Core {
         if let Some(facts) = self.links.get_mut(&turn.link) {
             facts.closing = true;
         }
-        turn.gone = true;
+        turn.closed = true;
         turn.messages = Vec::new().into_iter();
         let reason = "the cookie of the session is missing, which a new socket can send";
         self.emit(Output::Close { link: turn.link, code: 1008, reason });

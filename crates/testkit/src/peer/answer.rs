@@ -11,7 +11,7 @@ use serde_json::Value;
 #[derive(Clone, Debug)]
 #[must_use = "an answer must be returned from the script"]
 pub struct Answer {
-    pub(super) says: Says,
+    pub(super) action: Action,
     pub(super) after: Duration,
     pub(super) headers: Vec<(String, String)>,
     /// Whether the connection is cut after it.
@@ -19,7 +19,7 @@ pub struct Answer {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Says {
+pub(super) enum Action {
     /// Some messages now, and others after a push or a disconnect.
     Messages {
         now: Vec<Value>,
@@ -52,8 +52,8 @@ pub(super) enum Says {
 }
 
 impl Answer {
-    fn new(says: Says) -> Self {
-        Self { says, after: Duration::ZERO, headers: Vec::new(), then_cut: false }
+    fn new(action: Action) -> Self {
+        Self { action, after: Duration::ZERO, headers: Vec::new(), then_cut: false }
     }
 
     /// These messages, as a JSON array.
@@ -62,7 +62,7 @@ impl Answer {
     }
 
     pub(super) fn now_and_later(now: Vec<Value>, hold: Vec<Value>) -> Self {
-        Self::new(Says::Messages { now, hold })
+        Self::new(Action::Messages { now, hold })
     }
 
     /// These messages, sent at the next [`Peer::push`](super::Peer::push) or disconnect.
@@ -72,63 +72,63 @@ impl Answer {
 
     /// A response with this status and an empty body. It refuses an upgrade.
     pub fn status(status: u16) -> Self {
-        Self::new(Says::Body { status, body: Bytes::new() })
+        Self::new(Action::Body { status, body: Bytes::new() })
     }
 
     /// This text, unchanged: as the body of a response with status 200 and a JSON content type, or as a text frame.
     pub fn body(body: impl Into<Bytes>) -> Self {
-        Self::new(Says::Body { status: 200, body: body.into() })
+        Self::new(Action::Body { status: 200, body: body.into() })
     }
 
     /// This page with this status.
     pub fn page(status: u16, html: &str) -> Self {
         let body = Bytes::copy_from_slice(html.as_bytes());
-        Self::new(Says::Body { status, body }).header("content-type", "text/html")
+        Self::new(Action::Body { status, body }).header("content-type", "text/html")
     }
 
     /// These bytes, without HTTP or a frame.
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
-        Self::new(Says::Raw(bytes.into()))
+        Self::new(Action::Raw(bytes.into()))
     }
 
     /// The first `sent` bytes of this body, then the connection is cut.
     pub fn cut_after(body: impl Into<Bytes>, sent: usize) -> Self {
-        Self::new(Says::Partly { body: body.into(), sent, cut: true })
+        Self::new(Action::Partly { body: body.into(), sent, cut: true })
     }
 
     /// The first `sent` bytes of this body, then nothing more.
     pub fn stall_after(body: impl Into<Bytes>, sent: usize) -> Self {
-        Self::new(Says::Partly { body: body.into(), sent, cut: false })
+        Self::new(Action::Partly { body: body.into(), sent, cut: false })
     }
 
     /// This body in pieces of this size, with a pause before each.
     pub fn drip(body: impl Into<Bytes>, piece: usize, every: Duration) -> Self {
-        Self::new(Says::Drip { body: body.into(), piece: piece.max(1), every })
+        Self::new(Action::Drip { body: body.into(), piece: piece.max(1), every })
     }
 
     /// Nothing; the connection stays open.
     pub fn silence() -> Self {
-        Self::new(Says::Silence)
+        Self::new(Action::Silence)
     }
 
     /// Nothing; the connection is cut.
     pub fn cut() -> Self {
-        Self::new(Says::Cut)
+        Self::new(Action::Cut)
     }
 
     /// Accepts an upgrade.
     pub fn accept() -> Self {
-        Self::new(Says::Accept { listens: true })
+        Self::new(Action::Accept { listens: true })
     }
 
     /// Accepts an upgrade, but discards all frames and sends none, as some proxies do.
     pub fn accept_and_swallow() -> Self {
-        Self::new(Says::Accept { listens: false })
+        Self::new(Action::Accept { listens: false })
     }
 
     /// A close frame, and the end of the connection.
     pub fn close(code: u16, reason: &str) -> Self {
-        Self::new(Says::Close { code, reason: reason.to_owned() })
+        Self::new(Action::Close { code, reason: reason.to_owned() })
     }
 
     /// The same answer with this header, if it is an HTTP response.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::{broadcast, watch};
 
-use super::answer::{Answer, Says};
+use super::answer::{Action, Answer};
 use super::frame;
 use super::request::{Request, RequestKind};
 
@@ -61,8 +61,8 @@ pub(super) async fn serve(client: TcpStream, number: usize, stage: &Stage, mut w
         let _in_flight = InFlight::new(stage);
         let answer = stage.ask(request);
         unless_cut(&mut words.resubscribe(), pause(&mut client, answer.after)).await?;
-        match answer.says {
-            Says::Accept { listens } => {
+        match answer.action {
+            Action::Accept { listens } => {
                 let upgrade = upgrade.ok_or_else(|| Error::other("there is nothing to upgrade"))?;
                 accept(&mut client, &upgrade, &answer.headers).await?;
                 return if listens {
@@ -198,8 +198,8 @@ async fn read_chunks(client: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> R
 
 async fn respond(client: &mut BufReader<TcpStream>, answer: &Answer, words: &mut Words) -> Result<()> {
     let headers = &answer.headers;
-    match &answer.says {
-        Says::Messages { now, hold } => {
+    match &answer.action {
+        Action::Messages { now, hold } => {
             let mut messages = now.clone();
             if !hold.is_empty() && messages.is_empty() {
                 messages = until_reason(client, words).await?;
@@ -210,21 +210,21 @@ async fn respond(client: &mut BufReader<TcpStream>, answer: &Answer, words: &mut
             response.push_str(&body);
             client.write_all(response.as_bytes()).await
         }
-        Says::Body { status, body } => {
+        Action::Body { status, body } => {
             client.write_all(head(*status, headers, body.len()).as_bytes()).await?;
             client.write_all(body).await
         }
-        Says::Raw(bytes) => client.write_all(bytes).await,
-        Says::Partly { body, sent, cut } => {
+        Action::Raw(bytes) => client.write_all(bytes).await,
+        Action::Partly { body, sent, cut } => {
             client.write_all(head(200, headers, body.len()).as_bytes()).await?;
             client.write_all(&body[..(*sent).min(body.len())]).await?;
             client.flush().await?;
             if *cut {
-                return Err(Error::other("cut as the script says"));
+                return Err(Error::other("cut by the script"));
             }
             unless_cut(words, listen_in_vain(client)).await
         }
-        Says::Drip { body, piece, every } => {
+        Action::Drip { body, piece, every } => {
             client.write_all(head(200, headers, body.len()).as_bytes()).await?;
             for piece in body.chunks(*piece) {
                 unless_cut(words, pause(client, *every)).await?;
@@ -232,8 +232,8 @@ async fn respond(client: &mut BufReader<TcpStream>, answer: &Answer, words: &mut
             }
             Ok(())
         }
-        Says::Silence => unless_cut(words, listen_in_vain(client)).await,
-        Says::Cut | Says::Close { .. } | Says::Accept { .. } => Err(Error::other("cut as the script says")),
+        Action::Silence => unless_cut(words, listen_in_vain(client)).await,
+        Action::Cut | Action::Close { .. } | Action::Accept { .. } => Err(Error::other("cut by the script")),
     }
 }
 
@@ -380,8 +380,8 @@ async fn speak(
     held: &mut Vec<Value>,
     words: &mut Words,
 ) -> Result<()> {
-    match answer.says {
-        Says::Messages { now, hold } => {
+    match answer.action {
+        Action::Messages { now, hold } => {
             held.extend(hold);
             if now.is_empty() {
                 return Ok(());
@@ -389,15 +389,15 @@ async fn speak(
             let body = Value::Array(now).to_string();
             writing.write_all(&frame::encode(frame::TEXT, body.as_bytes())).await
         }
-        Says::Body { body, .. } => writing.write_all(&frame::encode(frame::TEXT, &body)).await,
-        Says::Raw(bytes) => writing.write_all(&bytes).await,
-        Says::Partly { body, sent, cut } => {
+        Action::Body { body, .. } => writing.write_all(&frame::encode(frame::TEXT, &body)).await,
+        Action::Raw(bytes) => writing.write_all(&bytes).await,
+        Action::Partly { body, sent, cut } => {
             let frame = frame::encode(frame::TEXT, &body);
             let header = frame.len() - body.len();
             writing.write_all(&frame[..(header + sent).min(frame.len())]).await?;
-            if cut { Err(Error::other("cut as the script says")) } else { Ok(()) }
+            if cut { Err(Error::other("cut by the script")) } else { Ok(()) }
         }
-        Says::Drip { body, piece, every } => {
+        Action::Drip { body, piece, every } => {
             for piece in frame::encode(frame::TEXT, &body).chunks(piece) {
                 unless_cut(words, async {
                     tokio::time::sleep(every).await;
@@ -408,13 +408,13 @@ async fn speak(
             }
             Ok(())
         }
-        Says::Silence | Says::Accept { .. } => Ok(()),
-        Says::Cut => Err(Error::other("cut as the script says")),
-        Says::Close { code, reason } => {
+        Action::Silence | Action::Accept { .. } => Ok(()),
+        Action::Cut => Err(Error::other("cut by the script")),
+        Action::Close { code, reason } => {
             let mut payload = code.to_be_bytes().to_vec();
             payload.extend_from_slice(reason.as_bytes());
             writing.write_all(&frame::encode(frame::CLOSE, &payload)).await?;
-            Err(Error::other("closed as the script says"))
+            Err(Error::other("closed by the script"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A scripted peer: a server that says what a test wants it to say.
+//! A scripted peer: a server that sends exactly what a test specifies.
 
 mod answer;
 mod connection;
