@@ -106,7 +106,7 @@ impl Channel {
         self.0.as_ptr().addr()
     }
 
-    /// The normalised name.
+    /// Returns the normalised name.
     #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -123,22 +123,22 @@ impl Channel {
         }
     }
 
-    /// Whether this is `/meta/…`.
+    /// Returns whether this is `/meta/…`.
     pub fn is_meta(&self) -> bool {
         self.kind() == ChannelKind::Meta
     }
 
-    /// Whether this is `/service/…`.
+    /// Returns whether this is `/service/…`.
     pub fn is_service(&self) -> bool {
         self.kind() == ChannelKind::Service
     }
 
-    /// Whether this is a broadcast channel.
+    /// Returns whether this is a broadcast channel.
     pub fn is_broadcast(&self) -> bool {
         self.kind() == ChannelKind::Broadcast
     }
 
-    /// Whether the last segment is `*` or `**`.
+    /// Returns whether the last segment is `*` or `**`.
     pub fn is_wild(&self) -> bool {
         let path = self.path();
         path.ends_with("/*") || path.ends_with("/**")
@@ -339,7 +339,7 @@ impl From<std::convert::Infallible> for InvalidChannel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidReason {
-    /// Nothing, or only `/`.
+    /// The name is empty, or only `/`.
     #[error("it is empty; a channel has at least one segment, as in /chat")]
     Empty,
     /// It does not begin with a slash.

@@ -15,7 +15,7 @@ pub struct BayeuxError {
 }
 
 impl BayeuxError {
-    /// Takes an error string apart.
+    /// Parses an error string.
     pub fn parse(raw: impl Into<String>) -> Self {
         let raw = raw.into();
         let code = match raw.as_bytes() {
@@ -27,27 +27,27 @@ impl BayeuxError {
         Self { raw, code }
     }
 
-    /// An error in the protocol's form.
+    /// Returns an error in the protocol's form.
     pub fn new(code: u16, args: &str, text: &str) -> Self {
         Self::parse(format!("{code:03}:{args}:{text}"))
     }
 
-    /// The code, when the error has one: 402 for an unknown session, 403 for a refusal, and so on.
+    /// Returns the code, if the error has one: 402 for an unknown session, 403 for a refusal, and so on.
     pub fn code(&self) -> Option<u16> {
         self.code
     }
 
-    /// The arguments between the two colons.
+    /// Returns the arguments between the two colons.
     pub fn args(&self) -> impl Iterator<Item = &str> {
         self.parts().0.split(',').filter(|arg| !arg.is_empty())
     }
 
-    /// The text after the second colon, or all of it if there is no code.
+    /// Returns the text after the second colon, or all of it if there is no code.
     pub fn text(&self) -> &str {
         self.parts().1
     }
 
-    /// The error as the server sent it.
+    /// Returns the error as the server sent it.
     pub fn as_str(&self) -> &str {
         &self.raw
     }

@@ -8,14 +8,14 @@ use std::fmt;
 pub enum Transport {
     /// One WebSocket for everything.
     WebSocket,
-    /// HTTP requests, one of which the server holds until there is something to say.
+    /// HTTP requests, one of which the server holds until there is something to deliver.
     LongPolling,
-    /// JSONP: for browsers of old, spoken only by servers here.
+    /// JSONP, for old browsers. Only the server of this project supports it.
     CallbackPolling,
 }
 
 impl Transport {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
@@ -24,14 +24,14 @@ impl Transport {
         }
     }
 
-    /// The type of that name; `None` for one that we do not know, such as Lyrion's `streaming`.
+    /// Returns the transport with that name on the wire; `None` if it is unknown, such as Lyrion's `streaming`.
     pub fn from_wire(name: &str) -> Option<Self> {
         [Self::WebSocket, Self::LongPolling, Self::CallbackPolling]
             .into_iter()
             .find(|kind| kind.as_str() == name)
     }
 
-    /// Whether both sides may send at any time, so that replies are not tied to requests.
+    /// Returns whether both sides may send at any time, so that replies are not tied to requests.
     pub const fn is_duplex(self) -> bool {
         matches!(self, Self::WebSocket)
     }

@@ -131,8 +131,8 @@ pub enum Input {
     Arriving,
     /// A frame without a message arrived over the WebSocket: the answer to a ping.
     Alive,
-    /// The credit of a receiver that must not lose anything, in messages and bytes; `None` for a receiver that takes
-    /// whatever comes. With the acknowledge extension it gets no more than that, and the server keeps the rest.
+    /// The credit of a receiver that must not lose anything, in messages and bytes; `None` for a receiver without a
+    /// limit. With the acknowledge extension it gets no more than that, and the server keeps the rest.
     Credit(SinkId, Option<(usize, usize)>),
     /// The user asks for a new connection at once, because the network has changed, say.
     Reconnect,
@@ -162,7 +162,7 @@ pub enum Input {
 pub enum Output {
     /// Send these messages. Open the WebSocket first if it is not open.
     Send(Transmit),
-    /// Give an HTTP exchange up. No input about it may follow.
+    /// Abandon an HTTP exchange. No input about it may follow.
     Cancel(ExchangeId),
     /// Close the WebSocket. No input about it may follow. If `graceful`, messages that wait in it are sent first.
     CloseWebSocket {

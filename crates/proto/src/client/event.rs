@@ -66,7 +66,7 @@ pub enum Event {
         messages: usize,
         /// How many of them are sent again.
         repeated: usize,
-        /// Nothing but connects and handshakes is sent before this is over.
+        /// The pause after it, in which only connects and handshakes are sent.
         delay: Duration,
     },
     /// A new session takes the place of one that the server has lost.
@@ -124,9 +124,9 @@ pub enum Event {
     AdviceCapped {
         /// What was asked for: `interval` or `timeout` of the advice, or `Retry-After`.
         what: &'static str,
-        /// How long it was to be.
+        /// What the server asked for.
         advised: Duration,
-        /// How long it is.
+        /// What is used.
         used: Duration,
     },
     /// Something arrived that is not part of the protocol; it was ignored.
@@ -157,7 +157,7 @@ pub enum Event {
     PublishFailed {
         /// The channel.
         channel: Channel,
-        /// Why; whether the server may have it all the same, among it.
+        /// Why it failed; it states whether the server may have it all the same.
         error: CallError,
     },
     /// A receiver of events does not keep up: this many events were dropped. Emitted by the client.

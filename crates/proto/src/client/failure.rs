@@ -24,7 +24,7 @@ pub struct Failure {
 pub enum FailureKind {
     /// The name of the host does not resolve: nothing was sent.
     UnknownHost,
-    /// Nothing answers at the address: nothing was sent.
+    /// There is no answer from the address: nothing was sent.
     Unreachable,
     /// TLS could not be agreed on: a certificate that is not trusted, say. Nothing was sent.
     Tls,
@@ -44,7 +44,7 @@ pub enum FailureKind {
     },
     /// The body or frame is larger than the configured cap.
     TooLarge,
-    /// What came is no array of messages, or is empty.
+    /// The body or frame is not an array of messages, or is empty.
     Malformed,
     /// No answer within the deadline.
     Timeout,
@@ -58,21 +58,21 @@ pub enum FailureKind {
 }
 
 impl Failure {
-    /// A failure with a text that names the URL, without secrets, and the cause. What a peer wrote into it cannot
+    /// Returns a failure with a text that names the URL, without secrets, and the cause. What a peer wrote into it cannot
     /// change how a terminal or a log shows it: control and formatting characters are escaped.
     pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { kind, text: printable(&text).into(), retry_after: None, source: None }
     }
 
-    /// The same failure with the time that the server asks to wait before the next attempt (HTTP's `Retry-After`).
+    /// Returns the same failure with the time that the server asks to wait before the next attempt (HTTP's `Retry-After`).
     #[must_use]
     pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;
         self
     }
 
-    /// The same failure with the error it came from.
+    /// Returns the same failure with the error that caused it.
     #[must_use]
     pub fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_tells_the_kind_and_the_text() {
+    fn debug_shows_the_kind_and_the_text() {
         let failure = Failure::new(FailureKind::Http { status: 503 }, "busy");
         assert_eq!(format!("{failure:?}"), "Http { status: 503 }(busy)");
         assert_eq!(failure.to_string(), "busy");

@@ -8,15 +8,15 @@ use crate::channel::Channel;
 use crate::error::BayeuxError;
 use crate::message::Message;
 
-/// What a call ends with: the server's reply, or why there is none.
+/// The outcome of a call: the server's reply, or why there is none.
 pub type CallResult = Result<Message, CallError>;
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The server refused; this is its reply. What was sent more than once, as messages that are delivered at least
-    /// once may be, was refused the last time.
+    /// The server refused; this is its reply. A message that was sent more than once, as with delivery at least once, was
+    /// refused the last time.
     #[error("the server refused: {}", server_error(.0))]
     Refused(Box<Message>),
     /// The connection failed while the call was on its way.
@@ -90,7 +90,7 @@ pub enum CallError {
         /// The server's refusal; `None` if the server does not support replay.
         reply: Option<Box<Message>>,
     },
-    /// An extension of the user's vetoed the message.
+    /// An extension vetoed the message.
     #[error("an extension vetoed the message: {0}")]
     Vetoed(String),
     /// No credentials could be obtained.
@@ -123,10 +123,10 @@ pub enum CloseReason {
         /// What the server offers.
         server: Vec<String>,
     },
-    /// No transport got through.
+    /// No transport could connect.
     #[error("{0}")]
     Failed(Failure),
-    /// Attempts to connect failed as often or as long as they may, or the cause was not to be tried again.
+    /// Attempts to connect failed as often or as long as [`Retry`](super::Retry) permits, or the cause permits no further attempt.
     #[error("given up after {failures} failed {}: {cause}", if *failures == 1 { "attempt" } else { "attempts" })]
     #[non_exhaustive]
     GaveUp {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disconnect_without_error_is_told_as_what_it_is() {
+    fn a_disconnect_without_error_is_shown_as_what_it_is() {
         let reason = CloseReason::Server(Box::new(Message::meta(Channel::DISCONNECT)));
         assert_eq!(reason.to_string(), "the server closed the session: disconnected by the server");
         let reason = CloseReason::Server(Box::new(Message::meta(Channel::CONNECT)));

@@ -42,7 +42,7 @@ pub enum Verdict {
 }
 
 impl Retry {
-    /// Waits as `backoff` says between attempts, without end.
+    /// Waits between attempts as `backoff` defines, and never gives up.
     pub fn new(backoff: Backoff) -> Self {
         Self { backoff, ..Self::default() }
     }
@@ -61,7 +61,7 @@ impl Retry {
         self
     }
 
-    /// Gives up at once after failures that waiting does not mend: a certificate that is not trusted, a host name that
+    /// Gives up at once after failures that persist until the configuration is changed: a certificate that is not trusted, a host name that
     /// does not exist, credentials that the server refuses.
     #[must_use]
     pub fn give_up_on_fatal(mut self) -> Self {

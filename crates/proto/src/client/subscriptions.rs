@@ -35,9 +35,9 @@ pub(super) struct Subscriptions {
 /// Which channels may have been granted or lost since this was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubscriptionChanges {
-    /// These, each with whether it is granted now; one may be named more than once.
+    /// The channels, each with whether it is granted now; a channel may occur more than once.
     Some(Vec<(Channel, bool)>),
-    /// Too many to name: all are to be read again.
+    /// Too many to list: read all subscriptions again.
     All,
 }
 

@@ -48,7 +48,7 @@ struct Known {
 pub struct Batch {
     /// The messages, in the order they stood in.
     pub messages: Vec<Message>,
-    /// How many elements were no objects; they are passed over.
+    /// How many elements were not objects and were ignored.
     pub skipped: usize,
 }
 
@@ -121,11 +121,11 @@ impl Decoder {
 
     /// Decodes an array of messages; a lone object counts as an array of one.
     ///
-    /// Fields of a wrong type count as absent and elements that are no objects are passed over, as PROTOCOL's
-    /// tolerance asks: one odd message must not cost the others.
+    /// Fields of a wrong type count as absent, and elements that are not objects are ignored, so
+    /// that one invalid message does not cost the others.
     ///
     /// # Errors
-    /// When the body is empty, not UTF-8 or not JSON.
+    /// Returns an error if the body is empty, not UTF-8 or not JSON.
     pub fn decode(&mut self, body: &Bytes) -> Result<Batch, DecodeError> {
         let mut batch = Batch::default();
         self.decode_into(body, &mut batch)?;
