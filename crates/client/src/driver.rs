@@ -1,6 +1,7 @@
 //! The driver: the one task of a client. It owns the session and the transports, passes inputs to the session and carries
 //! out its outputs. It decides nothing about the protocol.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use bayeux_proto::client::{
     Output, Session, SinkId, State, Transmit, Verdict,
 };
 use bayeux_proto::codec::{self, Batch, DecodeError, Decoder};
-use bayeux_proto::{Channel, Message, Time, Transport, printable};
+use bayeux_proto::{BayeuxError, Channel, Message, Time, Transport, printable};
 use futures_util::FutureExt;
 use http::HeaderMap;
 use tokio::sync::futures::OwnedNotified;
@@ -208,6 +209,7 @@ impl Driver {
             any = true;
             self.asking = None;
             let input = outcome.map(|credentials| {
+                self.parts.http.keep_secret(&credentials.headers, &credentials.ext);
                 self.credentials = credentials.headers;
                 credentials.ext
             });
@@ -230,7 +232,7 @@ impl Driver {
             let Poll::Ready(event) = self.websocket.poll_event(cx) else { break };
             any = true;
             if let WebSocketEvent::Received(body) = &event {
-                wire_log::log("<", "websocket", body);
+                wire_log::log("<", "websocket", body, |text| self.parts.http.mask(text));
                 self.received_bytes += body.len();
                 let expected = self.expected;
                 let batch = frames
@@ -244,7 +246,7 @@ impl Driver {
                 self.websocket.abort();
                 let what = format!("a frame of {}", display_url(&self.urls().websocket));
                 self.received_frames(&mut frames);
-                self.handle(Input::TransportLost(undecodable(&what, &error)));
+                self.handle(Input::TransportLost(self.masked(undecodable(&what, &error))));
                 continue;
             }
             self.received_frames(&mut frames);
@@ -253,7 +255,7 @@ impl Driver {
                 WebSocketEvent::Arriving => self.handle(Input::Arriving),
                 WebSocketEvent::Lost(failure) => {
                     self.parts.http.leave_connections();
-                    self.handle(Input::TransportLost(failure));
+                    self.handle(Input::TransportLost(self.masked(failure)));
                 }
             }
         }
@@ -389,13 +391,14 @@ impl Driver {
     fn long_polling_event(&mut self, event: LongPollingEvent) {
         match event {
             LongPollingEvent::Received(exchange, body) => {
-                wire_log::log("<", "long-polling", &body);
+                wire_log::log("<", "long-polling", &body, |text| self.parts.http.mask(text));
                 self.received_bytes += body.len();
                 match self.decoder.decode(&body) {
                     Ok(batch) => self.received(Some(exchange), batch),
                     Err(error) => {
                         let what = format!("the response of {}", display_url(&self.urls().polling));
-                        self.handle(Input::ExchangeFailed(exchange, undecodable(&what, &error)));
+                        let failure = self.masked(undecodable(&what, &error));
+                        self.handle(Input::ExchangeFailed(exchange, failure));
                     }
                 }
             }
@@ -404,8 +407,26 @@ impl Driver {
                 if is_of_connection(failure.kind()) {
                     self.parts.http.leave_connections();
                 }
-                self.handle(Input::ExchangeFailed(exchange, failure));
+                self.handle(Input::ExchangeFailed(exchange, self.masked(failure)));
             }
+        }
+    }
+
+    /// The failure without this client's credentials, if the peer repeated them.
+    fn masked(&self, failure: Failure) -> Failure {
+        let text = failure.to_string();
+        match self.parts.http.mask(&text) {
+            Cow::Borrowed(_) => failure,
+            Cow::Owned(masked) => failure.with_text(&masked),
+        }
+    }
+
+    /// Masks this client's credentials in an error that the server wrote.
+    fn mask_error(&self, message: &mut Message) {
+        if let Some(error) = &mut message.fields_mut().error
+            && let Cow::Owned(masked) = self.parts.http.mask(error.as_str())
+        {
+            *error = BayeuxError::parse(masked);
         }
     }
 
@@ -414,6 +435,9 @@ impl Driver {
             tracing::warn!(skipped = batch.skipped, "the server sent elements that are not messages");
         }
         let mut messages = batch.messages;
+        for message in messages.iter_mut().filter(|message| message.fields().error.is_some()) {
+            self.mask_error(message);
+        }
         self.parts.extensions.incoming(&mut messages);
         self.handle(Input::Received { exchange, messages });
     }
@@ -489,7 +513,7 @@ impl Driver {
         self.telemetry.sent.increment(messages.len() as u64);
         let mut headers = self.credentials.clone();
         let body = codec::encode(&messages);
-        wire_log::log(">", transport.as_str(), &body);
+        wire_log::log(">", transport.as_str(), &body, |text| self.parts.http.mask(text));
         match transport {
             Transport::WebSocket => {
                 if self.websocket.is_closed() {

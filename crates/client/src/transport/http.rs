@@ -1,14 +1,18 @@
 //! The HTTP stack: two clients on one cookie jar, one that may speak HTTP/2 and one that may upgrade.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::HeaderMap;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::redirect;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::cause::root_cause;
 use super::cookies::{Jar, SavedCookies};
 use super::options::{Choice, HttpOptions};
+use super::secrets::Secrets;
 use super::tls;
 use crate::error::Error;
 
@@ -17,6 +21,7 @@ use crate::error::Error;
 pub(crate) struct HttpStack {
     pub(super) options: HttpOptions,
     pub(super) jar: Arc<Jar>,
+    secrets: Secrets,
     polling: Slot,
     upgrading: Slot,
 }
@@ -24,9 +29,25 @@ pub(crate) struct HttpStack {
 type Slot = Mutex<Option<reqwest::Client>>;
 
 impl HttpStack {
-    pub(crate) fn new(options: HttpOptions, urls: Vec<Url>) -> Self {
+    pub(crate) fn new(options: HttpOptions, urls: Vec<Url>, ext: &Map<String, Value>) -> Self {
+        let proxy = match &options.proxy.0 {
+            Choice::Url(proxy) => Some(proxy),
+            _ => None,
+        };
+        let mut secrets = Secrets::of(&options.headers, urls.iter().chain(proxy));
+        secrets.add_ext(ext);
         let jar = Arc::new(Jar::new(options.cookies.clone(), urls, options.secure_cookies_over_http));
-        Self { options, jar, polling: Slot::default(), upgrading: Slot::default() }
+        Self { options, jar, secrets, polling: Slot::default(), upgrading: Slot::default() }
+    }
+
+    /// Takes credentials that are sent from now on, which are not to be shown.
+    pub(crate) fn keep_secret(&self, headers: &HeaderMap, ext: &Map<String, Value>) {
+        self.secrets.renew(headers, ext);
+    }
+
+    /// What a peer wrote, with `…` for each of this client's credentials in it.
+    pub(crate) fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.secrets.mask(text, &self.jar.values())
     }
 
     /// Forgets the cookies that servers set.

@@ -10,6 +10,7 @@ mod http;
 mod long_polling;
 mod options;
 mod outgoing;
+mod secrets;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 mod upgrade;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bayeux_proto::client::{Failure, FailureKind};
 use bayeux_proto::websocket::accept_key;
 use http::header::{
-    CONNECTION, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    CONNECTION, COOKIE, HOST, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -152,7 +152,16 @@ fn check(
     let refused =
         |text: String| Err(Failure::new(FailureKind::UpgradeRefused { status: status.as_u16() }, text));
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        return refused(format!("{shown} answered HTTP {status} to the WebSocket upgrade"))
+        let location = headers.get(LOCATION).filter(|_| status.is_redirection());
+        let location = location.and_then(|location| url.join(location.to_str().ok()?).ok());
+        let target = location.map(|location| {
+            format!(
+                ": it redirects to {}, which is not followed: use that URL if you trust it",
+                display_url(&location)
+            )
+        });
+        let target = target.unwrap_or_default();
+        return refused(format!("{shown} answered HTTP {status} to the WebSocket upgrade{target}"))
             .map_err(|failure| failure.with_retry_after(retry_after(headers)));
     }
     if headers.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes)
