@@ -304,6 +304,9 @@ pub(crate) struct Connection {
     /// The largest message to send, and the largest body or frame to receive. Default: 1MiB to send, 16MiB to receive.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) max_message_size: Option<usize>,
+    /// The longest wait that the server may ask for before the next connect or attempt.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1h")]
+    pub(crate) max_advised_wait: Duration,
     /// Print the events of the connection as JSON lines on standard error.
     #[arg(long)]
     pub(crate) events: bool,

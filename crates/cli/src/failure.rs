@@ -133,11 +133,27 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
                 "the message is too large for the server; for bayeux serve, --max-message-size sets the limit".to_owned()
             }
             FailureKind::TooLarge => "--max-message-size raises the limit".to_owned(),
+            FailureKind::Http { status: 407 } | FailureKind::UpgradeRefused { status: 407 } => {
+                "the proxy requires credentials: --proxy http://USER:PASSWORD@HOST:PORT".to_owned()
+            }
+            FailureKind::Http { status: 429 } | FailureKind::UpgradeRefused { status: 429 } => {
+                "the server refuses so many requests: wait, or try again later with --wait".to_owned()
+            }
+            FailureKind::Http { status: 500.. } | FailureKind::UpgradeRefused { status: 500.. } => {
+                "the server, or a proxy before it, is failing or overloaded: try again later, or with --wait"
+                    .to_owned()
+            }
+            FailureKind::Http { status: 300..=399 } | FailureKind::UpgradeRefused { status: 300..=399 } => {
+                "redirects to other URLs are not followed: use the URL that is named".to_owned()
+            }
             FailureKind::UpgradeRefused { .. } => {
                 "the server may not support WebSocket at this URL: try --transport long-polling".to_owned()
             }
             FailureKind::Malformed | FailureKind::Http { .. } => {
                 "check that this is the URL of a CometD server; the path is usually /cometd".to_owned()
+            }
+            FailureKind::Timeout if failure.to_string().contains("max_advised_wait") => {
+                "--max-advised-wait sets the longest wait that the server may ask for".to_owned()
             }
             FailureKind::Timeout => {
                 "the server does not respond in time; -v logs the messages, --connect-timeout sets the limit"

@@ -58,7 +58,7 @@ impl Narrator {
                 format!("messages on {} may have been missed", channels.join(", "))
             }
             Event::AdviceCapped { what, advised, used, .. } => format!(
-                "the server asked to wait {} ({what}), which is too long: {} is used",
+                "the server asked to wait {} ({what}), which is too long: {} is used; --max-advised-wait sets the limit",
                 humantime::format_duration(*advised),
                 humantime::format_duration(*used)
             ),

@@ -32,16 +32,20 @@ const LARGEST: u64 = 1024 * 1024;
 impl Secrets {
     /// The values of options. `named` returns the name of an option for errors.
     pub(crate) fn of(access: &Access, named: impl Fn(&str) -> String) -> Result<Self, Failure> {
+        Self::read(access, named, false)
+    }
+
+    fn read(access: &Access, named: impl Fn(&str) -> String, one_per_line: bool) -> Result<Self, Failure> {
         let mut secrets = Self::default();
         for header in &access.header {
             let named = named("header");
-            for line in lines(header, &named)? {
+            for line in lines(header, &named, one_per_line)? {
                 secrets.headers.push(pair(&line, ':', &format!("{named}: it is no \"Name: value\""))?);
             }
         }
         for cookie in &access.cookie {
             let named = named("cookie");
-            for line in lines(cookie, &named)? {
+            for line in lines(cookie, &named, one_per_line)? {
                 secrets.cookies.push(pair(&line, '=', &format!("{named}: it is no name=value"))?);
             }
         }
@@ -55,10 +59,11 @@ impl Secrets {
             secrets.bearer = Some(Bearer { token, file: Some(file.clone()) });
         }
         if let Some(name) = &access.bearer_env {
+            let named = named("bearer-env");
             let Some(token) = variable(name)? else {
-                return Err(Failure::Usage(format!("{}: {name} is not set", named("bearer-env"))));
+                return Err(unset(name, &named));
             };
-            secrets.bearer = Some(Bearer { token, file: None });
+            secrets.bearer = Some(Bearer { token: token.trim().to_owned(), file: None });
         }
         secrets.checked(&named("bearer"))
     }
@@ -72,10 +77,11 @@ impl Secrets {
             bearer_file: variable("BAYEUX_BEARER_FILE")?.map(PathBuf::from),
             ..Access::default()
         };
-        let mut secrets = Self::of(&access, |option| {
+        let named = |option: &str| {
             let plural = if matches!(option, "header" | "cookie") { "S" } else { "" };
             format!("BAYEUX_{}{plural}", option.to_ascii_uppercase().replace('-', "_"))
-        })?;
+        };
+        let mut secrets = Self::read(&access, named, true)?;
         if let Some(token) = variable("BAYEUX_BEARER")? {
             if secrets.bearer.is_some() {
                 return Err(Failure::Usage("BAYEUX_BEARER and BAYEUX_BEARER_FILE are both set".to_owned()));
@@ -139,6 +145,21 @@ impl Bearer {
     }
 }
 
+/// The name is shown only if it looks like one: it may be the token, given in place of the name.
+fn unset(name: &str, named: &str) -> Failure {
+    const LONGEST: usize = 40;
+    let is_name = name.len() <= LONGEST
+        && name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    if is_name {
+        return Failure::Usage(format!("{named}: {name} is not set"));
+    }
+    Failure::UsageHint(
+        format!("{named}: no environment variable has this name"),
+        "it takes the name of a variable that contains the token, such as SHOP_TOKEN, not the token",
+    )
+}
+
 fn is_authorization(name: &str) -> bool {
     name.eq_ignore_ascii_case("authorization")
 }
@@ -177,12 +198,22 @@ fn token_in(path: &Path) -> Result<String, String> {
     }
 }
 
-/// The values of an option: its text, or for `@FILE` the lines of the file.
-fn lines(value: &str, named: &str) -> Result<Vec<String>, Failure> {
+/// The values of an option: its text, or for `@FILE` the lines of the file. In the environment, the text has several lines.
+fn lines(value: &str, named: &str, one_per_line: bool) -> Result<Vec<String>, Failure> {
     let text = match value.strip_prefix('@') {
         Some(path) => read(Path::new(path)).map_err(|why| Failure::Usage(format!("{named}: {why}")))?,
+        // A value that comes from elsewhere must not become a second header.
+        None if !one_per_line && value.trim().contains(['\n', '\r']) => {
+            return Err(Failure::UsageHint(
+                format!("{named}: it has more than one line"),
+                "a file can have several, one per line: @FILE",
+            ));
+        }
         None => value.to_owned(),
     };
+    if text.lines().any(|line| line.trim().contains('\r')) {
+        return Err(Failure::Usage(format!("{named}: it has a carriage return in a line")));
+    }
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 

@@ -108,6 +108,7 @@ pub(crate) fn builder(target: &Target, options: &Connection) -> Result<Builder, 
         .fallback_urls(&access.fallback_url)
         .outage_timeout(options.outage_timeout.0)
         .connect_timeout(options.connect_timeout)
+        .max_advised_wait(options.max_advised_wait)
         .secure_cookies_over_http(access.secure_cookies_over_http)
         .tls(tls(access)?);
     if !access.transport.is_empty() {

@@ -515,7 +515,7 @@ impl Builder {
         let all =
             servers.iter().flat_map(|server| [server.polling.clone(), server.websocket.clone()]).collect();
         let parts = Parts {
-            http: Arc::new(HttpStack::new(http, all)),
+            http: Arc::new(HttpStack::new(http, all, &session.handshake_ext)),
             session,
             servers,
             suffix: self.suffix,

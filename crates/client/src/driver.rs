@@ -1,6 +1,7 @@
 //! The driver: the one task of a client. It owns the session and the transports, passes inputs to the session and carries
 //! out its outputs. It decides nothing about the protocol.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use bayeux_proto::client::{
     Operation, Output, Session, SinkId, State, Transmit, Verdict,
 };
 use bayeux_proto::codec::{self, Batch, DecodeError, Decoder};
-use bayeux_proto::{Channel, Message, Time, Transport, printable};
+use bayeux_proto::{BayeuxError, Channel, Message, Time, Transport, printable};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::HeaderMap;
@@ -219,6 +220,7 @@ impl Driver {
             any = true;
             self.asking = None;
             let input = outcome.map(|credentials| {
+                self.parts.http.keep_secret(&credentials.headers, &credentials.ext);
                 self.credentials = credentials.headers;
                 credentials.ext
             });
@@ -246,7 +248,7 @@ impl Driver {
             let Poll::Ready(event) = self.websocket.poll_event(cx) else { break };
             any = true;
             if let WebSocketEvent::Received(body) = &event {
-                wire_log::log("<", "websocket", body);
+                wire_log::log("<", "websocket", body, |text| self.parts.http.mask(text));
                 self.received_bytes += body.len();
                 if self.filtering.is_on() {
                     let payload = Payload { body: body.clone(), headers: HeaderMap::new() };
@@ -275,7 +277,7 @@ impl Driver {
                 WebSocketEvent::Lost(failure) => {
                     self.parts.http.leave_connections();
                     self.filtering.drop_frames();
-                    self.handle(Input::TransportLost(failure));
+                    self.handle(Input::TransportLost(self.masked(failure)));
                 }
             }
         }
@@ -454,7 +456,7 @@ impl Driver {
     fn long_polling_event(&mut self, event: LongPollingEvent) {
         match event {
             LongPollingEvent::Received(exchange, headers, body) => {
-                wire_log::log("<", "long-polling", &body);
+                wire_log::log("<", "long-polling", &body, |text| self.parts.http.mask(text));
                 self.received_bytes += body.len();
                 if self.filtering.is_on() {
                     self.filtering.receive(Some(exchange), Payload { body, headers });
@@ -467,7 +469,7 @@ impl Driver {
                 if is_of_connection(failure.kind()) {
                     self.parts.http.leave_connections();
                 }
-                self.handle(Input::ExchangeFailed(exchange, failure));
+                self.handle(Input::ExchangeFailed(exchange, self.masked(failure)));
             }
         }
     }
@@ -477,8 +479,27 @@ impl Driver {
             Ok(batch) => self.received(Some(exchange), batch),
             Err(error) => {
                 let what = format!("the response of {}", display_url(&self.urls().polling));
-                self.handle(Input::ExchangeFailed(exchange, undecodable(&what, &error)));
+                let failure = self.masked(undecodable(&what, &error));
+                self.handle(Input::ExchangeFailed(exchange, failure));
             }
+        }
+    }
+
+    /// The failure without this client's credentials, if the peer repeated them.
+    fn masked(&self, failure: Failure) -> Failure {
+        let text = failure.to_string();
+        match self.parts.http.mask(&text) {
+            Cow::Borrowed(_) => failure,
+            Cow::Owned(masked) => failure.with_text(&masked),
+        }
+    }
+
+    /// Masks this client's credentials in an error that the server wrote.
+    fn mask_error(&self, message: &mut Message) {
+        if let Some(error) = &mut message.fields_mut().error
+            && let Cow::Owned(masked) = self.parts.http.mask(error.as_str())
+        {
+            *error = BayeuxError::parse(masked);
         }
     }
 
@@ -487,6 +508,9 @@ impl Driver {
             tracing::warn!(skipped = batch.skipped, "the server sent elements that are not messages");
         }
         let mut messages = batch.messages;
+        for message in messages.iter_mut().filter(|message| message.fields().error.is_some()) {
+            self.mask_error(message);
+        }
         self.parts.extensions.incoming(&mut messages);
         self.handle(Input::Received { exchange, messages });
     }
@@ -601,7 +625,7 @@ impl Driver {
     fn transmit(&mut self, exchange: ExchangeId, server: usize, url: Option<Url>, payload: Payload) {
         let Payload { body, headers } = payload;
         let transport = if url.is_some() { Transport::LongPolling } else { Transport::WebSocket };
-        wire_log::log(">", transport.as_str(), &body);
+        wire_log::log(">", transport.as_str(), &body, |text| self.parts.http.mask(text));
         match url {
             Some(url) => self.long_polling.send(exchange, url, headers, body),
             None => {

@@ -12,7 +12,8 @@ use crate::replay::StoreError;
 
 /// An error of a [`Client`](crate::Client).
 ///
-/// The text names the operation, the server (without secrets) and the cause. Programs decide by [`kind`](Error::kind), by
+/// The text names the operation, the server (without secrets) and the cause. If a server or proxy repeats this client's
+/// credentials in its answer, the text has `…` in their place. Programs decide by [`kind`](Error::kind), by
 /// questions such as [`is_timeout`](Error::is_timeout) and [`is_retryable`](Error::is_retryable), and by the
 /// [`code`](Error::code) of the server's error.
 ///

@@ -1,19 +1,25 @@
 //! The wire log: every body and frame as it travels, without secrets, at level `trace` of the target `bayeux::wire`.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use bayeux_proto::printable;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-/// Logs a body or frame; `way` is `>` or `<`.
-pub(crate) fn log(way: &str, transport: &str, body: &Bytes) {
+/// Logs a body or frame; `way` is `>` or `<`. `mask` hides the client's credentials wherever they stand.
+pub(crate) fn log(
+    way: &str,
+    transport: &str,
+    body: &Bytes,
+    mask: impl for<'t> FnOnce(&'t str) -> Cow<'t, str>,
+) {
     if tracing::enabled!(target: "bayeux::wire", tracing::Level::TRACE) {
         let text = match serde_json::from_slice::<&RawValue>(body) {
             Ok(json) => masked(json.get()),
             Err(_) => String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned(),
         };
-        tracing::trace!(target: "bayeux::wire", "{way} {transport} {}", printable(&text));
+        tracing::trace!(target: "bayeux::wire", "{way} {transport} {}", printable(&mask(&text)));
     }
 }
 

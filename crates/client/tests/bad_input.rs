@@ -145,6 +145,60 @@ async fn case_23_an_http_error_with_a_page() {
     within(client.close()).await.unwrap();
 }
 
+/// In errors and in events, over both transports, in every place in which a peer can write a text.
+#[tokio::test]
+async fn credentials_that_a_peer_repeats_are_not_shown() {
+    const SECRETS: [&str; 6] = ["h34der", "4pi-key", "c00kie", "p4ssword", "3xt-token", "j4r-cookie"];
+    let echo = SECRETS.join(" or ");
+    let with_credentials = |transport, url: &str| {
+        let url = url.replace("http://", "http://ann:p4ssword@");
+        let key = json!({"key": "3xt-token"});
+        over(transport, &url)
+            .header("Authorization", "Bearer h34der")
+            .header("X-Api-Key", "4pi-key")
+            .cookie("own", "c00kie")
+            .handshake_ext("auth", key)
+    };
+    let check = |text: String| {
+        assert!(SECRETS.iter().all(|secret| !text.contains(secret)), "{text}");
+        assert!(text.contains("… or …"), "the rest of the text is there: {text}");
+    };
+    for transport in BOTH {
+        let (page, refusal, close) = (echo.clone(), echo.clone(), echo.clone());
+        let peer = Peer::start(move |request| match (request.name(), request.nth) {
+            ("/meta/handshake", _) => request.decently().header("set-cookie", "S=j4r-cookie"),
+            ("/refused", _) => {
+                let error = format!("403::{refusal}");
+                Answer::messages([Request::refusal_of(&request.messages[0], &error)])
+            }
+            ("/page", _) => Answer::page(403, &format!("<title>{page}</title>")),
+            ("/closed", _) => Answer::close(1008, &close),
+            _ => request.decently(),
+        })
+        .await;
+        let client = with_credentials(transport, &peer.url()).build().unwrap();
+        let mut events = client.events();
+        within(client.open()).await.unwrap();
+        let error = within(client.publish("/refused", &1)).await.unwrap_err();
+        assert_eq!(error.code(), Some(403));
+        let text = format!("{error} {error:?} {:?}", error.server_error());
+        if transport == Transport::LongPolling {
+            check(text);
+            let error = within(client.publish("/page", &1)).await.unwrap_err();
+            check(format!("{error} {error:?} {:?}", error.failure()));
+            let failed = event(&mut events, |event| matches!(event, Event::RequestFailed { .. })).await;
+            check(format!("{failed:?}"));
+        } else {
+            // The peer sets its cookie with responses of HTTP.
+            check(text.replace("j4r-cookie", "…"));
+            let error = within(client.publish("/closed", &1)).await.unwrap_err();
+            check(format!("{error} {error:?}").replace("j4r-cookie", "…"));
+            check(lost(&mut events).await.replace("j4r-cookie", "…"));
+        }
+        within(client.close()).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn an_error_page_without_an_end_is_an_error_at_once() {
     let peer = Peer::start(|_| {
@@ -168,9 +222,7 @@ async fn case_36_redirects() {
             let error = open_fails(over(transport, &peer.url())).await;
             assert_eq!(error.http_status(), Some(status), "{error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
-            if transport == Transport::LongPolling {
-                assert!(error.to_string().contains(&goal_url), "it says where to: {error}");
-            }
+            assert!(error.to_string().contains(&goal_url), "it says where to: {error}");
         }
     }
     assert!(goal.requests().is_empty(), "nothing is carried to another origin");

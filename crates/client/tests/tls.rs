@@ -40,6 +40,16 @@ async fn an_authority_of_ones_own() {
     }
 }
 
+#[test]
+fn a_byte_order_mark_before_pem_is_passed_over() {
+    let authority = Authority::new();
+    let marked = format!("\u{feff}{}", authority.pem());
+    assert!(TlsOptions::new().ca_pem(marked.as_bytes()).is_ok());
+    // Without a text before it, some editors write only this.
+    let bare = marked.trim_start_matches('\u{feff}').trim_start().to_owned();
+    assert!(TlsOptions::new().ca_pem(format!("\u{feff}{bare}").as_bytes()).is_ok());
+}
+
 #[tokio::test]
 async fn a_certificate_for_another_name() {
     let authority = Authority::new();

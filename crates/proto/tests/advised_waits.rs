@@ -149,6 +149,31 @@ fn an_opening_that_is_told_to_come_back_later_ends_in_its_time() {
 }
 
 #[test]
+fn an_opening_that_waits_for_an_advised_interval_says_so() {
+    for (interval, parts) in [
+        (1_u64 << 40, &["advised to wait 12726 days", "max_advised_wait reduces that to 3600.0s"][..]),
+        (50 * 60_000, &["advised to wait 3000.0s"]),
+    ] {
+        for transport in BOTH {
+            let mut it = Harness::new(config(&[transport]));
+            let open = it.open();
+            let handshake = it.take_on("/meta/handshake");
+            let advice = json!({"reconnect": "retry", "interval": interval});
+            it.grant(
+                &handshake,
+                json!({"clientId": "c", "version": "1.0", "advice": advice,
+                    "supportedConnectionTypes": ["websocket", "long-polling"]}),
+            );
+            it.elapse(secs(3599));
+            let error = it.err(open);
+            let text = error.to_string();
+            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+            assert_eq!(error.failure().map(Failure::kind), Some(FailureKind::Timeout));
+        }
+    }
+}
+
+#[test]
 fn an_interval_advised_at_a_shutdown_is_waited_for_before_the_return() {
     for transport in [LongPolling, WebSocket] {
         for reconnect in ["retry", "handshake"] {

@@ -82,7 +82,10 @@ where
     let activity = serving.as_ref().map(|serving| Arc::clone(serving.activity()));
     let mut ends: Vec<Responding> = Vec::new();
     let response = if serving.is_some() && !names_host(&request) {
-        plain(StatusCode::BAD_REQUEST, "a request of HTTP/1.1 needs one Host header")
+        plain(
+            StatusCode::BAD_REQUEST,
+            "a request of HTTP/1.1 needs one valid Host header, and one of HTTP/1.0 has at most one",
+        )
     } else {
         answer_to(hub, request, activity.as_ref(), &mut ends).await
     };
@@ -124,11 +127,13 @@ where
     }
 }
 
-/// RFC 9112, section 3.2: HTTP/1.1 wants exactly one Host, and a valid one, which may be empty.
+/// RFC 9112, section 3.2: HTTP/1.1 wants exactly one Host, HTTP/1.0 at most one, and a valid one, which may be empty.
 fn names_host<B>(request: &Request<B>) -> bool {
-    if request.version() != Version::HTTP_11 {
-        return true;
-    }
+    let is_wanted = match request.version() {
+        Version::HTTP_11 => true,
+        Version::HTTP_10 => false,
+        _ => return true,
+    };
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => {
@@ -136,7 +141,8 @@ fn names_host<B>(request: &Request<B>) -> bool {
                 |host: &[u8]| Authority::try_from(host).is_ok_and(|host| !host.as_str().contains('@'));
             host.is_empty() || valid(host.as_bytes())
         }
-        _ => false,
+        (None, _) => !is_wanted,
+        (Some(_), Some(_)) => false,
     }
 }
 

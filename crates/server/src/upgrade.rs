@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use bayeux_proto::websocket;
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    SET_COOKIE, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
@@ -39,11 +39,14 @@ where
     B: Send + 'static,
 {
     let headers = request.headers();
-    let is_plain = request.method() == Method::GET && request.version() == Version::HTTP_11;
+    // What follows the head are frames, and no body that something on the way takes for one.
+    let has_body = headers.contains_key(TRANSFER_ENCODING)
+        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0");
+    let is_plain = request.method() == Method::GET && request.version() == Version::HTTP_11 && !has_body;
     let Some(key) = only_key(headers).filter(|_| is_plain) else {
         return plain(
             StatusCode::BAD_REQUEST,
-            "a WebSocket upgrade needs GET, HTTP/1.1 and one Sec-WebSocket-Key, which is 16 bytes in base 64",
+            "a WebSocket upgrade needs GET, HTTP/1.1, no body and one Sec-WebSocket-Key, which is 16 bytes in base 64",
         );
     };
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {

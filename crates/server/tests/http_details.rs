@@ -28,6 +28,9 @@ async fn http_1_1_wants_one_valid_host() {
         ("1.1", "Host: user@a\r\n", 400),
         ("1.1", "Host: a/b\r\n", 400),
         ("1.0", "", 200),
+        ("1.0", "Host: a\r\n", 200),
+        ("1.0", "Host: a\r\nHost: a\r\n", 400),
+        ("1.0", "Host: a b\r\n", 400),
     ] {
         let mut stream = raw::open(&running).await;
         let request =
@@ -250,6 +253,23 @@ async fn a_socket_that_was_opened_during_the_handshake_is_closed_and_the_next_ha
     let ask = sign(&client.id, json!([connect(json!({"advice": {"timeout": 0}}))]));
     early.write_all(&raw::frame(0x81, ask.to_string().as_bytes())).await.unwrap();
     assert_eq!(early.read_u8().await.unwrap(), 0x81, "it is answered");
+}
+
+#[tokio::test]
+async fn an_upgrade_has_no_body() {
+    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    for (headers, status) in [
+        ("Content-Length: 0\r\n", "101"),
+        ("Content-Length: 5\r\n", "400"),
+        ("Transfer-Encoding: chunked\r\n", "400"),
+    ] {
+        let mut stream = raw::open(&running).await;
+        let ask = raw::UPGRADE.replace("Upgrade: websocket\r\n", &format!("Upgrade: websocket\r\n{headers}"));
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head[9..], status.as_bytes(), "{headers}");
+    }
 }
 
 #[tokio::test]

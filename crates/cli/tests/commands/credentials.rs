@@ -147,6 +147,8 @@ fn what_cannot_be_used_is_named_without_its_value() {
     std::fs::write(&garbage, b"s3cret\xff").unwrap();
     let two = folder.join("two").display().to_string();
     std::fs::write(&two, "s3cret\ns3cret").unwrap();
+    let returns = folder.join("returns").display().to_string();
+    std::fs::write(&returns, "X-A: s3cret\rX-B: s3cret\n").unwrap();
     let here = folder.display().to_string();
     for (args, environment, text) in [
         (&["--bearer-file", "/no/such"][..], None, "--bearer-file: cannot read /no/such: "),
@@ -155,6 +157,13 @@ fn what_cannot_be_used_is_named_without_its_value() {
         (&["--bearer-file", &garbage], None, "garbage is not UTF-8"),
         (&["--bearer-file", &two], None, "two has more than one line"),
         (&["--bearer-env", "NOBODY_SETS_THIS"], None, "--bearer-env: NOBODY_SETS_THIS is not set"),
+        (&["--bearer-env", "s3cret-token"], None, "--bearer-env: no environment variable has this name"),
+        (&["--bearer-env", "S3CRET.s3cret"], None, "--bearer-env: no environment variable has this name"),
+        (&["--header", "X-A: s3cret\r\nX-B: s3cret"], None, "--header: it has more than one line"),
+        (&["--header", "X-A: s3cret\nX-B: s3cret"], None, "--header: it has more than one line"),
+        (&["--header", "X-A: s3cret\rX-B: s3cret"], None, "--header: it has more than one line"),
+        (&["--cookie", "a=s3cret\r\nX-B: s3cret"], None, "--cookie: it has more than one line"),
+        (&["--header", &format!("@{returns}")], None, "--header: it has a carriage return in a line"),
         (&["--header", &format!("@{two}")], None, "--header: it is no \"Name: value\""),
         (&["--cookie", &format!("@{two}")], None, "--cookie: it is no name=value"),
         (&["--header", "@/no/such"], None, "--header: cannot read /no/such: "),

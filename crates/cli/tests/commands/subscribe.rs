@@ -155,3 +155,52 @@ fn what_a_terminal_would_obey_goes_to_a_pipe_as_it_came() {
     server.publish("/a", data);
     assert_eq!(subscriber.line(), format!("{{\"channel\":\"/a\",\"data\":{data}}}"));
 }
+
+/// A server that grants a session with a long advised interval, to one request after the other.
+fn advising(interval: u64) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cometd", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            while !request.ends_with(b"]") {
+                match stream.read(&mut buffer) {
+                    Ok(read @ 1..) => request.extend_from_slice(&buffer[..read]),
+                    _ => break,
+                }
+            }
+            let request = String::from_utf8_lossy(&request).into_owned();
+            let Some((_, body)) = request.split_once("\r\n\r\n") else { continue };
+            let Ok(messages) = serde_json::from_str::<Vec<serde_json::Value>>(body) else { continue };
+            let replies = messages.iter().map(|message| {
+                serde_json::json!({"channel": message["channel"], "id": message["id"], "successful": true,
+                    "clientId": "c", "version": "1.0", "supportedConnectionTypes": ["long-polling"],
+                    "subscription": message["subscription"],
+                    "advice": {"reconnect": "retry", "interval": interval, "timeout": 30000}})
+            });
+            let body = serde_json::Value::from(replies.collect::<Vec<_>>()).to_string();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all((head + &body).as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn an_advised_wait_that_is_too_long_is_reported_and_the_limit_is_an_option() {
+    let url = advising(1 << 40);
+    let mut waiting = Running::start(&["subscribe", &url, "/a", "--transport", "long-polling"]);
+    let text = waiting.error_with("the server asked to wait");
+    assert!(text.contains("1h is used") && text.contains("--max-advised-wait"), "{text}");
+    waiting.kill();
+
+    let args =
+        ["subscribe", &url, "/a", "--transport", "long-polling", "--max-advised-wait", "20ms", "--events"];
+    let mut connected = Running::start(&args);
+    connected.error_with("\"connected\"");
+    connected.kill();
+}

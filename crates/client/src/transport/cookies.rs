@@ -94,6 +94,14 @@ impl Jar {
         self.kept.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The values of all cookies, but for those that are too short to be secrets.
+    pub(super) fn values(&self) -> Vec<String> {
+        const SHORTEST: usize = 6;
+        let of_servers = self.read();
+        let of_servers = of_servers.cookies.iter().map(|entry| entry.cookie.value());
+        of_servers.filter(|value| value.len() >= SHORTEST).map(str::to_owned).collect()
+    }
+
     /// The names of the cookies that were withheld since this was asked last.
     pub(super) fn newly_withheld(&self) -> Option<Vec<String>> {
         self.withheld.fresh.swap(false, Ordering::Relaxed).then(|| self.withheld.names().clone())
@@ -255,6 +263,10 @@ impl Jar {
 fn parse(header: &HeaderValue, url: &Url) -> Option<Cookie<'static>> {
     let text = std::str::from_utf8(header.as_bytes()).ok()?;
     let mut raw = RawCookie::parse(text).ok()?;
+    if !keeps_prefix(&raw) {
+        tracing::debug!(name = ?raw.name(), "a cookie does not have what the prefix of its name promises");
+        return None;
+    }
     if let Some(domain) = raw.domain().filter(|domain| is_same_host(domain, url)) {
         // A host may be a domain of many itself, `github.io` say; its cookies are then for it alone.
         if is_for_many(&CookieDomain::Suffix(domain.to_ascii_lowercase())) {
@@ -262,6 +274,17 @@ fn parse(header: &HeaderValue, url: &Url) -> Option<Cookie<'static>> {
         }
     }
     Some(Cookie::try_from_raw_cookie(&raw, url).ok()?.into_owned())
+}
+
+/// Whether a cookie is what the prefix of its name promises (RFC 6265bis, section 4.1.3): `__Secure-` one for TLS, `__Host-`
+/// one of that very host besides. Without TLS it is withheld as every `Secure` one is, and named.
+fn keeps_prefix(cookie: &RawCookie<'_>) -> bool {
+    let begins = |prefix: &str| {
+        cookie.name().get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+    };
+    let secure = cookie.secure() == Some(true);
+    let of_host = cookie.domain().is_none() && cookie.path() == Some("/");
+    (!begins("__Secure-") || secure) && (!begins("__Host-") || secure && of_host)
 }
 
 fn is_same_host(domain: &str, url: &Url) -> bool {
@@ -391,6 +414,31 @@ mod tests {
         let restored = empty();
         restored.restore(&many.into()).unwrap();
         assert!(restored.read().cookies.len() <= IN_ALL + 1);
+    }
+
+    #[test]
+    fn a_cookie_has_what_the_prefix_of_its_name_promises() {
+        let jar = empty();
+        let url = "https://www.example.com/cometd";
+        set(
+            &jar,
+            url,
+            &[
+                "__Secure-a=1; Secure; Domain=example.com",
+                "__Secure-b=1",
+                "__Host-c=1; Secure; Path=/",
+                "__Host-d=1; Path=/",
+                "__Host-e=1; Secure; Path=/cometd",
+                "__Host-f=1; Secure",
+                "__host-g=1; Secure; Path=/; Domain=www.example.com",
+                "__HOST-h=1",
+                "__Hos=1",
+            ],
+        );
+        let sent = get(&jar, url).unwrap();
+        let mut names: Vec<_> = sent.split("; ").collect();
+        names.sort_unstable();
+        assert_eq!(names, ["__Hos=1", "__Host-c=1", "__Secure-a=1"]);
     }
 
     #[test]

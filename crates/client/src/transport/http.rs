@@ -1,19 +1,22 @@
 //! The HTTP stack: two clients on one cookie jar, one that may speak HTTP/2 and one that may upgrade.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use http_body_util::Full;
 use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::connector::Connector;
 use super::cookies::{Jar, SavedCookies};
 use super::options::{Choice, HttpOptions};
+use super::secrets::Secrets;
 use crate::error::Error;
 
 /// Built once for a client; what TLS needs is made on first use.
@@ -21,6 +24,7 @@ use crate::error::Error;
 pub(crate) struct HttpStack {
     pub(super) options: HttpOptions,
     pub(super) jar: Arc<Jar>,
+    secrets: Secrets,
     polling: Slot,
     upgrading: Slot,
 }
@@ -46,9 +50,25 @@ impl Client {
 }
 
 impl HttpStack {
-    pub(crate) fn new(options: HttpOptions, urls: Vec<Url>) -> Self {
+    pub(crate) fn new(options: HttpOptions, urls: Vec<Url>, ext: &Map<String, Value>) -> Self {
+        let proxy = match &options.proxy.0 {
+            Choice::Url(proxy) => Some(proxy),
+            _ => None,
+        };
+        let mut secrets = Secrets::of(&options.headers, urls.iter().chain(proxy));
+        secrets.add_ext(ext);
         let jar = Arc::new(Jar::new(options.cookies.clone(), urls, options.secure_cookies_over_http));
-        Self { options, jar, polling: Slot::default(), upgrading: Slot::default() }
+        Self { options, jar, secrets, polling: Slot::default(), upgrading: Slot::default() }
+    }
+
+    /// Takes credentials that are sent from now on, which are not to be shown.
+    pub(crate) fn keep_secret(&self, headers: &HeaderMap, ext: &Map<String, Value>) {
+        self.secrets.renew(headers, ext);
+    }
+
+    /// What a peer wrote, with `…` for each of this client's credentials in it.
+    pub(crate) fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.secrets.mask(text, &self.jar.values())
     }
 
     /// Forgets the cookies that servers set.

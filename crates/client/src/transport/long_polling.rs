@@ -129,7 +129,7 @@ async fn post(http: Arc<HttpStack>, url: Url, mut headers: HeaderMap, body: Byte
             response.headers().get(LOCATION).and_then(|value| target.join(value.to_str().ok()?).ok());
         match location {
             Some(next) if keeps_method(status) && next.origin() == url.origin() => target = next,
-            _ => return Err(not_ok(response, &target, location).await),
+            _ => return Err(not_ok(&http, response, &target, location).await),
         }
     }
     let text = format!("{} redirects more than {REDIRECTS} times", display_url(&url));
@@ -140,7 +140,7 @@ fn keeps_method(status: StatusCode) -> bool {
     matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
 }
 
-async fn not_ok(response: Response<Incoming>, url: &Url, location: Option<Url>) -> Failure {
+async fn not_ok(http: &HttpStack, response: Response<Incoming>, url: &Url, location: Option<Url>) -> Failure {
     let status = response.status();
     let retry_after = retry_after(response.headers());
     let shown = display_url(url);
@@ -149,7 +149,7 @@ async fn not_ok(response: Response<Incoming>, url: &Url, location: Option<Url>) 
             "{shown} answered HTTP {status} to {}, which is not followed: use that URL if you trust it",
             display_url(&location)
         ),
-        _ => match hint(response, url).await {
+        _ => match hint(http, response, url).await {
             Some(hint) => format!("{shown} answered HTTP {status}: {hint}"),
             None => format!("{shown} answered HTTP {status}"),
         },
@@ -159,7 +159,7 @@ async fn not_ok(response: Response<Incoming>, url: &Url, location: Option<Url>) 
 
 /// The first words of an error page, for people: its title when it is HTML. The page may never end, and the status is
 /// known already, so what has come in a short while must do.
-async fn hint(response: Response<Incoming>, url: &Url) -> Option<String> {
+async fn hint(http: &HttpStack, response: Response<Incoming>, url: &Url) -> Option<String> {
     const WAIT: Duration = Duration::from_secs(1);
     const PAGE: usize = 4096;
     const DECODED: usize = 512 * 1024;
@@ -177,7 +177,10 @@ async fn hint(response: Response<Incoming>, url: &Url) -> Option<String> {
     // Too late is as good as the end.
     let whole = tokio::time::timeout(WAIT, reading).await.ok().flatten();
     let page = whole.unwrap_or_else(|| page.so_far());
-    words(&page[..page.len().min(PAGE)])
+    // Before the page is cut: half a secret would not be found.
+    let page = String::from_utf8_lossy(&page);
+    let page = http.mask(&page);
+    words(&page.as_bytes()[..page.len().min(PAGE)])
 }
 
 fn words(page: &[u8]) -> Option<String> {

@@ -14,6 +14,7 @@ mod measured;
 mod options;
 mod outgoing;
 mod request;
+mod secrets;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 mod upgrade;

@@ -98,7 +98,7 @@ impl TlsOptions {
     /// Returns an error if `chain` contains no certificate or `key` no private key. The error does not contain the key.
     pub fn client_certificate_pem(mut self, chain: &[u8], key: &[u8]) -> Result<Self, Error> {
         let chain = certificates(chain, "client certificate")?;
-        let key = PrivateKeyDer::from_pem_slice(key)
+        let key = PrivateKeyDer::from_pem_slice(without_bom(key))
             .map_err(|error| Error::config(format!("the client key cannot be read as PEM: {error}")))?;
         self.identity = Some(Arc::new((chain, key)));
         Ok(self)
@@ -143,8 +143,13 @@ impl std::fmt::Debug for TlsOptions {
     }
 }
 
+/// The text without the byte order mark that some editors write.
+fn without_bom(pem: &[u8]) -> &[u8] {
+    pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem)
+}
+
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(without_bom(pem)).collect();
     let found = found.map_err(|error| Error::config(format!("the {what} cannot be read as PEM: {error}")))?;
     if found.is_empty() {
         return Err(Error::config(format!("there is no PEM certificate in the {what}")));

@@ -8,8 +8,8 @@ use bayeux_proto::client::{Failure, FailureKind};
 use bayeux_proto::websocket::accept_key;
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    CONNECTION, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -78,7 +78,16 @@ fn check(
     let refused =
         |text: String| Err(Failure::new(FailureKind::UpgradeRefused { status: status.as_u16() }, text));
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        return refused(format!("{shown} answered HTTP {status} to the WebSocket upgrade"))
+        let location = headers.get(LOCATION).filter(|_| status.is_redirection());
+        let location = location.and_then(|location| url.join(location.to_str().ok()?).ok());
+        let target = location.map(|location| {
+            format!(
+                ": it redirects to {}, which is not followed: use that URL if you trust it",
+                display_url(&location)
+            )
+        });
+        let target = target.unwrap_or_default();
+        return refused(format!("{shown} answered HTTP {status} to the WebSocket upgrade{target}"))
             .map_err(|failure| failure.with_retry_after(retry_after(headers)));
     }
     if headers.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes)

@@ -348,7 +348,8 @@ impl WebSocket {
 
     /// The failure for the end of the stream, with the reason of the close frame if there was one.
     fn end(&self) -> Failure {
-        const SHOWN: usize = 120;
+        // All that a close frame can carry.
+        const SHOWN: usize = 123;
         let url = display_url(&self.url);
         match &self.peer_close {
             Some((code, why)) => {
@@ -434,7 +435,8 @@ mod tests {
         };
         let url: Url = "http://127.0.0.1/cometd".parse().unwrap();
         let (here, there) = tokio::io::duplex(1024 * 1024);
-        let mut socket = WebSocket::new(Arc::new(HttpStack::new(options, vec![url.clone()])), url);
+        let mut socket =
+            WebSocket::new(Arc::new(HttpStack::new(options, vec![url.clone()], &Default::default())), url);
         socket.stage = Stage::Resting(Connection::new(Box::new(here)));
         socket.eager_rests = EAGER_RESTS;
         (socket, there)

@@ -79,6 +79,12 @@ impl Failure {
         self
     }
 
+    /// The same failure with another text, such as one in which secrets are masked.
+    #[must_use]
+    pub fn with_text(self, text: &str) -> Self {
+        Self { text: printable(text).into(), ..self }
+    }
+
     /// Returns the kind of the failure.
     pub fn kind(&self) -> FailureKind {
         self.kind

@@ -6,6 +6,8 @@ use crate::transport::Transport;
 
 /// After that many strikes the session moves to another transport.
 const STRIKES: u32 = 4;
+/// How often the transport before may fail at once while a session is asked for over it.
+const FAILED_QUESTIONS: u32 = 3;
 
 /// The failures of the transport in use, and the transport that the session was moved away from.
 ///
@@ -30,7 +32,11 @@ enum Stage {
         refused: bool,
     },
     /// The session was not known over the other transport, for this cause, and is asked for once more over the first.
-    AskingBack(LostCause),
+    AskingBack {
+        cause: LostCause,
+        /// How often the question did not get through.
+        failed: u32,
+    },
 }
 
 impl Moving {
@@ -59,7 +65,7 @@ impl Moving {
     pub(super) fn works(&mut self) -> Option<Transport> {
         match std::mem::take(self).stage {
             Stage::Moved { from, refused: false } => Some(from),
-            Stage::Moved { .. } | Stage::Settled | Stage::AskingBack(_) => None,
+            Stage::Moved { .. } | Stage::Settled | Stage::AskingBack { .. } => None,
         }
     }
 
@@ -87,17 +93,23 @@ impl Moving {
     pub(super) fn is_unknown(&mut self, cause: &LostCause) -> Option<Transport> {
         match self.stage {
             Stage::Moved { from, .. } => {
-                *self = Self { strikes: 0, stage: Stage::AskingBack(cause.clone()) };
+                *self = Self { strikes: 0, stage: Stage::AskingBack { cause: cause.clone(), failed: 0 } };
                 Some(from)
             }
-            Stage::Settled | Stage::AskingBack(_) => None,
+            Stage::Settled | Stage::AskingBack { .. } => None,
         }
     }
 
-    /// A connect failed. Why the session is to be given up, if this was the last that it was asked for.
-    pub(super) fn asked_in_vain(&mut self) -> Option<LostCause> {
+    /// A connect failed. Why the session is to be given up, if this was the last that it was asked for. A transport that
+    /// fails at once has not answered the question, which is asked again; silence takes so long that the session has ended.
+    pub(super) fn asked_in_vain(&mut self, failure: &Failure) -> Option<LostCause> {
+        let got_through = matches!(failure.kind(), FailureKind::Timeout | FailureKind::Http { .. });
         match std::mem::take(&mut self.stage) {
-            Stage::AskingBack(cause) => Some(cause),
+            Stage::AskingBack { cause, failed } if !got_through && failed + 1 < FAILED_QUESTIONS => {
+                self.stage = Stage::AskingBack { cause, failed: failed + 1 };
+                None
+            }
+            Stage::AskingBack { cause, .. } => Some(cause),
             other => {
                 self.stage = other;
                 None
@@ -154,14 +166,23 @@ mod tests {
         let unknown = LostCause::SessionLost(Box::new(Message::meta("/meta/connect")));
         assert_eq!(Moving::default().is_unknown(&unknown), None);
         let mut moving = left_after_timeouts();
-        assert_eq!(moving.asked_in_vain(), None);
+        let silence = failed(FailureKind::Timeout);
+        assert_eq!(moving.asked_in_vain(&silence), None);
         assert_eq!(moving.is_unknown(&unknown), Some(WebSocket));
         assert_eq!(moving.is_unknown(&unknown), None);
-        assert_eq!(moving.asked_in_vain(), Some(unknown.clone()));
-        assert_eq!(moving.asked_in_vain(), None);
+        assert_eq!(moving.asked_in_vain(&silence), Some(unknown.clone()));
+        assert_eq!(moving.asked_in_vain(&silence), None);
         let mut moving = left_after_timeouts();
         moving.is_unknown(&unknown);
         assert_eq!(moving.works(), None);
-        assert_eq!(moving.asked_in_vain(), None);
+        assert_eq!(moving.asked_in_vain(&silence), None);
+        for at_once in
+            [FailureKind::Unreachable, FailureKind::Lost, FailureKind::UpgradeRefused { status: 503 }]
+        {
+            let mut moving = left_after_timeouts();
+            moving.is_unknown(&unknown);
+            let outcomes = (0..3).map(|_| moving.asked_in_vain(&failed(at_once)));
+            assert_eq!(outcomes.collect::<Vec<_>>(), [None, None, Some(unknown.clone())], "{at_once:?}");
+        }
     }
 }

@@ -101,6 +101,8 @@ pub(super) struct LinkFacts {
     pub(super) multiplexed: bool,
     /// The client did not send the cookie: it was issued when the socket was opened.
     pub(super) issued: bool,
+    /// The last session that had begun when it was opened.
+    pub(super) newest: SessionKey,
     /// It was closed so that the client opens it again: what comes meanwhile is not read.
     pub(super) closing: bool,
     pub(super) _charge: Charge,
@@ -113,6 +115,7 @@ impl LinkFacts {
             second: self.second.clone(),
             multiplexed: self.multiplexed,
             issued: self.issued,
+            newest: self.newest,
         }
     }
 }
@@ -159,6 +162,7 @@ pub(super) struct Facts {
     pub(super) second: Option<Arc<str>>,
     pub(super) multiplexed: bool,
     pub(super) issued: bool,
+    pub(super) newest: SessionKey,
 }
 
 impl Turn {

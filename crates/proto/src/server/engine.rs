@@ -152,8 +152,8 @@ impl Core {
         const LINK: usize = 320;
         let cost = LINK + browser.iter().chain(&second).map(|cookie| cookie.len()).sum::<usize>();
         let charge = self.meters.sessions.charge(cost);
-        let facts =
-            LinkFacts { browser, second, multiplexed, issued: false, closing: false, _charge: charge };
+        let (issued, newest, closing) = (false, self.last_key, false);
+        let facts = LinkFacts { browser, second, multiplexed, issued, newest, closing, _charge: charge };
         self.links.insert(link, facts);
     }
 

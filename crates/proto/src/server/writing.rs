@@ -26,8 +26,9 @@ impl Core {
             return true;
         }
         let is_socket = turn.kind == LinkKind::WebSocket;
-        // A session that began with the cookie that was issued to this socket is its client's, too.
-        if is_socket && facts.issued && (is_own || !session.began_over_http && !session.keeps_cookie) {
+        // A session that began with the cookie that was issued to this socket, and so after it, is its client's, too.
+        let began_with_it = is_own && key > facts.newest;
+        if is_socket && facts.issued && (began_with_it || !session.began_over_http && !session.keeps_cookie) {
             return true;
         }
         let came_without = facts.issued || facts.browser.is_none();

@@ -271,7 +271,7 @@ impl Core {
             return self.wait_for_credentials(now);
         }
         let Phase::Established(session) = &mut self.phase else { return Next::Nothing };
-        if let Some(cause) = session.moving.asked_in_vain() {
+        if let Some(cause) = session.moving.asked_in_vain(&failure) {
             self.unread();
             return Next::Rehandshake(cause);
         }

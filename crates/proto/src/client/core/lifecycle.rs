@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{Closing, Core, Established, Flow, Next, Opening, Phase};
-use crate::advice::Advice;
+use crate::advice::{Advice, Interval};
 use crate::channel::Channel;
 use crate::client::cause::LostCause;
 use crate::client::contract::{CallId, ExchangeId};
@@ -398,10 +398,38 @@ impl Core {
         self.connect_with_credentials(&outcome, now)
     }
 
+    /// Why nothing is sent although nothing failed: the server asked for a pause before the next connect.
+    fn advised_silence(&self) -> Option<LostCause> {
+        let session = self.established()?;
+        session.connect.waits_until()?;
+        let Some(Interval::Wait(advised)) = self.advised.advice().interval else { return None };
+        let used = self.advised.interval()?;
+        let mut text = format!(
+            "{} granted the session and advised to wait {} before the next connect",
+            self.servers.name(),
+            spoken(advised)
+        );
+        if used < advised {
+            text = format!("{text}; max_advised_wait reduces that to {}", spoken(used));
+        }
+        Some(LostCause::Transport(Failure::new(FailureKind::Timeout, text)))
+    }
+
     /// Ends an opening that takes too long.
     pub(super) fn expire_opening(&mut self) {
         let after = self.config.open_timeout.unwrap_or_default();
-        let last = self.attempts.last_cause().cloned().map(Box::new);
+        let last = self.attempts.last_cause().cloned().or_else(|| self.advised_silence());
+        let last = last.map(Box::new);
         self.terminate(&CloseReason::OpenTimeout { after, last });
+    }
+}
+
+/// A wait for people, who cannot read a large number of seconds.
+fn spoken(wait: Duration) -> String {
+    const DAY: f64 = 86_400.0;
+    match wait.as_secs_f64() {
+        seconds if seconds >= 2.0 * DAY => format!("{:.0} days", seconds / DAY),
+        seconds if seconds >= 7_200.0 => format!("{:.0} h", seconds / 3_600.0),
+        _ => format!("{wait:.1?}"),
     }
 }
