@@ -139,6 +139,26 @@ impl World {
                     self.received(link, LinkKind::WebSocket, messages);
                 }
             }
+            // A socket of which the shell knows the cookie, and says when it is written to.
+            "open" => {
+                let socket = number(rest) % 4;
+                if !self.sockets.contains_key(&socket) {
+                    let link = self.new_link();
+                    self.sockets.insert(socket, link);
+                    let browser = self.browser.clone();
+                    self.handle(Input::LinkOpened { link, browser, multiplexed: false }, 0);
+                }
+            }
+            "issued" | "writing" | "written" => {
+                if let Some(link) = self.sockets.get(&(number(rest) % 4)).copied() {
+                    let input = match word {
+                        "issued" => Input::CookieIssued(link),
+                        "writing" => Input::Writing(link),
+                        _ => Input::Written(link),
+                    };
+                    self.handle(input, 0);
+                }
+            }
             // What clients do, in short: `N` is the number of a session.
             "shake" => {
                 let offer = r#"[{"channel":"/meta/handshake","id":"1","version":"1.0","supportedConnectionTypes":["long-polling"],"ext":{"ack":ACK}}]"#;
@@ -205,6 +225,13 @@ impl World {
             "dismiss" => {
                 if let Some(session) = self.session(rest) {
                     self.handle(Input::Disconnect(session), 0);
+                }
+            }
+            "because" => {
+                let (session, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+                if let Some(session) = self.session(session) {
+                    let reason = BayeuxError::new(403, "", reason);
+                    self.handle(Input::DisconnectBecause { session, reason }, 0);
                 }
             }
             "answer" => {

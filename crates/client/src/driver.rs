@@ -287,7 +287,7 @@ impl Driver {
 
     fn unusable_frame(&mut self, error: &DecodeError) {
         let what = format!("a frame of {}", display_url(&self.urls().websocket));
-        self.lose_websocket(undecodable(&what, error));
+        self.lose_websocket(self.masked(undecodable(&what, error)));
     }
 
     fn lose_websocket(&mut self, failure: Failure) {

@@ -89,6 +89,12 @@ impl Channel {
         Ok(Self(normal.into()))
     }
 
+    /// How many steps more a name takes than a short one: each of its segments is looked at.
+    pub(crate) fn work_of(name: &str) -> u64 {
+        const STEP: usize = 64;
+        (name.len() / STEP) as u64
+    }
+
     /// Takes a name as a peer sent it: normalised, but not checked, because a name that the peer uses is a
     /// name that exists there. An empty name stands for "no channel".
     pub fn from_wire(name: &str) -> Self {

@@ -159,7 +159,7 @@ impl Message {
     pub(crate) fn work(&self) -> u64 {
         const STEP: usize = 1024;
         let data = [&self.data, &self.ext].into_iter().flatten().map(|data| data.as_bytes().len());
-        1 + (data.sum::<usize>() / STEP) as u64
+        1 + (data.sum::<usize>() / STEP) as u64 + Channel::work_of(self.channel.as_str())
     }
 
     /// Whether it has a payload and none of the fields that tell anything else: the message of a publisher then, or the

@@ -285,11 +285,13 @@ pub(crate) type Responding = Box<dyn std::any::Any + Send>;
 pub(crate) struct Watched<T> {
     io: T,
     activity: Arc<Activity>,
+    /// How many bytes were read since others had their turn.
+    turn: usize,
 }
 
 impl<T> Watched<T> {
     pub(crate) fn new(io: T, activity: Arc<Activity>) -> Self {
-        Self { io, activity }
+        Self { io, activity, turn: 0 }
     }
 }
 
@@ -305,9 +307,27 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
+        /// After so many bytes others have their turn: whoever reads goes on as long as there is something, and in the
+        /// smallest frames it is much work.
+        const TURN: usize = 64 * 1024;
+        if self.turn >= TURN {
+            self.turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let bytes = if buf.remaining() <= TURN {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+            buf.filled().len() - before
+        } else {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(TURN));
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+            let bytes = part.filled().len();
+            buf.advance(bytes);
+            bytes
+        };
+        self.turn += bytes;
+        if bytes > 0 {
             self.activity.read();
         }
         Poll::Ready(Ok(()))
@@ -452,6 +472,25 @@ mod tests {
         drop(io);
         activity.handed_over(Box::new(activity.request(false)));
         assert_eq!(Arc::strong_count(&activity), 1);
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_however_much_there_is_to_read() {
+        const MOST: usize = 64 * 1024;
+        let (io, mut peer) = tokio::io::duplex(1 << 20);
+        peer.write_all(&vec![0; 1 << 20]).await.unwrap();
+        let mut io = Watched::new(io, activity());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for size in [MOST / 8, MOST, 4 * MOST] {
+            let (mut bytes, mut read) = (vec![0; size], 0);
+            loop {
+                let mut buf = ReadBuf::new(&mut bytes);
+                let Poll::Ready(outcome) = Pin::new(&mut io).poll_read(&mut cx, &mut buf) else { break };
+                outcome.unwrap();
+                read += buf.filled().len();
+            }
+            assert_eq!(read, MOST, "{size}");
+        }
     }
 
     #[test]

@@ -89,13 +89,13 @@ impl Function {
     }
 
     /// The script that calls it with the replies.
-    pub(crate) fn call_with(&self, replies: &[u8]) -> Bytes {
+    pub(crate) fn call_with(&self, replies: &[u8]) -> Vec<u8> {
         // In a string of JSON these two stand as they are; in one of a script, browsers of old take them for its end.
         let replies =
             String::from_utf8_lossy(replies).replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
         // The comment keeps the beginning of the response from being what a page of another site likes: there are
         // plug-ins that run what begins as their programs do.
-        format!("/**/{}({replies})", self.0).into()
+        format!("/**/{}({replies})", self.0).into_bytes()
     }
 }
 

@@ -191,7 +191,7 @@ async fn call_back(
     let mut response = match callback_polling::read(query, hub.options.max_message_size, hub.decoder()) {
         Ok((function, messages)) => {
             let javascript = HeaderValue::from_static("text/javascript;charset=UTF-8");
-            let script = |body: Bytes| (function.call_with(&body), javascript);
+            let script = |body: Bytes| (hub.counter.count(function.call_with(&body)), javascript);
             answer(hub, LinkKind::Callback, asked, messages, script, ends).await
         }
         Err(refusal) => plain(refusal.status(), &refusal.to_string()),
@@ -248,7 +248,7 @@ async fn answer(
                 };
                 ends.push(Box::new(buffered));
             }
-            let mut response = Response::new(ResponseBody::new(body));
+            let mut response = Response::new(ResponseBody::of_messages(body, &hub.counter));
             response.headers_mut().insert(CONTENT_TYPE, content_type);
             if let Some(cookie) = cookie.and_then(|id| hub.options.cookie.set(&id)) {
                 response.headers_mut().insert(SET_COOKIE, cookie);

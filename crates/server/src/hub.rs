@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use bayeux_proto::Time;
 use bayeux_proto::codec::Decoder;
-use bayeux_proto::server::{Engine, Input, LinkId, Memory, Output, ServiceCall};
+use bayeux_proto::server::{Counter, Engine, Input, LinkId, Memory, Output, ServiceCall};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -114,6 +114,8 @@ pub(crate) struct Hub {
     sockets: watch::Sender<usize>,
     /// A permit for each service call that may run.
     calls: Arc<Semaphore>,
+    /// Counts what is made of messages before they are written.
+    pub(crate) counter: Counter,
     pub(crate) options: Options,
 }
 
@@ -130,6 +132,7 @@ impl Hub {
         Arc::new(Self {
             waiting: AtomicUsize::new(0),
             max_batch: engine.config().max_batch,
+            counter: engine.counter(),
             state: Mutex::new(State { engine, links: HashMap::new() }),
             handlers,
             events: EventSource::new(options.max_event_bytes),

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bayeux_proto::server::Counter;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
@@ -18,7 +19,8 @@ const PIECE: usize = 16 * 1024;
 /// The body of every response. It is there as a whole.
 pub struct ResponseBody {
     rest: Bytes,
-    large: bool,
+    /// Counts what is copied of a large one.
+    counter: Option<Counter>,
     ends: Option<Responding>,
     activity: Option<Arc<Activity>>,
     stream: Option<Arc<StreamWatch>>,
@@ -26,8 +28,15 @@ pub struct ResponseBody {
 
 impl ResponseBody {
     pub(crate) fn new(body: Bytes) -> Self {
-        let large = body.len() > PIECE;
-        Self { rest: body, large, ends: None, activity: None, stream: None }
+        Self { rest: body, counter: None, ends: None, activity: None, stream: None }
+    }
+
+    /// A body that the engine counts.
+    pub(crate) fn of_messages(body: Bytes, counter: &Counter) -> Self {
+        let counter = (body.len() > PIECE).then(|| counter.clone());
+        let mut this = Self::new(body);
+        this.counter = counter;
+        this
     }
 
     /// What ends when the body was written or given up, and the connection that writes it.
@@ -67,9 +76,9 @@ impl Body for ResponseBody {
         let length = self.rest.len().min(PIECE);
         let mut piece = self.rest.split_to(length);
         if self.rest.is_empty() {
-            if self.large {
+            if let Some(counter) = &self.counter {
                 // It may wait in the connection for a peer that does not read, and must not keep the rest in memory.
-                piece = Bytes::copy_from_slice(&piece);
+                piece = counter.count(piece.to_vec());
                 self.rest = Bytes::new();
             }
             self.end();

@@ -6,14 +6,16 @@ mod support;
 
 use std::time::Duration;
 
-use bayeux_server::{Builder, ClientId, Running, Server, SessionEvent};
+use bayeux_server::{Builder, ClientId, Running, Server, SessionEvent, Transport};
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use peak_alloc::PeakAlloc;
 use serde_json::json;
 use support::raw::{self, frame};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Mutex, MutexGuard};
+use tower::Service;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -385,4 +387,37 @@ async fn events_for_a_listener_that_does_not_read_them() {
     }
     assert_eq!(missed + read, 40_001, "each was read or counted");
     assert!(missed > 0);
+}
+
+/// What a server counts for messages that are on their way, while the response is looked at piece by piece.
+#[tokio::test]
+async fn the_last_piece_of_a_response_and_the_script_around_it_are_counted_until_they_are_written() {
+    const DATA: usize = 100 << 10;
+    let _measured = Measured::new().await;
+    for script in [false, true] {
+        let transports = [Transport::LongPolling, Transport::CallbackPolling];
+        let server = Server::builder().transports(transports).build();
+        let client = Client::connected(&server, None).await;
+        client.post(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])).await;
+        server.publish("/a", &"x".repeat(DATA)).unwrap();
+        let messages = sign(&client.id, json!([connect(json!({}))])).to_string();
+        let mut request = request(client.cookie.as_deref(), messages.clone());
+        if script {
+            *request.method_mut() = http::Method::GET;
+            let query: String = messages.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            *request.uri_mut() = format!("/cometd?message={query}").parse().unwrap();
+        }
+        let Ok(response) = server.service().call(request).await;
+        let counted = || server.memory().messages;
+        let mut body = response.into_body();
+        assert!(counted() >= DATA, "{}", counted());
+        let mut last = Bytes::new();
+        while let Some(piece) = body.frame().await {
+            last = piece.unwrap().into_data().unwrap();
+        }
+        drop(body);
+        assert!(counted() >= last.len() && counted() < DATA / 2, "{} for {}", counted(), last.len());
+        drop(last);
+        assert_eq!(counted(), 0);
+    }
 }

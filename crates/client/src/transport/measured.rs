@@ -19,13 +19,14 @@ const HTTP2: u64 = 768 * 1024;
 const HEAD: u64 = 512 * 1024;
 /// And so much for each byte of its body: one that comes in a piece of its own takes 10.
 const PER_BYTE: u64 = 16;
+/// But no more than this at once, whatever came before.
+const SAVED: u64 = 2 * 1024 * 1024;
 
 /// A connection that fails if it sends more than its allowance.
 pub(super) struct Measured<T> {
     io: T,
     /// Whether it goes to a proxy that forwards requests.
     forwarded: bool,
-    read: u64,
     /// What was read since other work had its turn.
     turn: usize,
     allowance: Allowance,
@@ -33,7 +34,13 @@ pub(super) struct Measured<T> {
 
 /// How many bytes may come in all.
 #[derive(Clone, Debug)]
-pub(super) struct Allowance(Arc<AtomicU64>);
+pub(super) struct Allowance(Arc<Counts>);
+
+#[derive(Debug)]
+struct Counts {
+    allowed: AtomicU64,
+    read: AtomicU64,
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("the server sends much that belongs to no response")]
@@ -52,23 +59,27 @@ impl Allowance {
 
     /// What follows is no HTTP.
     pub(super) fn lift(&self) {
-        self.raise(u64::MAX);
+        self.0.allowed.store(u64::MAX, Ordering::Relaxed);
     }
 
     fn raise(&self, by: u64) {
-        let _ =
-            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| Some(bytes.saturating_add(by)));
+        let most = self.0.read.load(Ordering::Relaxed).saturating_add(SAVED);
+        let raised = |allowed: u64| Some(allowed.saturating_add(by).min(most.max(allowed)));
+        let _ = self.0.allowed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, raised);
     }
 
-    fn covers(&self, bytes: u64) -> bool {
-        bytes <= self.0.load(Ordering::Relaxed)
+    /// So many bytes have come. Whether that many may.
+    fn take(&self, bytes: usize) -> bool {
+        let read = self.0.read.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        read <= self.0.allowed.load(Ordering::Relaxed)
     }
 }
 
 impl<T: Connection> Measured<T> {
     pub(super) fn new(io: T, forwarded: bool) -> Self {
         let base = if io.connected().is_negotiated_h2() { HTTP2 } else { HTTP1 };
-        Self { io, forwarded, read: 0, turn: 0, allowance: Allowance(Arc::new(AtomicU64::new(base))) }
+        let counts = Counts { allowed: AtomicU64::new(base), read: AtomicU64::new(0) };
+        Self { io, forwarded, turn: 0, allowance: Allowance(Arc::new(counts)) }
     }
 }
 
@@ -105,8 +116,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Measured<T> {
         }
         let bytes = buffer.filled().len() - before;
         self.turn += bytes;
-        self.read += bytes as u64;
-        if self.allowance.covers(self.read) { outcome } else { Poll::Ready(Err(io::Error::other(Unasked))) }
+        if self.allowance.take(bytes) { outcome } else { Poll::Ready(Err(io::Error::other(Unasked))) }
     }
 }
 
@@ -162,12 +172,16 @@ mod tests {
         }
     }
 
+    fn so_far(measured: &Measured<Endless>) -> u64 {
+        measured.allowance.0.read.load(Ordering::Relaxed)
+    }
+
     /// How many bytes come.
     async fn read(measured: &mut Measured<Endless>) -> u64 {
-        let before = measured.read;
+        let before = so_far(measured);
         let mut buffer = [0; 4096];
-        while measured.read - before < 4 * HTTP1 && measured.read(&mut buffer).await.is_ok() {}
-        measured.read - before
+        while so_far(measured) - before < 4 * HTTP1 && measured.read(&mut buffer).await.is_ok() {}
+        so_far(measured) - before
     }
 
     #[tokio::test]
@@ -178,6 +192,10 @@ mod tests {
         allowance.head();
         allowance.body(1000);
         assert_eq!(read(&mut measured).await / 4096, (HEAD + 1000 * PER_BYTE) / 4096);
+        for _ in 0..1000 {
+            allowance.head();
+        }
+        assert_eq!(read(&mut measured).await, SAVED + 4096, "what was not used is not kept for ever");
         allowance.lift();
         assert_eq!(read(&mut measured).await, 4 * HTTP1);
     }
@@ -189,9 +207,9 @@ mod tests {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         for size in [1, 4096, TURN, 1024 * 1024] {
             let mut bytes = vec![0; size];
-            let before = measured.read;
+            let before = so_far(&measured);
             while Pin::new(&mut measured).poll_read(&mut cx, &mut ReadBuf::new(&mut bytes)).is_ready() {}
-            assert_eq!(measured.read - before, TURN as u64, "{size}");
+            assert_eq!(so_far(&measured) - before, TURN as u64, "{size}");
         }
     }
 }

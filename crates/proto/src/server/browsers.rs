@@ -1,11 +1,12 @@
 //! How many connects are held for each browser.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use super::sharded::Sharded;
 
 /// Browsers with connects that are held.
 #[derive(Debug, Default)]
-pub(super) struct Browsers(HashMap<Arc<str>, usize>);
+pub(super) struct Browsers(Sharded<Arc<str>, usize>);
 
 impl Browsers {
     /// Whether so many connects are held for a browser already.
@@ -15,7 +16,10 @@ impl Browsers {
 
     /// One more is held.
     pub(super) fn hold(&mut self, browser: &Arc<str>) {
-        *self.0.entry(Arc::clone(browser)).or_default() += 1;
+        match self.0.get_mut(browser) {
+            Some(held) => *held += 1,
+            None => drop(self.0.insert(Arc::clone(browser), 1)),
+        }
     }
 
     /// One fewer is held.

@@ -1,6 +1,6 @@
 //! The state of an engine, and the small steps that all its parts share.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::memory::{Budget, Charge, Memory, Meters};
 use super::policy::Policy;
 use super::queue::{Bounds, Pushed, Taken};
 use super::session::{Heavy, Held, Session};
+use super::sharded::Sharded;
 use super::work::{FanOut, Job};
 use crate::error::BayeuxError;
 use crate::ext::timesync;
@@ -30,24 +31,24 @@ use crate::time::Time;
 pub(super) struct Core {
     pub(super) config: Config,
     pub(super) policy: Box<dyn Policy>,
-    pub(super) sessions: HashMap<SessionKey, Box<Session>>,
-    pub(super) by_id: HashMap<ClientId, SessionKey>,
+    pub(super) sessions: Sharded<SessionKey, Box<Session>>,
+    pub(super) by_id: Sharded<ClientId, SessionKey>,
     pub(super) channels: Channels,
     /// What drivers reported of their links.
-    pub(super) links: HashMap<LinkId, LinkFacts>,
+    pub(super) links: Sharded<LinkId, LinkFacts>,
     /// The session of each socket.
-    pub(super) sockets: HashMap<LinkId, SessionKey>,
+    pub(super) sockets: Sharded<LinkId, SessionKey>,
     /// The session whose connect each HTTP request holds.
-    pub(super) holding: HashMap<LinkId, SessionKey>,
+    pub(super) holding: Sharded<LinkId, SessionKey>,
     /// The session of each request whose response, or socket whose frames, have yet to be written.
-    pub(super) writing: HashMap<LinkId, SessionKey>,
+    pub(super) writing: Sharded<LinkId, SessionKey>,
     pub(super) browsers: Browsers,
     /// When each session is due, also those that ended and whose clients do not know.
     pub(super) due: BTreeSet<(Time, SessionKey)>,
     /// When lazy messages have waited long enough.
     pub(super) lazy: BTreeSet<(Time, SessionKey)>,
     /// Sessions that the server ended, until their clients know or the session would have expired.
-    pub(super) dismissed: HashMap<SessionKey, Dismissed>,
+    pub(super) dismissed: Sharded<SessionKey, Dismissed>,
     /// Sessions with something new in their queue.
     pub(super) dirty: VecDeque<SessionKey>,
     /// Sessions whose queue overflowed.
@@ -63,7 +64,7 @@ pub(super) struct Core {
     /// What is not done yet.
     pub(super) lanes: Lanes<Job>,
     /// The lanes of the links whose requests wait in one.
-    pub(super) waiting: HashMap<LinkId, Lane>,
+    pub(super) waiting: Sharded<LinkId, Lane>,
     /// Sessions that a message reaches, while it is handed out.
     pub(super) reached: Vec<SessionKey>,
     /// How much was done so far.
@@ -217,17 +218,17 @@ impl Core {
             random: ChaCha12Rng::from_seed(*config.seed),
             config,
             policy,
-            sessions: HashMap::new(),
-            by_id: HashMap::new(),
+            sessions: Sharded::default(),
+            by_id: Sharded::default(),
             channels: Channels::default(),
-            links: HashMap::new(),
-            sockets: HashMap::new(),
-            holding: HashMap::new(),
-            writing: HashMap::new(),
+            links: Sharded::default(),
+            sockets: Sharded::default(),
+            holding: Sharded::default(),
+            writing: Sharded::default(),
             browsers: Browsers::default(),
             due: BTreeSet::new(),
             lazy: BTreeSet::new(),
-            dismissed: HashMap::new(),
+            dismissed: Sharded::default(),
             dirty: VecDeque::new(),
             overflowed: VecDeque::new(),
             heavy: Heavy::new(),
@@ -235,7 +236,7 @@ impl Core {
             going_down: VecDeque::new(),
             return_within: Duration::ZERO,
             lanes: Lanes::default(),
-            waiting: HashMap::new(),
+            waiting: Sharded::default(),
             reached: Vec::new(),
             steps: 0,
             now: Time::ZERO,
@@ -380,9 +381,14 @@ impl Core {
         if self.config.activity == Activity::ClientAndServer {
             session.active_at = now;
         }
+        let capacity = session.queue.capacity();
         match session.queue.push(message, lazy.is_some(), bounds) {
             Pushed::Lost(lost) => session.dropped += lost,
             Pushed::Full => self.overflowed.push_back(key),
+        }
+        if session.queue.capacity() != capacity {
+            // All its entries were moved.
+            self.steps += session.queue.work();
         }
         session.reweigh(&mut self.heavy, key);
         self.pressed |= session.queue.is_filling(bounds);
@@ -417,6 +423,7 @@ impl Core {
     /// Takes what a session was never sent, because it ends.
     pub(super) fn take_rest(&mut self, key: SessionKey) -> Vec<Encoded> {
         let Some(session) = self.sessions.get_mut(&key) else { return Vec::new() };
+        self.steps += session.queue.work();
         let rest = session.queue.take_rest();
         session.fetched(&mut self.heavy, key, self.now);
         rest
@@ -425,7 +432,7 @@ impl Core {
     /// A session loses its queue, so that there is memory for others; one that may lose nothing ends.
     pub(super) fn unburden(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        self.steps += session.queue.len() as u64 / 16;
+        self.steps += session.queue.work();
         if session.queue.is_acknowledged() || self.config.overflow == QueueOverflow::EndSession {
             // It ends, and its queue with it, so that it is not found here again.
             session.weight.leave(&mut self.heavy, key);

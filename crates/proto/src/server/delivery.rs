@@ -42,13 +42,16 @@ impl Core {
         }));
         match turn.kind {
             LinkKind::WebSocket if messages.is_empty() => {}
-            LinkKind::WebSocket => self.emit(Output::Push { link, messages: self.join(&messages) }),
+            LinkKind::WebSocket => {
+                let messages = self.copied(&messages);
+                self.emit(Output::Push { link, messages });
+            }
             LinkKind::Http | LinkKind::Callback if turn.held => {}
             LinkKind::Http | LinkKind::Callback => {
                 if let Some(key) = turn.session {
                     self.response_handed_out(link, key, turn.now);
                 }
-                let messages = self.join(&messages);
+                let messages = self.copied(&messages);
                 self.emit(Output::Respond { link, messages, browser: turn.cookie.take() });
             }
         }

@@ -23,6 +23,21 @@ impl AsRef<[u8]> for Counted {
     }
 }
 
+/// Counts the bytes that a shell keeps for clients besides, among [`Memory::messages`](super::Memory::messages).
+#[derive(Clone, Debug)]
+pub struct Counter(Meter);
+
+impl Counter {
+    pub(super) fn new(meter: &Meter) -> Self {
+        Self(meter.clone())
+    }
+
+    /// The same bytes, which are counted until the last who shares them drops them.
+    pub fn count(&self, bytes: Vec<u8>) -> Bytes {
+        counted(bytes, &self.0)
+    }
+}
+
 impl Encoded {
     pub(super) fn new(message: &Message, meter: &Meter) -> Self {
         Self(counted(codec::encode_one(message), meter))

@@ -51,7 +51,7 @@ impl Core {
             self.steps += 1;
             self.lazy.remove(&(at, key));
             if let Some(session) = self.sessions.get_mut(&key) {
-                self.steps += session.queue.len() as u64 / 16;
+                self.steps += session.queue.work();
                 session.lazy_due = None;
                 session.queue.hurry();
                 self.mark_dirty(key);
@@ -150,7 +150,7 @@ impl Core {
     pub(super) fn shutdown(&mut self) {
         self.down = true;
         // In the order in which they began, so that a run can be repeated.
-        let mut keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
+        let mut keys: Vec<SessionKey> = self.sessions.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         self.return_within = Duration::from_millis(keys.len() as u64).min(self.config.shutdown_spread);
         self.going_down = keys.into();
@@ -190,7 +190,7 @@ impl Core {
         if !subscriptions.is_empty() {
             self.leaving.push_back((key, subscriptions));
         }
-        self.steps += session.queue.len() as u64 / 16;
+        self.steps += session.queue.work();
         if let Some(link) = session.socket {
             self.sockets.remove(&link);
             if because == RemovedBecause::Expired {

@@ -6,6 +6,7 @@ use super::channels::SessionKey;
 use super::config::Config;
 use super::contract::{Input, LinkId, LinkKind, Output, RemovedBecause};
 use super::core::{Core, Dismissed, LinkFacts, Reply, Turn};
+use super::encoded::Counter;
 use super::lanes::Lane;
 use super::memory::Memory;
 use super::policy::Policy;
@@ -63,6 +64,11 @@ impl Engine {
     /// Returns how much memory is in use for clients; what is allocated is never more.
     pub fn memory(&self) -> Memory {
         self.0.memory()
+    }
+
+    /// Counts what a shell makes of messages and keeps until it is written, a script around them for instance.
+    pub fn counter(&self) -> Counter {
+        Counter::new(&self.0.meters.messages)
     }
 
     /// Returns the number of subscriptions of all sessions.

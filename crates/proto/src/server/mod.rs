@@ -18,12 +18,14 @@ mod publishing;
 mod queue;
 mod replies;
 mod session;
+mod sharded;
 mod subscribing;
 mod work;
 mod writing;
 
 pub use config::{Activity, Config, QueueOverflow, Seed};
 pub use contract::{Input, LinkId, LinkKind, Output, RemovedBecause, ServiceCall, ServiceToken};
+pub use encoded::Counter;
 pub use engine::Engine;
 pub use memory::Memory;
 pub use policy::{AllowAll, Denial, Policy};

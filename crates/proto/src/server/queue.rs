@@ -65,9 +65,19 @@ impl Queue {
         Self { entries: VecDeque::new(), bytes: 0, charge, sent: 0, urgent: 0, batch }
     }
 
-    /// How many messages there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How much work it is to do something with all of them.
+    pub(super) fn work(&self) -> u64 {
+        self.entries.len() as u64 / 4
+    }
+
+    /// How many it may have before they are moved.
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.capacity()
     }
 
     /// What they cost: the bytes of each message, as if it were in no other queue, and an entry for each.

@@ -29,7 +29,7 @@ impl Core {
                 turn.names = Some((message, at));
                 return;
             }
-            self.steps += 1;
+            self.steps += 1 + Channel::work_of(name);
             let outcome = match turn.session.filter(|key| self.sessions.contains_key(key)) {
                 None => Err(unknown_session()),
                 Some(key) => subscription(name).and_then(|channel| {

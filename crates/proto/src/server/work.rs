@@ -144,18 +144,26 @@ impl Core {
             let most = ((end - self.steps) / matches.width()).clamp(1, MOST);
             reached.clear();
             self.channels.reach(&matches, fan_out.after, most as usize, &mut reached);
-            let Some(last) = reached.last() else { break true };
-            fan_out.after = Some(*last);
-            self.steps += reached.len() as u64 * matches.width();
-            for key in reached.iter().filter(|key| Some(**key) != fan_out.except) {
-                self.enqueue(*key, fan_out.message.clone(), fan_out.lazy, now);
+            if reached.is_empty() {
+                break true;
             }
+            for key in &reached {
+                if self.steps >= end {
+                    break;
+                }
+                self.steps += matches.width();
+                fan_out.after = Some(*key);
+                if Some(*key) != fan_out.except {
+                    self.enqueue(*key, fan_out.message.clone(), fan_out.lazy, now);
+                }
+            }
+            let all = fan_out.after == reached.last().copied();
             if self.pressed {
                 // A large batch must not fill the queues of sessions that can be reached.
                 self.deliver(end, now);
             }
             self.relieve(now);
-            if (reached.len() as u64) < most {
+            if all && (reached.len() as u64) < most {
                 break true;
             }
         };

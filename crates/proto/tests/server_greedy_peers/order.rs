@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bayeux_proto::server::{Input, LinkId, LinkKind, QueueOverflow};
+use bayeux_proto::{BayeuxError, ClientId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::harness::{Server, alone, array, change, connect, message};
+use super::harness::{Server, alone, array, change, connect, handshake, message};
 
 #[test]
 fn later_frames_of_a_socket_wait_behind_its_earlier_ones_and_it_is_said_when_they_are_done() {
@@ -123,6 +124,15 @@ enum Step {
     /// An acknowledging receiver connects; whether the reply arrives.
     Fetch(bool),
     Call,
+    /// Somebody comes, begins more than one slice of work, and leaves before it is done.
+    Visit(Leaving),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    Says,
+    HangsUp,
+    IsSentAway,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -131,6 +141,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..5_usize).prop_map(Step::Application),
         1 => any::<bool>().prop_map(Step::Fetch),
         4 => Just(Step::Call),
+        1 => prop_oneof![Just(Leaving::Says), Just(Leaving::HangsUp), Just(Leaving::IsSentAway)].prop_map(Step::Visit),
     ]
 }
 
@@ -161,6 +172,8 @@ proptest! {
         let mut expected: HashMap<LinkId, usize> = HashMap::new();
         let mut batch = 0;
         let mut got: Vec<Value> = Vec::new();
+        // Visitors whose sessions end.
+        let mut ending = Vec::new();
         // Since the last reply that arrived.
         let mut unsure = 0;
         for step in steps {
@@ -207,6 +220,32 @@ proptest! {
                     }
                 }
                 Step::Call => server.handle(Input::Timeout),
+                Step::Visit(leaving) => {
+                    let link = server.link();
+                    server.receive(link, LinkKind::WebSocket, &handshake(""));
+                    let id = server.messages(link)[0]["clientId"].as_str().unwrap().to_owned();
+                    let mut asked: Vec<_> = (0..30)
+                        .flat_map(|n| {
+                            let name = format!("/b/{n}");
+                            [change(&id, "subscribe", &name), message(&id, &name, "1"), change(&id, "unsubscribe", &name)]
+                        })
+                        .collect();
+                    if let Leaving::Says = leaving {
+                        asked.push(format!(r#"{{"channel":"/meta/disconnect","clientId":"{id}"}}"#));
+                        asked.push(change(&id, "subscribe", "/a/*"));
+                    }
+                    server.receive(link, LinkKind::WebSocket, &array(asked));
+                    match leaving {
+                        Leaving::Says => ending.push(id),
+                        Leaving::HangsUp => server.hangs_up(link),
+                        Leaving::IsSentAway => {
+                            let session = ClientId::new(&id);
+                            let reason = BayeuxError::new(403, "", "enough");
+                            server.handle(Input::DisconnectBecause { session, reason });
+                            ending.push(id);
+                        }
+                    }
+                }
             }
         }
         server.settle();
@@ -228,5 +267,8 @@ proptest! {
             prop_assert_eq!(server.messages(link).len(), count, "replies");
         }
         prop_assert_eq!(server.engine.memory().requests, 0);
+        prop_assert_eq!(server.engine.subscriptions(), receivers.len() + 1);
+        let alive = server.engine.session_list();
+        prop_assert!(alive.iter().all(|(id, _)| !ending.iter().any(|ended| ended == id.as_str())));
     }
 }

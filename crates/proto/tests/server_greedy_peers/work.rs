@@ -181,3 +181,46 @@ fn a_lane_takes_only_so_much_and_the_rest_is_refused() {
     let answered = links.iter().filter(|link| server.sent.contains_key(link)).count();
     assert_eq!(answered + refused, 200, "each has its answer");
 }
+
+/// What moves or drops many entries, or looks at many segments, counts as several steps: a slice takes about the same time
+/// whatever it is of.
+#[test]
+fn large_queues_and_long_names_are_more_work() {
+    let _alone = alone();
+    let mut server = Server::new();
+    server.keep = false;
+    let sessions: Vec<String> = (0..100).map(|_| server.session()).collect();
+    for id in &sessions {
+        server.request(&array([change(id, "subscribe", "/many")]));
+        server.settle();
+    }
+    let steps = |server: &mut Server, act: &dyn Fn(&mut Server)| {
+        let before = server.engine.steps();
+        act(server);
+        server.settle();
+        server.engine.steps() - before
+    };
+    // All queues grow at the same messages, and each moves all its entries then.
+    server.longest = 0;
+    let publishes: Vec<u64> =
+        (0..5000).map(|n| steps(&mut server, &|server| server.publish("/many", &json!(n)))).collect();
+    let (least, most_steps) = (publishes.iter().min().unwrap(), publishes.iter().max().unwrap());
+    assert!(*least <= 2 * 100 + 10, "{least} steps for a message to 100 sessions");
+    assert!(*most_steps >= 100 * 4096 / 4, "{most_steps} steps to move 4,096 entries of each");
+    assert!(server.longest <= most(&server), "{} steps in one call", server.longest);
+    // And they are dropped with their session.
+    let bye = format!(r#"[{{"channel":"/meta/disconnect","clientId":"{}"}}]"#, sessions[0]);
+    let dropped = steps(&mut server, &|server| _ = server.request(&bye));
+    assert!((1000..5000).contains(&dropped), "{dropped} steps to drop 5,000 entries");
+
+    let long = format!("/{}b", "a/".repeat(500));
+    for (name, range) in [("/a/b", 1..10), (long.as_str(), 15..30)] {
+        let id = &server.session();
+        let subscribe = array([change(id, "subscribe", name)]);
+        let taken = steps(&mut server, &|server| _ = server.request(&subscribe));
+        assert!(range.contains(&(taken as usize)), "{taken} steps to subscribe");
+        let publish = array([message(id, name, "1")]);
+        let taken = steps(&mut server, &|server| _ = server.request(&publish));
+        assert!((range.start..range.end + 10).contains(&(taken as usize)), "{taken} steps to publish");
+    }
+}
