@@ -140,9 +140,10 @@ pub enum Input {
 pub enum Output {
     /// Send these messages. Open the WebSocket first if it is not open.
     Send(Transmit),
-    /// Give an HTTP exchange up. No input about it may follow.
+    /// Give an HTTP exchange up. No input about it may follow; those that were passed before this output was taken are
+    /// ignored.
     Cancel(ExchangeId),
-    /// Close the WebSocket. No input about it may follow. If `graceful`, messages that wait in it are sent first.
+    /// Close the WebSocket. No input about it may follow, as for an exchange that is given up. If `graceful`, messages that wait in it are sent first.
     CloseWebSocket {
         /// Whether to send a close frame.
         graceful: bool,

@@ -20,7 +20,7 @@ use crate::time::Time;
 
 /// All sessions of a server and the channels between them. It does no I/O and knows no clock.
 ///
-/// After each [`handle`](Engine::handle) take all outputs from [`poll_output`](Engine::poll_output), then wait for the
+/// After one or more calls of [`handle`](Engine::handle) take all outputs from [`poll_output`](Engine::poll_output), then wait for the
 /// next input, until [`poll_timeout`](Engine::poll_timeout) at the latest, and then hand in [`Input::Timeout`].
 ///
 /// Each call does a bounded amount of work, at most about twice [`Config::max_steps`]. What is left is due at once:
