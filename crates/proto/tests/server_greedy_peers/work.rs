@@ -210,3 +210,42 @@ fn sessions_that_are_due_while_their_requests_wait_do_not_keep_those_from_being_
         }
     }
 }
+
+#[test]
+fn however_few_steps_a_call_may_do_all_is_delivered_in_the_end() {
+    let _alone = alone();
+    for max_steps in 1..=4 {
+        let mut server = Server::with(|config| (config.max_steps, config.max_queue) = (max_steps, 3));
+        let mut sockets = Vec::new();
+        for _ in 0..3 {
+            let link = server.link();
+            server.receive(link, LinkKind::WebSocket, &handshake(""));
+            finish(&mut server);
+            let id = server.messages(link)[0]["clientId"].as_str().unwrap().to_owned();
+            server.receive(link, LinkKind::WebSocket, &connect(&id, ""));
+            server.receive(link, LinkKind::WebSocket, &array([change(&id, "subscribe", "/a")]));
+            finish(&mut server);
+            server.messages(link);
+            sockets.push((id, link));
+        }
+        let batch = array((0..20).map(|n| message(&sockets[0].0, "/a", &n.to_string())));
+        server.receive(sockets[0].1, LinkKind::WebSocket, &batch);
+        finish(&mut server);
+        for (_, link) in &sockets {
+            let messages = server.messages(*link);
+            let last = messages.iter().filter_map(|message| message["data"].as_u64()).max();
+            assert_eq!(last, Some(19), "{max_steps} steps: {messages:?}");
+        }
+    }
+}
+
+/// Calls the engine until nothing is left that need not wait.
+fn finish(server: &mut Server) {
+    for _ in 0..2000 {
+        if !server.engine().has_work() {
+            return;
+        }
+        server.handle(Input::Timeout);
+    }
+    panic!("it has work without end, with {} steps a call", server.engine().config().max_steps);
+}
