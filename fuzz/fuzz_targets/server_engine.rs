@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|script: &str| bayeux_fuzz::server::World::run(script));
+fuzz_target!(|script: &str| bayeux_fuzz::server::Server::run(script));

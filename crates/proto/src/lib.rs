@@ -13,6 +13,9 @@
 //! 2. Take outputs from `poll_output` until it returns `None`, and carry each out, in order.
 //! 3. Wait for the next input, but at most until `poll_timeout`.
 //!
+//! What an input of step 1 gives up (an exchange, a socket), the driver does not know before step 2. Until then it may pass more
+//! about it, which is ignored; after that it must not.
+//!
 //! The time is an argument of each call ([`Time`]), and randomness comes from a seed in the configuration, so that a
 //! whole lifetime can be run, and repeated exactly, in virtual time.
 

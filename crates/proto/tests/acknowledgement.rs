@@ -322,7 +322,7 @@ fn a_session_that_is_left_while_its_receiver_has_no_room_loses_nothing() {
     let held = it.take_held();
     turn(&mut it, &held, &[1, 2, 3, 4], 2);
     assert_eq!(it.inbox(), ["1", "2"]);
-    let snapshot = it.session.snapshot(false).unwrap();
+    let snapshot = it.session().snapshot(false).unwrap();
 
     let mut after = Harness::over(LongPolling);
     after.call(Operation::Resume(Box::new(snapshot)));

@@ -60,10 +60,7 @@ fn case_49_a_server_that_confirms_but_keeps_the_connect_is_waited_for_a_second()
 fn what_was_asked_for_before_the_close_is_sent_before_it() {
     let mut it = Harness::connected(WebSocket);
     it.take_held();
-    let ids = [it.new_call(), it.new_call()];
-    let now = it.now();
-    it.session.handle(Input::Call(ids[0], support::publish("/a", json!(1))), now);
-    it.input(Input::Call(ids[1], bayeux_proto::client::Operation::Close));
+    it.burst([support::publish("/a", json!(1)), bayeux_proto::client::Operation::Close]);
     assert_eq!(it.take().channels(), ["/a", "/meta/disconnect"]);
     let late = it.publish("/a", json!(2));
     assert!(matches!(it.err(late), CallError::Closed(CloseReason::Requested)));
@@ -252,7 +249,7 @@ fn bug_b04_a_failed_open_leaves_nothing_running() {
     it.serve();
     it.elapse(secs(600));
     it.nothing_sent();
-    assert_eq!(it.session.poll_timeout(), None);
+    assert_eq!(it.session().poll_timeout(), None);
 }
 
 #[test]
@@ -294,7 +291,7 @@ fn law_5_every_call_has_an_outcome_when_the_session_ends() {
     for call in calls {
         it.outcome(call);
     }
-    assert_eq!(it.session.pending(), 0);
+    assert_eq!(it.session().pending(), 0);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn case_15_refused_for_good_ends_the_session() {
     it.take_on("/a");
     it.elapse(secs(600));
     it.nothing_sent();
-    assert_eq!(it.session.poll_timeout(), None);
+    assert_eq!(it.session().poll_timeout(), None);
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn request_04_silence_is_noticed_within_a_bound_whatever_the_transport() {
         let mut it = Harness::connected(transport);
         it.elapse(secs(40));
         assert_ne!(it.state(), State::Connected, "{transport}");
-        assert!(it.session.lost_since().is_some());
+        assert!(it.session().lost_since().is_some());
     }
 }
 

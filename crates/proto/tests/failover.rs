@@ -40,7 +40,7 @@ fn opening_tries_the_servers_in_order_and_without_a_pause() {
         it.serve();
         it.ok(open);
         assert_eq!(changes(&it), "ab bc");
-        assert_eq!(it.session.server(), 2);
+        assert_eq!(it.session().server(), 2);
     }
 }
 
@@ -128,7 +128,7 @@ fn a_server_that_does_not_come_back_is_left_and_the_next_asked_for_the_session()
         assert_eq!((it.state(), changes(&it).as_str()), (State::Connected, "ab"));
         let gap = |event: &Event| matches!(event, Event::GapPossible { .. });
         assert_eq!(it.count(gap), 1, "the session of the other is gone");
-        assert_eq!(it.session.subscriptions().count(), 1);
+        assert_eq!(it.session().subscriptions().count(), 1);
     }
 }
 
@@ -152,7 +152,7 @@ fn reconnect_sticks_with_the_server_that_works() {
     let handshake = it.take();
     it.fail(&handshake, DOWN);
     it.serve();
-    assert_eq!(it.session.server(), 1);
+    assert_eq!(it.session().server(), 1);
     for _ in 0..3 {
         it.elapse(secs(20));
         let held = it.take_held();
@@ -176,7 +176,7 @@ fn a_session_that_is_opened_anew_begins_with_the_first_server() {
     let handshake = it.take();
     it.fail(&handshake, DOWN);
     it.serve();
-    assert_eq!(it.session.server(), 1);
+    assert_eq!(it.session().server(), 1);
     it.call(Operation::Close);
     it.serve();
     it.elapse(secs(20));
@@ -282,7 +282,7 @@ fn a_snapshot_remembers_the_server() {
     let handshake = it.take();
     it.fail(&handshake, DOWN);
     it.serve();
-    let snapshot = it.session.snapshot(false).unwrap();
+    let snapshot = it.session().snapshot(false).unwrap();
     assert_eq!(snapshot.server(), 1);
     let mut it = Harness::new(cluster(2, &[LongPolling]));
     it.call(Operation::Resume(Box::new(snapshot.clone())));

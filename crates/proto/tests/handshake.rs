@@ -21,7 +21,7 @@ fn case_01_no_common_transport_fails_the_open_and_ends_all_traffic() {
     assert_eq!(it.state(), State::Disconnected);
     it.elapse(secs(600));
     it.nothing_sent();
-    assert_eq!(it.session.poll_timeout(), None);
+    assert_eq!(it.session().poll_timeout(), None);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn case_07_connection_refused_five_times_then_up_over_the_preferred_transport() 
     it.serve_one(&handshake);
     it.serve();
     it.ok(open);
-    assert_eq!(it.session.transport(), WebSocket);
+    assert_eq!(it.session().transport(), WebSocket);
     assert_eq!(it.count(|event| matches!(event, Event::TransportChanged { .. })), 0);
 }
 
@@ -403,7 +403,7 @@ fn an_upgrade_that_was_refused_is_not_tried_again_at_once() {
 fn bytes_that_arrive_put_the_deadline_of_the_handshake_off() {
     let mut it = Harness::over(LongPolling);
     let open = it.open();
-    assert_eq!(it.session.last_received(), None);
+    assert_eq!(it.session().last_received(), None);
     let handshake = it.take_on("/meta/handshake");
     it.elapse(secs(19));
     it.input(Input::Progress(handshake.exchange));

@@ -1,7 +1,8 @@
 //! What must hold whatever happens, in whatever order: calls, replies, failures and time, chosen by chance.
 //!
-//! The harness checks at each step that at most one connect of a session is out and at most two HTTP requests are, that
-//! no call is resolved twice, that outputs have an end, and that no moment is waited for that is past.
+//! The harness and its driver check at each step that at most one connect of a session is out and at most two HTTP requests
+//! are, that no call is resolved twice, that outputs have an end, and that no moment is waited for that is past. Inputs come
+//! one by one, or in bursts, after which the outputs are taken.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -44,6 +45,7 @@ enum Step {
     Alive,
     Elapse(u16),
     Jump,
+    Busy(u8),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -73,6 +75,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Alive),
         6 => any::<u16>().prop_map(Step::Elapse),
         6 => Just(Step::Jump),
+        8 => (1..6_u8).prop_map(Step::Busy),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -184,9 +187,11 @@ impl Run {
             }
             Step::Event(_) | Step::ServerDisconnect => {}
             Step::Alive => self.it.input(Input::Alive),
+            Step::Busy(inputs) => self.it.be_busy(inputs),
             Step::Elapse(milliseconds) => self.it.elapse(Duration::from_millis(milliseconds.into())),
             Step::Jump => {
-                if self.it.session.poll_timeout().is_some() {
+                self.it.drain();
+                if self.it.session().poll_timeout().is_some() {
                     self.it.jump();
                 }
             }
@@ -283,8 +288,8 @@ impl Run {
         self.it.elapse(secs(10));
         assert_eq!(self.it.ok(close).channel(), &"/meta/disconnect");
         assert_eq!(self.it.state(), State::Disconnected);
-        assert_eq!(self.it.session.poll_timeout(), None);
-        assert_eq!(self.it.session.pending(), 0);
+        assert_eq!(self.it.session().poll_timeout(), None);
+        assert_eq!(self.it.session().pending(), 0);
         assert_eq!(self.it.http_requests(), 0, "requests are left under way");
     }
 }

@@ -6,22 +6,20 @@ use bayeux_proto::client::{self, CallError, CloseReason, Delivery, Event, Operat
 use bayeux_proto::server::{self, Input, RemovedBecause};
 use bayeux_proto::{Data, Transport};
 use serde_json::json;
-use support::{
-    BOTH, INBOX, LongPolling, WebSocket, World, channel, config, millis, publish, secs, subscribe,
-};
+use support::{BOTH, INBOX, LongPolling, Pair, WebSocket, channel, config, millis, publish, secs, subscribe};
 
-fn world(transport: Transport) -> World {
-    World::new(config(&[transport]), server::Config::default())
+fn pair(transport: Transport) -> Pair {
+    Pair::new(config(&[transport]), server::Config::default())
 }
 
-fn opened(transport: Transport) -> World {
-    let mut it = world(transport);
+fn opened(transport: Transport) -> Pair {
+    let mut it = pair(transport);
     assert!(it.done(Operation::Open).is_ok());
-    assert_eq!(it.session.state(), State::Connected);
+    assert_eq!(it.session().state(), State::Connected);
     it
 }
 
-fn count(it: &World, fits: impl Fn(&Event) -> bool) -> usize {
+fn count(it: &Pair, fits: impl Fn(&Event) -> bool) -> usize {
     it.events.iter().filter(|event| fits(event)).count()
 }
 
@@ -35,12 +33,12 @@ fn a_life_from_the_handshake_to_the_disconnect() {
 
         // Both ways.
         it.server_publishes("/chat/demo", json!("from the server"));
-        it.run(World::round_trip());
+        it.run(Pair::round_trip());
         it.done(publish("/chat/demo", json!("from the client"))).unwrap();
-        it.run(World::round_trip());
+        it.run(Pair::round_trip());
         it.server_publishes("/chat/other", json!("for one"));
         it.server_publishes("/chat/demo/deep", json!("for nobody"));
-        it.run(World::round_trip());
+        it.run(Pair::round_trip());
         let both = ["\"from the server\"", "\"from the client\""];
         assert_eq!(it.received(stream), both, "{transport}");
         assert_eq!(it.received(INBOX), [both[0], both[1], "\"for one\""], "{transport}");
@@ -53,7 +51,7 @@ fn a_life_from_the_handshake_to_the_disconnect() {
         };
         assert_eq!(it.done(quote).unwrap().data().as_str(), r#"{"echo":"ACME"}"#);
         let calls = it.batch((0..3).map(|n| publish("/chat/demo", json!(n))).collect());
-        it.run(World::round_trip() * 2);
+        it.run(Pair::round_trip() * 2);
         assert!(calls.iter().all(|call| it.outcomes[call].is_ok()));
         assert_eq!(it.received(stream)[2..], ["0", "1", "2"]);
 
@@ -65,20 +63,20 @@ fn a_life_from_the_handshake_to_the_disconnect() {
             "{} connects in an hour",
             it.connects - before
         );
-        assert_eq!(it.session.state(), State::Connected);
+        assert_eq!(it.session().state(), State::Connected);
         assert_eq!(count(&it, |event| matches!(event, Event::Lost { .. })), 0);
 
         // The end.
         it.done(Operation::Unsubscribe { channel: channel("/chat/demo"), sink: stream }).unwrap();
         it.server_publishes("/chat/demo", json!("late"));
-        it.run(World::round_trip());
+        it.run(Pair::round_trip());
         assert_eq!(it.received(stream).len(), 5);
         assert_eq!(*it.received(INBOX).last().unwrap(), "\"late\"");
         it.done(Operation::Close).unwrap();
         it.run(secs(1));
         assert_eq!(it.removed, [RemovedBecause::Disconnected]);
-        assert_eq!(it.engine.as_ref().unwrap().sessions(), 0);
-        assert_eq!(it.session.poll_timeout(), None);
+        assert_eq!(it.engine.as_ref().unwrap().engine().sessions(), 0);
+        assert_eq!(it.session().poll_timeout(), None);
     }
 }
 
@@ -90,18 +88,18 @@ fn a_restarted_server_is_found_again_and_the_subscriptions_with_it() {
         it.run(secs(60));
         it.stop_server();
         it.run(secs(5));
-        assert_eq!(it.session.state(), State::Unconnected);
+        assert_eq!(it.session().state(), State::Unconnected);
         it.start_server();
         let back = it.now();
-        while it.session.state() != State::Connected {
+        while it.session().state() != State::Connected {
             it.run(millis(100));
-            assert!(it.now().since(back) < secs(10), "{transport}: {:?}", it.session.state());
+            assert!(it.now().since(back) < secs(10), "{transport}: {:?}", it.session().state());
         }
         assert_eq!(it.clients.len(), 2, "a new session");
         assert_eq!(count(&it, |event| matches!(event, Event::GapPossible { .. })), 1);
         assert_eq!(count(&it, |event| matches!(event, Event::Resubscribed { outcome: Ok(()), .. })), 1);
         it.server_publishes("/a", json!(1));
-        it.run(World::round_trip());
+        it.run(Pair::round_trip());
         assert_eq!(it.received(INBOX), ["1"]);
     }
 }
@@ -111,7 +109,7 @@ fn calls_wait_while_the_server_is_away() {
     for transport in BOTH {
         let mut settings = config(&[transport]);
         settings.delivery = Delivery::AtLeastOnce;
-        let mut it = World::new(settings, server::Config::default());
+        let mut it = Pair::new(settings, server::Config::default());
         it.done(Operation::Open).unwrap();
         it.done(subscribe("/a", INBOX)).unwrap();
         it.stop_server();
@@ -139,7 +137,7 @@ fn a_short_cut_costs_neither_the_session_nor_a_message() {
             it.cut();
             it.server_publishes("/a", json!(2 * n + 1));
             it.run(secs(5));
-            assert_eq!(it.session.state(), State::Connected, "{transport}");
+            assert_eq!(it.session().state(), State::Connected, "{transport}");
         }
         let numbers: Vec<_> = (0..10).map(|n| n.to_string()).collect();
         assert_eq!(it.received(INBOX), numbers, "{transport}: each once, in order");
@@ -153,7 +151,7 @@ fn an_outage_longer_than_the_server_keeps_a_session_costs_the_session_and_says_s
     for transport in BOTH {
         let mut settings = server::Config::default();
         settings.max_interval = secs(5);
-        let mut it = World::new(config(&[transport]), settings);
+        let mut it = Pair::new(config(&[transport]), settings);
         it.done(Operation::Open).unwrap();
         it.done(subscribe("/a", INBOX)).unwrap();
         it.run(secs(20));
@@ -165,11 +163,11 @@ fn an_outage_longer_than_the_server_keeps_a_session_costs_the_session_and_says_s
         it.tell_server(Input::Timeout);
         it.run(secs(31));
         assert_eq!(it.removed, [RemovedBecause::Expired], "{transport}");
-        assert_eq!(it.session.state(), State::Connected);
+        assert_eq!(it.session().state(), State::Connected);
         assert_eq!(count(&it, |event| matches!(event, Event::Rehandshaken)), 1);
         assert_eq!(count(&it, |event| matches!(event, Event::GapPossible { .. })), 1);
         it.server_publishes("/a", json!(1));
-        it.run(World::round_trip());
+        it.run(Pair::round_trip());
         assert_eq!(it.received(INBOX), ["1"]);
     }
 }
@@ -182,7 +180,7 @@ fn the_server_ends_a_session() {
         let id = it.clients[0].clone();
         it.tell_server(Input::Disconnect(id));
         it.run(secs(1));
-        assert_eq!(it.session.state(), State::Disconnected, "{transport}");
+        assert_eq!(it.session().state(), State::Disconnected, "{transport}");
         assert!(matches!(it.events.last(), Some(Event::Closed(CloseReason::Server(_)))));
         let error = it.done(publish("/a", json!(1))).unwrap_err();
         assert!(matches!(error, CallError::Closed(_)));
@@ -200,9 +198,9 @@ fn the_server_goes_down_in_good_order() {
         it.engine = None;
         it.start_server();
         it.run(secs(10));
-        assert_eq!(it.session.state(), State::Connected, "{transport}");
+        assert_eq!(it.session().state(), State::Connected, "{transport}");
         it.server_publishes("/a", json!(1));
-        it.run(World::round_trip());
+        it.run(Pair::round_trip());
         assert_eq!(it.received(INBOX), ["1"], "{transport}");
     }
 }
@@ -219,9 +217,9 @@ fn a_closed_session_is_opened_again() {
             assert_eq!(it.clients.len(), life);
         }
         it.server_publishes("/a", json!(1));
-        it.run(World::round_trip());
+        it.run(Pair::round_trip());
         assert_eq!(it.received(INBOX), ["1"]);
-        assert_eq!(it.engine.as_ref().unwrap().sessions(), 1);
+        assert_eq!(it.engine.as_ref().unwrap().engine().sessions(), 1);
     }
 }
 
@@ -243,43 +241,43 @@ fn case_54_ten_thousand_turns_and_a_thousand_lives_leave_nothing_behind() {
     for transport in BOTH {
         let mut settings = server::Config::default();
         settings.timeout = secs(5);
-        let mut it = World::new(config(&[transport]), settings);
+        let mut it = Pair::new(config(&[transport]), settings);
         it.done(Operation::Open).unwrap();
         it.run(secs(10_000));
         assert!(it.connects >= 2000);
-        assert_eq!(it.session.pending(), 0);
+        assert_eq!(it.session().pending(), 0);
         for _ in 0..200 {
             it.done(Operation::Close).unwrap();
             it.done(Operation::Open).unwrap();
         }
         it.run(secs(1));
-        assert_eq!(it.engine.as_ref().unwrap().sessions(), 1, "{transport}");
+        assert_eq!(it.engine.as_ref().unwrap().engine().sessions(), 1, "{transport}");
     }
 }
 
 #[test]
 fn a_client_that_may_use_both_goes_on_over_long_polling_when_the_websocket_is_blocked() {
-    let mut it = World::new(config(&BOTH), server::Config::default());
+    let mut it = Pair::new(config(&BOTH), server::Config::default());
     it.done(Operation::Open).unwrap();
     it.done(subscribe("/a", INBOX)).unwrap();
-    assert_eq!(it.session.transport(), WebSocket);
+    assert_eq!(it.session().transport(), WebSocket);
     it.run(secs(20));
     it.upgrades_refused = true;
     it.cut();
     it.run(secs(20));
-    assert_eq!(it.session.transport(), LongPolling);
-    assert_eq!(it.session.state(), State::Connected);
+    assert_eq!(it.session().transport(), LongPolling);
+    assert_eq!(it.session().state(), State::Connected);
     assert_eq!(it.clients.len(), 1, "no new session for another transport");
     it.server_publishes("/a", json!(1));
-    it.run(World::round_trip());
+    it.run(Pair::round_trip());
     assert_eq!(it.received(INBOX), ["1"]);
 
     // And comes back when that has ended.
     it.upgrades_refused = false;
     it.run(secs(360));
-    assert_eq!(it.session.transport(), WebSocket);
+    assert_eq!(it.session().transport(), WebSocket);
     it.server_publishes("/a", json!(2));
-    it.run(World::round_trip());
+    it.run(Pair::round_trip());
     assert_eq!(it.received(INBOX), ["1", "2"]);
     assert_eq!(it.clients.len(), 1);
 }

@@ -21,7 +21,7 @@ fn bug_b13_pings_ask_a_quiet_websocket_and_an_answer_keeps_it() {
     assert_eq!(it.pings, 1);
     it.elapse(secs(2));
     it.input(Input::Alive);
-    assert_eq!(it.session.last_received(), Some(it.now()));
+    assert_eq!(it.session().last_received(), Some(it.now()));
     it.elapse(secs(8));
     assert_eq!(it.state(), State::Connected);
     let held = it.take_held();

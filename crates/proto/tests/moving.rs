@@ -45,6 +45,28 @@ fn a_session_that_is_not_known_over_the_other_transport_is_asked_for_over_the_fi
 }
 
 #[test]
+fn a_session_that_goes_back_keeps_the_interval_that_it_had_there() {
+    for order in [BOTH, [LongPolling, WebSocket]] {
+        let mut it = Harness::new(config(&order));
+        it.connect_extra = json!({"advice": {"reconnect": "retry", "interval": 2000, "timeout": 30_000}});
+        it.open();
+        it.serve();
+        let mut connect = it.wait_for("/meta/connect").0;
+        for _ in 0..4 {
+            it.fail(&connect, FailureKind::Lost);
+            connect = it.wait_for("/meta/connect").0;
+        }
+        assert_eq!(connect.transport, order[1]);
+        unknown(&mut it, &connect);
+        for _ in 0..2 {
+            let (back, pause) = it.wait_for("/meta/connect");
+            assert_eq!((back.transport, pause), (order[0], secs(2)));
+            it.grant(&back, json!({}));
+        }
+    }
+}
+
+#[test]
 fn a_session_that_is_known_over_neither_is_given_up_after_one_question() {
     for silent in [false, true] {
         let (mut it, connect) = moved(BOTH);
@@ -81,7 +103,7 @@ fn a_server_that_answers_over_neither_transport_says_nothing_against_the_first()
     assert_eq!(back.transport, WebSocket);
     it.serve_one(&back);
     assert_eq!(it.state(), State::Connected);
-    assert_eq!(it.session.transport(), WebSocket);
+    assert_eq!(it.session().transport(), WebSocket);
     assert_eq!(it.count(|event| matches!(event, Event::Rehandshaken)), 0);
 }
 
@@ -106,7 +128,7 @@ fn whichever_transport_answers_first_is_used_and_the_pauses_grow() {
     assert_eq!(pauses, [16, 0, 30, 0, 30, 0]);
     assert_eq!(connect.transport, LongPolling);
     it.serve_one(&connect);
-    assert_eq!((it.state(), it.session.transport()), (State::Connected, LongPolling));
+    assert_eq!((it.state(), it.session().transport()), (State::Connected, LongPolling));
 }
 
 #[test]

@@ -383,7 +383,7 @@ fn a_forgotten_call_that_was_not_sent_yet_is_never_sent() {
     it.grant(&next, json!({}));
     it.ok(kept);
     assert!(it.is_pending(forgotten));
-    assert_eq!(it.session.pending(), 0);
+    assert_eq!(it.session().pending(), 0);
 }
 
 #[test]
@@ -473,10 +473,10 @@ fn at_least_once_a_publish_without_reply_is_sent_again_until_its_time_is_over() 
     it.fail(&second, FailureKind::Unreachable);
     let third = it.wait_until("/a");
     it.fail(&third, FailureKind::Unreachable);
-    assert_eq!(it.session.pending(), 1);
+    assert_eq!(it.session().pending(), 1);
     it.fail_until_resolved(call, FailureKind::Unreachable);
     assert!(matches!(it.err(call), CallError::Timeout { fate_unknown: true, .. }));
-    assert_eq!(it.session.pending(), 0);
+    assert_eq!(it.session().pending(), 0);
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn bug_b03_a_subscription_that_cannot_be_restored_is_not_lost_silently() {
     it.refuse(&subscribe, "403::denied", json!({}));
     assert_eq!(it.lost.len(), 1);
     assert_eq!(it.lost[0].0, [INBOX]);
-    let wanted: Vec<_> = it.session.subscriptions().map(|channel| channel.as_str()).collect();
+    let wanted: Vec<_> = it.session().subscriptions().map(|channel| channel.as_str()).collect();
     assert_eq!(wanted, ["/a"], "it is still wanted");
 }
 
@@ -463,7 +463,7 @@ fn case_11_events_go_on_after_the_connection_was_lost_and_found() {
     it.serve();
     it.push(json!([{"channel": "/a", "data": 1}]));
     assert_eq!(it.inbox(), ["1"]);
-    assert_eq!(it.session.lost_since(), None);
+    assert_eq!(it.session().lost_since(), None);
     assert!(matches!(
         it.events.iter().find(|event| matches!(event, Event::Lost { .. })),
         Some(Event::Lost { cause: LostCause::Transport(_), .. })

@@ -252,7 +252,7 @@ fn what_is_not_kept_any_more_follows_the_users_choice_at_first() {
                 };
                 assert_eq!(*after, Some(7));
                 it.nothing_sent();
-                assert_eq!(it.session.subscriptions().count(), 0);
+                assert_eq!(it.session().subscriptions().count(), 0);
                 continue;
             };
             assert_eq!(it.count(|event| matches!(event, Event::GapPossible { .. })), 1);

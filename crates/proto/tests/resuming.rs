@@ -25,7 +25,7 @@ fn before(config: Config) -> Harness {
 }
 
 fn left(mut it: Harness) -> SessionSnapshot {
-    let snapshot = it.session.snapshot(false).expect("a session");
+    let snapshot = it.session().snapshot(false).expect("a session");
     let call = it.call(Operation::Suspend);
     assert!(it.ok(call).is_successful());
     assert_eq!(it.state(), State::Disconnected);
@@ -56,7 +56,7 @@ fn a_resumed_session_begins_with_a_connect_of_the_old_one() {
         after.serve_one(&connect);
         assert!(after.ok(open).is_successful());
         assert_eq!(after.state(), State::Connected);
-        let names: Vec<_> = after.session.subscriptions().map(ToString::to_string).collect();
+        let names: Vec<_> = after.session().subscriptions().map(ToString::to_string).collect();
         assert_eq!(names, ["/inbox", "/stream"]);
         assert_eq!(after.count(|event| matches!(event, Event::Rehandshaken | Event::GapPossible { .. })), 0);
         // The next connect is held as long as the old session was told.
@@ -75,7 +75,7 @@ fn what_was_seen_of_an_unfinished_batch_is_not_delivered_again() {
     let bodies = json!([{"channel": "/inbox", "data": 1}, {"channel": "/inbox", "data": 2}]);
     it.respond(&held, bodies);
     assert_eq!(it.inbox(), ["1", "2"]);
-    let going_on = it.session.snapshot(true).unwrap();
+    let going_on = it.session().snapshot(true).unwrap();
     let snapshot = left(it);
     for (snapshot, expected) in [(snapshot, vec!["3"]), (going_on, vec!["1", "2", "3"])] {
         let mut after = Harness::new(config(&[LongPolling]));
@@ -196,20 +196,20 @@ fn credentials_are_asked_for_before_the_first_connect() {
 #[test]
 fn only_a_session_can_be_left() {
     let mut it = Harness::over(WebSocket);
-    assert_eq!(it.session.snapshot(false), None);
+    assert_eq!(it.session().snapshot(false), None);
     let call = it.call(Operation::Suspend);
     assert!(matches!(it.err(call), CallError::Closed(CloseReason::NotOpen)));
 
     let mut it = before(config(&[WebSocket]));
     let publish = it.publish("/a", json!(1));
-    let secret = format!("{:?}", it.session.snapshot(true).unwrap());
+    let secret = format!("{:?}", it.session().snapshot(true).unwrap());
     assert!(!secret.contains("client-1"), "{secret}");
     it.call(Operation::Suspend);
     assert!(matches!(it.err(publish), CallError::Closed(CloseReason::Suspended)));
 
     let mut it = before(config(&[WebSocket]));
     it.close();
-    assert_eq!(it.session.snapshot(false), None, "a session that is being closed");
+    assert_eq!(it.session().snapshot(false), None, "a session that is being closed");
 }
 
 #[test]

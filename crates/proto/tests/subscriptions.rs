@@ -41,7 +41,7 @@ fn case_43_two_receivers_share_one_subscription_until_the_last_has_gone() {
         assert_eq!(sent.message()["subscription"], "/foo");
         it.serve_one(&sent);
         it.ok(last);
-        assert_eq!(it.session.subscriptions().count(), 0);
+        assert_eq!(it.session().subscriptions().count(), 0);
     }
 }
 
@@ -57,7 +57,7 @@ fn case_44_a_refused_subscription_fails_and_leaves_nothing_behind() {
     }
     it.event("/foo", json!(1));
     assert!(it.delivered.is_empty());
-    assert_eq!(it.session.subscriptions().count(), 0);
+    assert_eq!(it.session().subscriptions().count(), 0);
     it.call(subscribe("/foo", ONE));
     it.take_on("/meta/subscribe");
 }
@@ -201,7 +201,7 @@ fn a_subscription_that_is_taken_back_on_its_way_is_unsubscribed_at_the_server() 
     it.serve_one(&subscribe);
     it.serve_one(&unsubscribe);
     it.ok(unsubscribed);
-    assert_eq!(it.session.subscriptions().count(), 0);
+    assert_eq!(it.session().subscriptions().count(), 0);
     it.event("/a", json!(1));
     assert!(it.delivered.is_empty());
 }
@@ -289,7 +289,7 @@ fn a_second_receiver_of_a_subscription_that_could_not_be_restored_asks_again() {
     let again = it.take_on("/meta/subscribe");
     it.refuse(&again, "403::no", json!({}));
     it.err(call);
-    assert_eq!(it.session.subscriptions().count(), 0);
+    assert_eq!(it.session().subscriptions().count(), 0);
     it.elapse(support::secs(30));
     assert_eq!(it.take_if("/meta/subscribe").map(|sent| sent.messages), None);
 }
@@ -297,11 +297,11 @@ fn a_second_receiver_of_a_subscription_that_could_not_be_restored_asks_again() {
 #[test]
 fn the_version_of_the_subscriptions_tells_of_changes() {
     let mut it = Harness::connected(LongPolling);
-    let before = it.session.subscriptions_version();
+    let before = it.session().subscriptions_version();
     it.subscribe("/a");
     it.serve();
-    assert_ne!(it.session.subscriptions_version(), before);
-    let names: Vec<_> = it.session.subscriptions().map(Channel::as_str).collect();
+    assert_ne!(it.session().subscriptions_version(), before);
+    let names: Vec<_> = it.session().subscriptions().map(Channel::as_str).collect();
     assert_eq!(names, ["/a"]);
 }
 
@@ -362,9 +362,9 @@ fn events_of_one_frame_for_the_same_receivers_are_handed_over_together() {
     it.serve();
     let body = br#"[{"channel": "/a", "data": 1}, {"channel": "/a", "data": 2}]"#;
     let messages = Decoder::new().decode(&Bytes::from_static(body)).unwrap().messages;
-    it.session.handle(Input::Received { exchange: None, messages }, it.now());
+    it.driver.pass(Input::Received { exchange: None, messages });
     let mut sizes = Vec::new();
-    while let Some(output) = it.session.poll_output() {
+    while let Some(output) = it.driver.poll() {
         let Output::Deliver { messages, .. } = output else { continue };
         sizes.push(messages.len());
     }

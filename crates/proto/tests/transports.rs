@@ -108,7 +108,7 @@ fn a_better_transport_is_tried_after_its_rest_and_taken_when_it_works() {
     let sent = it.take_on("/a");
     assert_eq!(sent.transport, LongPolling);
     it.serve_one(&trial);
-    assert_eq!(it.session.transport(), WebSocket);
+    assert_eq!(it.session().transport(), WebSocket);
     it.serve_one(&sent);
     it.ok(call);
     it.take_held();
@@ -191,6 +191,24 @@ fn a_failed_trial_does_not_undercut_the_advised_interval() {
 }
 
 #[test]
+fn a_session_that_is_not_known_in_a_trial_keeps_the_interval_of_the_transport_that_it_goes_back_to() {
+    for error in ["402::session_unknown", "403::Unknown client", "500::elsewhere"] {
+        let mut it = fallen_back();
+        idle(&mut it, 280);
+        it.elapse(secs(20));
+        let held = it.take_held();
+        it.grant(&held, json!({"advice": {"interval": 2000}}));
+        let (trial, _) = it.wait_for("/meta/connect");
+        it.refuse(&trial, error, json!({"advice": {"reconnect": "handshake", "interval": 0}}));
+        for _ in 0..2 {
+            let (back, pause) = it.wait_for("/meta/connect");
+            assert_eq!((back.transport, pause), (LongPolling, secs(2)), "{error}");
+            it.grant(&back, json!({}));
+        }
+    }
+}
+
+#[test]
 fn a_trial_that_the_server_answered_into_a_broken_socket_may_have_cost_messages() {
     let mut it = fallen_back();
     it.subscribe("/a");
@@ -210,7 +228,7 @@ fn a_better_transport_that_is_no_websocket_takes_over_and_the_socket_is_closed()
         let failed = it.take();
         it.fail(&failed, FailureKind::Http { status: 503 });
         it.serve();
-        assert_eq!(it.session.transport(), WebSocket);
+        assert_eq!(it.session().transport(), WebSocket);
         it.subscribe("/a");
         it.serve();
         idle(&mut it, 300);
@@ -218,7 +236,7 @@ fn a_better_transport_that_is_no_websocket_takes_over_and_the_socket_is_closed()
         assert_eq!(trial.transport, LongPolling);
         it.closed.clear();
         it.serve_one(&trial);
-        assert_eq!(it.session.transport(), LongPolling);
+        assert_eq!(it.session().transport(), LongPolling);
         assert_eq!(it.closed, [true]);
         // What the server had just sent over the socket is not read any more; with acknowledgements it sends it again.
         assert_eq!(it.count(|event| matches!(event, Event::GapPossible { .. })), gaps, "with ack: {ack}");
@@ -245,7 +263,7 @@ fn a_session_that_is_left_during_a_trial_goes_on_over_the_transport_that_works()
     let mut it = fallen_back();
     idle(&mut it, 300);
     assert_eq!(it.take_held().transport, WebSocket);
-    let snapshot = it.session.snapshot(false).unwrap();
+    let snapshot = it.session().snapshot(false).unwrap();
     assert_eq!(snapshot.transport(), Some(LongPolling));
 }
 

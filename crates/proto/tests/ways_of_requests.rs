@@ -247,7 +247,7 @@ fn a_subscription_that_failed_with_the_end_of_the_session_is_not_restored_in_the
     it.call(subscribe("/a", STREAM));
     it.serve();
     ask_while_it_is_restored_then_close_and_open(&mut it);
-    assert_eq!(it.session.subscriptions().count(), 0);
+    assert_eq!(it.session().subscriptions().count(), 0);
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_subscription_that_the_inbox_had_survives_a_call_that_asks_for_it_again_and_
     it.subscribe("/a");
     it.serve();
     ask_while_it_is_restored_then_close_and_open(&mut it);
-    assert_eq!(it.session.subscriptions().count(), 1);
+    assert_eq!(it.session().subscriptions().count(), 1);
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_subscription_of_a_stream_that_the_inbox_joined_is_one_that_the_inbox_had() 
     let joined = it.subscribe("/a");
     it.ok(joined);
     ask_while_it_is_restored_then_close_and_open(&mut it);
-    assert_eq!(it.session.subscriptions().count(), 1);
+    assert_eq!(it.session().subscriptions().count(), 1);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_subscription_that_the_inbox_gave_up_is_not_restored_because_it_once_had_it(
     it.serve();
     it.unsubscribe("/a", INBOX);
     ask_while_it_is_restored_then_close_and_open(&mut it);
-    assert_eq!(it.session.subscriptions().count(), 0);
+    assert_eq!(it.session().subscriptions().count(), 0);
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn nor_is_one_that_the_inbox_lost_because_the_server_refused_it() {
     it.err(call);
     it.serve();
     ask_while_it_is_restored_then_close_and_open(&mut it);
-    assert_eq!(it.session.subscriptions().count(), 0);
+    assert_eq!(it.session().subscriptions().count(), 0);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn a_stream_that_gives_a_subscription_up_takes_nothing_from_the_inbox() {
     it.serve();
     it.unsubscribe("/a", STREAM);
     ask_while_it_is_restored_then_close_and_open(&mut it);
-    assert_eq!(it.session.subscriptions().count(), 1);
+    assert_eq!(it.session().subscriptions().count(), 1);
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    AuthReason, CallError, CallId, CallResult, Delivery, Event, ExchangeId, FailureKind, Input, LostCause,
-    Operation, Output, SinkId, State, Transmit,
+    AuthReason, CallError, CallId, CallResult, Delivery, Event, ExchangeId, Failure, FailureKind, Input,
+    LostCause, Operation, Output, SinkId, State, Transmit,
 };
 use bayeux_proto::{Channel, Message, Transport, codec};
 use bytes::Bytes;
@@ -58,9 +58,11 @@ impl World {
                 Some((sink, channel)) if place == 0 => actor.ledger.unwanted(sink, &channel),
                 late => unwanted.extend(late),
             }
+            actor.hurried |= matches!(input, Input::Reconnect);
             actor.driver.pass(input);
         }
         self.carry_out(client);
+        self.clients[client].hurried = false;
         for (sink, channel) in unwanted {
             self.clients[client].ledger.unwanted(sink, &channel);
         }
@@ -259,7 +261,11 @@ impl World {
             }
             About::Message(number, at) => {
                 let config = &self.clients[client].config;
-                let early = matches!(result, Err(CallError::Transport { .. }))
+                // What lacks credentials is refused for good, after they were renewed or could not be.
+                let temporary = |failure: &Failure| {
+                    failure.http_status() != Some(401) && !failure.to_string().contains("no credentials")
+                };
+                let early = matches!(result, Err(CallError::Transport { failure, .. }) if temporary(failure))
                     && config.delivery == Delivery::AtLeastOnce
                     && now.since(at) < config.call_timeout;
                 if early {
@@ -306,6 +312,9 @@ impl World {
                 let [shortest, longest] = actor.pauses;
                 let pauses = [shortest, longest.max(actor.interval)];
                 let outcome = actor.ledger.retrying(*delay, *failures, pauses, actor.interval, now);
+                if actor.hurried {
+                    actor.ledger.hurried();
+                }
                 self.check(client, outcome);
             }
             Event::TransportChanged { cause: Some(_), .. } | Event::ServerChanged { .. } => {

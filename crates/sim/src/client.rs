@@ -20,6 +20,8 @@ pub(crate) struct Client {
     /// What has come since the client became busy.
     pub(crate) inputs: Vec<Queued>,
     pub(crate) busy: bool,
+    /// Its user asks for a new connection in the burst that it handles.
+    pub(crate) hurried: bool,
     pub(crate) config: client::Config,
     pub(crate) pauses: [Duration; 2],
     /// The pause between connects that the server advises.
@@ -121,6 +123,7 @@ impl Client {
             driver: ClientDriver::new(config.clone(), Time::ZERO),
             inputs: Vec::new(),
             busy: false,
+            hurried: false,
             config,
             pauses: actor.pauses,
             interval: scenario.server.interval,

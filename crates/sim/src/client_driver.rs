@@ -175,11 +175,7 @@ impl ClientDriver {
         match &input {
             Input::Call(call, _) => self.wait_for(*call),
             Input::Batch(calls) => calls.iter().for_each(|(call, _)| self.wait_for(*call)),
-            Input::Forget(call) => {
-                if self.waiting.remove(call) {
-                    self.forgotten.insert(*call);
-                }
-            }
+            Input::Forget(call) => self.forgotten.extend(self.waiting.take(call)),
             Input::Received { exchange, messages } => self.received(*exchange, messages),
             Input::ExchangeFailed(exchange, _) => self.ended(*exchange),
             Input::TransportLost(_) => self.socket_ended(),
@@ -210,7 +206,7 @@ impl ClientDriver {
             let answers = |connect: &mut Outstanding| {
                 let same_id = message.id().is_none() || message.id() == connect.id.as_ref();
                 let nameless = message.channel().as_str().is_empty() && exchange == Some(connect.exchange);
-                (message.channel() == &Channel::CONNECT && same_id) || nameless
+                (message.channel() == Channel::CONNECT && same_id) || nameless
             };
             self.connect.take_if(answers);
         }
@@ -255,30 +251,35 @@ impl ClientDriver {
             Output::Cancel(exchange) => self.ended(*exchange),
             Output::CloseWebSocket { .. } => self.socket_ended(),
             Output::Resolve(call, _) => {
-                if !self.waiting.remove(call) && !self.forgotten.remove(call) {
-                    self.broken(format!("{call:?} has an outcome, and nobody waits for one"));
-                }
+                let known = self.waiting.remove(call) || self.forgotten.remove(call);
+                self.require(known, || format!("{call:?} has an outcome, and nobody waits for one"));
             }
             Output::Deliver { sinks, messages } => {
-                if sinks.is_empty() || messages.is_empty() {
-                    self.broken(format!("a delivery of {messages:?} to {sinks:?}"));
-                }
+                let some = !sinks.is_empty() && !messages.is_empty();
+                self.require(some, || format!("a delivery of {messages:?} to {sinks:?}"));
             }
             Output::Authenticate(_) => {
-                if !self.config.has_auth || std::mem::replace(&mut self.asking, true) {
-                    self.broken("credentials are asked for twice at a time, or in vain".to_owned());
-                }
+                let first = !std::mem::replace(&mut self.asking, true);
+                let what = || "credentials are asked for twice at a time, or in vain".to_owned();
+                self.require(self.config.has_auth && first, what);
             }
-            Output::DecideRetry(_) if !self.config.decide_retries => {
-                self.broken("the driver was not to decide about retries".to_owned());
+            Output::DecideRetry(_) => {
+                let what = || "the driver was not to decide about retries".to_owned();
+                self.require(self.config.decide_retries, what);
             }
             Output::Event(Event::Closed(_)) => self.asking = false,
             _ => {}
         }
     }
 
+    fn require(&mut self, kept: bool, what: impl FnOnce() -> String) {
+        if !kept {
+            self.broken(what());
+        }
+    }
+
     fn sending(&mut self, transmit: &Transmit) {
-        let Transmit { exchange, server, transport, lane, messages, .. } = transmit;
+        let Transmit { exchange, server, transport, lane, messages } = transmit;
         let moved = std::mem::replace(&mut self.server, *server) != *server;
         let wrong = if messages.is_empty() {
             Some("an empty payload")
@@ -313,7 +314,7 @@ impl ClientDriver {
             self.socket = true;
             return;
         }
-        let handshake = messages.first().is_some_and(|message| message.channel() == &Channel::HANDSHAKE);
+        let handshake = messages.first().is_some_and(|message| message.channel() == Channel::HANDSHAKE);
         let crowded =
             self.exchanges.len() >= 3 || (!handshake && self.exchanges.values().any(|other| other == lane));
         if self.exchanges.insert(*exchange, *lane).is_some() || crowded {

@@ -288,13 +288,13 @@ impl Ledger {
         }
     }
 
-    /// The server took a message that this session is subscribed to.
-    pub(crate) fn owe(&mut self, message: u32, sender: usize, on: &Channel, session: &ClientId, at: Time) {
+    /// The server took a message that this session is subscribed to, by these channels.
+    pub(crate) fn owe(&mut self, message: u32, sender: usize, session: &ClientId, by: &[Channel], at: Time) {
         if self.session.as_ref() != Some(session) {
             return;
         }
         for (sink, channels) in &self.wanted {
-            let granted = channels.iter().find(|(channel, wish)| wish.granted && channel.matches(on));
+            let granted = channels.iter().find(|(channel, wish)| wish.granted && by.contains(channel));
             if let Some((channel, _)) = granted {
                 let (channel, session) = (channel.clone(), session.clone());
                 self.owed.push_back(Owed { message, sender, sink: *sink, channel, at, session });
@@ -485,9 +485,9 @@ mod tests {
     #[test]
     fn a_message_that_is_missing_doubled_or_unwanted_is_noticed() {
         let mut ledger = subscribed(false);
-        let (on, session) = (channel("/a/b"), ClientId::new("s"));
-        ledger.owe(1, 0, &on, &session, at(0));
-        ledger.owe(2, 0, &on, &session, at(0));
+        let (on, by, session) = (channel("/a/b"), [channel("/a/*")], ClientId::new("s"));
+        ledger.owe(1, 0, &session, &by, at(0));
+        ledger.owe(2, 0, &session, &by, at(0));
         assert_eq!(law(ledger.delivered(2, &on, SinkId(1), 1)), None);
         assert_eq!(law(ledger.delivered(2, &on, SinkId(1), 1)), Some(Law::OnceOnly));
         assert_eq!(law(ledger.unpaid()), Some(Law::GapTold));
@@ -501,25 +501,26 @@ mod tests {
     #[test]
     fn acknowledged_messages_out_of_order_are_noticed() {
         let mut ledger = subscribed(true);
-        let (on, session) = (channel("/a/b"), ClientId::new("s"));
-        ledger.owe(1, 0, &on, &session, at(0));
-        ledger.owe(2, 0, &on, &session, at(0));
+        let (on, by, session) = (channel("/a/b"), [channel("/a/*")], ClientId::new("s"));
+        ledger.owe(1, 0, &session, &by, at(0));
+        ledger.owe(2, 0, &session, &by, at(0));
         assert_eq!(law(ledger.delivered(2, &on, SinkId(1), 1)), Some(Law::InOrder));
     }
 
     #[test]
     fn what_comes_of_a_call_for_an_earlier_wish_does_not_touch_a_later_one() {
         let mut ledger = subscribed(false);
-        let (sink, pattern, on, session) = (SinkId(1), channel("/a/*"), channel("/a/b"), ClientId::new("s"));
+        let (sink, pattern, session) = (SinkId(1), channel("/a/*"), ClientId::new("s"));
+        let by = [pattern.clone()];
         let earlier = ledger.wants(sink, &pattern);
         ledger.unwanted(sink, &pattern);
         let later = ledger.wants(sink, &pattern);
         ledger.granted(sink, &pattern, earlier);
-        ledger.owe(1, 0, &on, &session, at(0));
+        ledger.owe(1, 0, &session, &by, at(0));
         assert_eq!(law(ledger.unpaid()), None);
         ledger.granted(sink, &pattern, later);
         ledger.refused(sink, &pattern, earlier);
-        ledger.owe(2, 0, &on, &session, at(0));
+        ledger.owe(2, 0, &session, &by, at(0));
         assert_eq!(law(ledger.unpaid()), Some(Law::GapTold));
     }
 }

@@ -73,9 +73,19 @@ impl ServerDriver {
         self.sockets.contains(&link)
     }
 
-    /// The most steps of work that one call has done so far.
+    /// How many links there were so far.
+    pub fn links(&self) -> u64 {
+        self.links
+    }
+
+    /// The most steps of work that one call has done since the last [`take_longest`](ServerDriver::take_longest).
     pub fn longest(&self) -> u64 {
         self.longest
+    }
+
+    /// The same, and begins anew.
+    pub fn take_longest(&mut self) -> u64 {
+        std::mem::take(&mut self.longest)
     }
 
     /// The first breach of the contract.
@@ -125,9 +135,7 @@ impl ServerDriver {
                 self.waiting.insert(*link);
             }
             Input::LinkClosed(link) => {
-                if self.waiting.remove(link) | self.sockets.remove(link) {
-                    self.closed.push(*link);
-                }
+                self.closed.extend(self.waiting.take(link).or(self.sockets.take(link)));
             }
             _ => {}
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bayeux_proto::server::{Input, LinkId, LinkKind, Output};
+use bayeux_proto::{Channel, ClientId};
 use bytes::Bytes;
 
 use crate::law::Law;
@@ -13,6 +14,14 @@ use crate::world::{Happening, World, number_of};
 
 /// How long a server may be busy, so that a burst comes meanwhile.
 const BUSY: Duration = Duration::from_millis(3);
+
+/// A message that a server took.
+struct Taken {
+    number: u32,
+    sender: usize,
+    /// The sessions that it reaches, each with the subscriptions by which it does.
+    reached: Vec<(ClientId, Vec<Channel>)>,
+}
 
 impl World {
     /// Messages of a client come to a server.
@@ -55,8 +64,9 @@ impl World {
         inputs.into_iter().for_each(|input| engine.pass(input));
         let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll()).collect();
         let breach = engine.breach().map(str::to_owned);
-        self.enter(server);
+        let taken = self.enter(server);
         outputs.into_iter().for_each(|output| self.serve_output(server, output));
+        self.owe(server, taken);
         if let Some(breach) = breach {
             self.break_law(0, Law::Contract, format!("server {server}: {breach}"));
         }
@@ -66,6 +76,7 @@ impl World {
     fn serve_output(&mut self, server: usize, output: Output) {
         match output {
             Output::Respond { link, messages, browser } => {
+                self.note(|| format!("<-  s{server} to {link:?}: {} bytes", messages.len()));
                 if let Some(exchange) = self.exchanges.get_mut(&link) {
                     exchange.sets = browser;
                 }
@@ -75,7 +86,10 @@ impl World {
                     self.plan(written, Happening::Written(server, epoch, link));
                 }
             }
-            Output::Push { link, messages } => self.frame_down(link, messages),
+            Output::Push { link, messages } => {
+                self.note(|| format!("<-  s{server} over {link:?}: {} bytes", messages.len()));
+                self.frame_down(link, messages);
+            }
             Output::Reject { link, status, reason } => {
                 self.note(|| format!("    s{server} rejects {link:?}: {status} {reason}"));
                 if self.sockets.contains_key(&link) {
@@ -125,23 +139,39 @@ impl World {
         }
     }
 
-    /// Enters into the books what a server did.
-    fn enter(&mut self, server: usize) {
+    /// Enters into the books what a server did: the sessions that it granted, and the messages that it took. To whom it owes
+    /// these by the subscriptions that it had before.
+    fn enter(&mut self, server: usize) -> Vec<Taken> {
+        let mut all = Vec::new();
         for deed in self.servers[server].take_done() {
             match deed {
                 Deed::Began(session, owner) => self.servers[server].begin(session, owner),
                 Deed::Took(session, channel, number) => {
-                    let sender = self.servers[server].session(&session).map_or(0, |known| known.owner);
+                    let it = &self.servers[server];
+                    let sender = it.session(&session).map_or(0, |known| known.owner);
+                    if channel.is_broadcast() {
+                        let reached = it.reached(&channel).map(|known| {
+                            let matching = known.subscriptions.iter().filter(|name| name.matches(&channel));
+                            (known.id.clone(), matching.cloned().collect())
+                        });
+                        all.push(Taken { number, sender, reached: reached.collect() });
+                    }
                     let taken = self.post.take(number);
                     self.check(sender, taken);
-                    if !channel.is_broadcast() {
-                        continue;
-                    }
-                    for known in self.servers[server].reached(&channel) {
-                        let ledger = &mut self.clients[known.owner].ledger;
-                        ledger.owe(number, sender, &channel, &known.id, self.now);
-                    }
                 }
+            }
+        }
+        all
+    }
+
+    /// Owes messages to those whose subscription was there before and after the turn in which the messages were taken: in
+    /// which order the engine did all that, the books cannot tell.
+    fn owe(&mut self, server: usize, taken: Vec<Taken>) {
+        for Taken { number, sender, reached } in taken {
+            for (session, mut by) in reached {
+                let Some(known) = self.servers[server].session(&session) else { continue };
+                by.retain(|name| known.subscriptions.contains(name));
+                self.clients[known.owner].ledger.owe(number, sender, &session, &by, self.now);
             }
         }
     }
@@ -151,6 +181,9 @@ impl World {
         let Some(engine) = &self.servers[server].engine else { return };
         let Some(at) = engine.wakes_at() else { return };
         let slice = engine.engine().has_work();
+        if slice {
+            self.trace.line(self.now, || format!("    s{server} has more to do at once"));
+        }
         let at = if slice { self.now + self.chance.up_to(BUSY) } else { at.max(self.now) };
         if self.servers[server].timer.is_none_or(|set| at < set) {
             self.servers[server].timer = Some(at);

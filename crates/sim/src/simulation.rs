@@ -8,7 +8,7 @@ use fastrand::Rng;
 
 use crate::fault::Fault;
 use crate::report::{Broken, Report};
-use crate::scenario::{Actor, Overflow, Receiver, Scenario, Step};
+use crate::scenario::{Actor, Credentials, Overflow, Receiver, Scenario, Step};
 use crate::trace::Trace;
 
 /// A lifetime of a few clients and a server, all of it from one seed: their settings, their transports, their streams,
@@ -48,9 +48,11 @@ impl Simulation {
         for _ in 0..clients {
             scenario = scenario.client(actor(&mut random, length));
         }
+        scenario = surroundings(scenario, &mut random);
+        let servers = scenario.addresses * scenario.nodes;
         for _ in 0..random.usize(0..=4) {
             let at = length.mul_f64(random.f64());
-            let fault = fault(&mut random, clients, length.saturating_sub(at));
+            let fault = fault(&mut random, clients, servers, length.saturating_sub(at));
             scenario = scenario.fault(at, fault);
         }
         // In some worlds nothing goes wrong but that links are slow: there no client may give up.
@@ -82,10 +84,30 @@ impl Simulation {
     }
 }
 
+/// What is around the clients: several servers, cookies, credentials, and how busy all are.
+fn surroundings(mut scenario: Scenario, random: &mut Rng) -> Scenario {
+    scenario = match random.u8(..4) {
+        0 => scenario.servers(random.usize(2..=3), 1),
+        1 => scenario.servers(random.usize(1..=2), random.usize(1..=3)),
+        _ => scenario,
+    };
+    scenario = scenario.cookies(random.bool());
+    if random.u8(..3) == 0 {
+        scenario = scenario.credentials(Credentials {
+            lifetime: seconds(random.u64(5..=120)),
+            pause: Duration::from_millis(random.u64(0..=3000)),
+            failures: if random.bool() { 0.2 * random.f64() } else { 0.0 },
+            stale: if random.bool() { 0.3 * random.f64() } else { 0.0 },
+        });
+    }
+    scenario.bursts(if random.u8(..4) == 0 { 0.0 } else { 0.5 * random.f64() })
+}
+
 fn slow_links(mut scenario: Scenario, random: &mut Rng, length: Duration) -> Scenario {
     scenario.faults.clear();
     // A receiver that takes one message a turn would not be done with them in time.
     scenario.server.interval = Duration::ZERO;
+    scenario.credentials = None;
     let mut scenario = scenario.trouble(0.0, Duration::ZERO).refusals(0.0);
     for client in 0..scenario.clients.len() {
         let start = length.mul_f64(0.5 * random.f64());
@@ -114,6 +136,10 @@ fn server_config(random: &mut Rng) -> server::Config {
     if random.u8(..8) == 0 {
         config.max_queue = random.usize(5..=20);
     }
+    if random.u8(..3) == 0 {
+        config.max_steps = random.usize(1..=30);
+    }
+    config.trust_client_session = random.u8(..4) == 0;
     config.broadcast_to_publisher = true;
     if random.u8(..8) == 0 {
         config.transports = vec![Transport::LongPolling];
@@ -200,8 +226,9 @@ fn pattern(random: &mut Rng) -> Channel {
     Channel::from_wire(["/a/x", "/a/*", "/b", "/**", "/a/y"][random.usize(..5)])
 }
 
-fn fault(random: &mut Rng, clients: usize, rest: Duration) -> Fault {
+fn fault(random: &mut Rng, clients: usize, servers: usize, rest: Duration) -> Fault {
     let client = random.usize(..clients);
+    let server = random.usize(..servers);
     let span = rest.min(seconds(60)).mul_f64(random.f64());
     match random.u8(..10) {
         0 | 1 => Fault::CutSocket { client },
@@ -209,7 +236,7 @@ fn fault(random: &mut Rng, clients: usize, rest: Duration) -> Fault {
         3 | 4 => Fault::Partition { client, span },
         5 => Fault::RefuseUpgrades { client, span, status: if random.bool() { 403 } else { 503 } },
         6 => Fault::SwallowFrames { client, span },
-        7 => Fault::Shutdown { server: 0, down: span.min(seconds(10)) },
-        _ => Fault::Restart { server: 0, down: span },
+        7 => Fault::Shutdown { server, down: span.min(seconds(10)) },
+        _ => Fault::Restart { server, down: span },
     }
 }

@@ -162,9 +162,11 @@ pub enum Input {
 pub enum Output {
     /// Send these messages. Open the WebSocket first if it is not open.
     Send(Transmit),
-    /// Abandon an HTTP exchange. No input about it may follow.
+    /// Abandon an HTTP exchange. No input about it may follow; those that were passed before this output was taken are
+    /// ignored.
     Cancel(ExchangeId),
-    /// Close the WebSocket. No input about it may follow. If `graceful`, messages that wait in it are sent first.
+    /// Close the WebSocket. No input about it may follow, as for an abandoned exchange. If `graceful`, messages that wait in it
+    /// are sent first.
     CloseWebSocket {
         /// Whether to send a close frame.
         graceful: bool,

@@ -69,6 +69,11 @@ impl Moving {
         }
     }
 
+    /// Whether the session has just been moved, and nothing was granted since.
+    pub(super) fn is_on_probation(&self) -> bool {
+        matches!(self.stage, Stage::Moved { .. })
+    }
+
     /// A connect failed on probation. The transport to go back to, if nothing answers over this one either: one more
     /// failure there leads here again.
     pub(super) fn is_silent(&mut self, failure: &Failure) -> Option<Transport> {

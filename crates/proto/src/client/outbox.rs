@@ -15,6 +15,9 @@ use crate::printable::printable;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     outputs: VecDeque<Output>,
+    /// How many of them give an exchange up, or the WebSocket: their driver does not know yet.
+    cancels: u32,
+    closes: u32,
     last_id: u64,
     last_exchange: u64,
 }
@@ -22,7 +25,24 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Takes the first output.
     pub(super) fn next(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        match &output {
+            Some(Output::Cancel(_)) => self.cancels -= 1,
+            Some(Output::CloseWebSocket { .. }) => self.closes -= 1,
+            _ => {}
+        }
+        output
+    }
+
+    /// Whether an exchange was given up by an output that was not taken yet.
+    pub(super) fn has_cancelled(&self, exchange: ExchangeId) -> bool {
+        let is_its = |output: &Output| matches!(output, Output::Cancel(other) if *other == exchange);
+        self.cancels > 0 && self.outputs.iter().any(is_its)
+    }
+
+    /// Whether the WebSocket was closed by an output that was not taken yet.
+    pub(super) fn has_closed_websocket(&self) -> bool {
+        self.closes > 0
     }
 
     /// Returns a message id that was never used in this session.
@@ -51,10 +71,12 @@ impl Outbox {
 
     /// Gives an HTTP exchange up.
     pub(super) fn cancel(&mut self, exchange: ExchangeId) {
+        self.cancels += 1;
         self.outputs.push_back(Output::Cancel(exchange));
     }
 
     pub(super) fn close_websocket(&mut self, graceful: bool) {
+        self.closes += 1;
         self.outputs.push_back(Output::CloseWebSocket { graceful });
     }
 
@@ -158,6 +180,18 @@ mod tests {
         assert!(matches!(outbox.next(), Some(Output::Send(Transmit { exchange: ExchangeId(2), .. }))));
         assert!(matches!(outbox.next(), Some(Output::Cancel(ExchangeId(9)))));
         assert!(outbox.next().is_none());
+    }
+
+    #[test]
+    fn what_is_given_up_counts_until_the_output_is_taken() {
+        let mut outbox = Outbox::default();
+        outbox.cancel(ExchangeId(1));
+        outbox.close_websocket(true);
+        assert!(outbox.has_cancelled(ExchangeId(1)) && !outbox.has_cancelled(ExchangeId(2)));
+        outbox.next();
+        assert!(!outbox.has_cancelled(ExchangeId(1)) && outbox.has_closed_websocket());
+        outbox.next();
+        assert!(!outbox.has_closed_websocket());
     }
 
     #[test]

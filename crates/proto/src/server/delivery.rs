@@ -92,11 +92,13 @@ impl Core {
     }
 
     fn deliver_to(&mut self, key: SessionKey, end: u64, now: Time) {
+        // However little may be done at once, each turn delivers something.
+        let mut first = true;
         while let Some(session) = self.sessions.get(&key)
             && session.in_request == 0
             && session.queue.has_urgent()
         {
-            if self.steps >= end && session.socket.is_some() {
+            if !std::mem::take(&mut first) && self.steps >= end && session.socket.is_some() {
                 // It goes on after the others.
                 return self.mark_dirty(key);
             }

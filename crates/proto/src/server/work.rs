@@ -77,7 +77,11 @@ impl Core {
     pub(super) fn work(&mut self, now: Time) {
         let end = self.steps + self.budget();
         self.go_down(end, now);
-        self.expire(end, now);
+        // Half at most, and something is left for requests: a session whose request waits is due again and again, and would
+        // keep that request from being handled.
+        let half = self.steps + self.budget().div_ceil(2);
+        self.expire(end.min(half), now);
+        let end = end.max(self.steps + 1);
         while self.steps < end
             && let Some(lane) = self.lanes.next()
         {

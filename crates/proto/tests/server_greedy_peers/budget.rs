@@ -51,13 +51,13 @@ fn queues_of_absent_sessions_stay_in_the_budget_and_others_are_served() {
         let (_, kept, peak) = allocated(|| fill(&mut server, ack, "/a"));
         // Beyond the budget there are the bodies of the test, and what one call adds.
         assert!(kept <= budget && peak <= budget + 4 * MIB, "{kept} bytes, at most {peak}");
-        assert!(server.engine.memory().total() <= budget, "{:?}", server.engine.memory());
+        assert!(server.engine().memory().total() <= budget, "{:?}", server.engine().memory());
         let lost = server.dropped
             + server.removed.iter().filter(|why| **why == RemovedBecause::Overflowed).count() as u64;
         assert!(lost > 0, "and what did not fit is not lost in silence");
         server.keep = true;
         let link = server.request(&handshake(""));
-        assert_eq!(server.messages(link)[0]["successful"], true, "{:?}", server.engine.memory());
+        assert_eq!(server.messages(link)[0]["successful"], true, "{:?}", server.engine().memory());
         let events = server.post(&connect(&quiet, r#","advice":{"timeout":0}"#));
         assert_eq!(events.len(), 11, "{events:?}");
     }
@@ -72,7 +72,7 @@ fn the_fullest_queue_is_lost_first_and_among_equals_the_one_that_was_left_for_lo
     for (id, channel) in [(&full, "/full"), (&old, "/old"), (&new, "/new")] {
         server.request(&array([change(id, "subscribe", channel)]));
     }
-    server.now = server.now + Duration::from_secs(1);
+    server.oversleep(Duration::from_secs(1));
     // The newer one fetches.
     server.request(&connect(&new, r#","advice":{"timeout":0}"#));
     let data = json!("x".repeat(100_000));
@@ -132,7 +132,7 @@ fn subscriptions_take_their_part_and_no_more() {
         refused += busy.len();
     }
     assert!(refused > 30_000, "{refused}");
-    let memory = server.engine.memory();
+    let memory = server.engine().memory();
     assert!(memory.subscriptions < 5 * MIB && memory.total() < 6 * MIB, "{memory:?}");
     // Nobody else suffers but in what is used up.
     let id = server.session();
@@ -154,9 +154,9 @@ fn the_subscriptions_of_all_sessions_together_are_limited() {
     server.subscribe(&one, "/0");
     server.post(&array([change(&one, "unsubscribe", "/0")]));
     server.subscribe(&other, "/0");
-    assert_eq!(server.engine.subscriptions(), 5);
+    assert_eq!(server.engine().subscriptions(), 5);
     server.post(&array([change(&one, "disconnect", "")]));
-    assert_eq!(server.engine.subscriptions(), 1);
+    assert_eq!(server.engine().subscriptions(), 1);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn when_sessions_take_all_the_memory_new_ones_are_refused_for_a_while() {
     let refused = refused.expect("it ends");
     assert_eq!(refused["error"], "503::server_busy");
     assert_eq!(refused["advice"], json!({"reconnect": "handshake", "interval": 5000}));
-    assert!(kept <= budget && server.engine.memory().total() <= budget, "{kept} bytes");
+    assert!(kept <= budget && server.engine().memory().total() <= budget, "{kept} bytes");
     server.advance(Duration::from_secs(11));
     assert_eq!(server.post(&handshake(""))[0]["successful"], true);
 }
@@ -196,7 +196,7 @@ fn publishing_is_refused_when_no_queue_is_left_to_be_emptied() {
         .map(|_| server.post(&array([message(&id, "/a", &data)])).last().unwrap()["error"].clone())
         .collect();
     assert!(errors[0].is_null() && errors[11] == "503::server_busy", "{errors:?}");
-    assert!(server.engine.memory().total() < 5 * MIB, "{:?}", server.engine.memory());
+    assert!(server.engine().memory().total() < 5 * MIB, "{:?}", server.engine().memory());
     server.sent.clear();
     let replies = server.post(&array([message(&id, "/a", "1")]));
     assert_eq!(replies.last().unwrap()["successful"], true);
@@ -223,12 +223,12 @@ fn requests_that_would_wait_are_refused_when_too_much_waits() {
         assert!(refused > 30, "{refused} refused");
         let status = if kind == LinkKind::Http { 503 } else { 1013 };
         assert!(server.statuses.values().all(|other| *other == status), "{:?}", server.statuses);
-        assert!(server.engine.memory().requests <= budget / 8 && kept < budget / 8, "{kept} bytes");
+        assert!(server.engine().memory().requests <= budget / 8 && kept < budget / 8, "{kept} bytes");
         // What is small is done.
         let link = server.request(&handshake(""));
         assert_eq!(server.messages(link)[0]["successful"], true);
         server.settle();
-        assert_eq!(server.engine.memory().requests, 0);
+        assert_eq!(server.engine().memory().requests, 0);
     }
 }
 
@@ -265,17 +265,17 @@ fn an_engine_that_is_asked_for_all_at_once_stays_within_its_budget() {
             for _ in 0..4 {
                 server.handle(Input::Timeout);
             }
-            worst = worst.max(server.engine.memory().total());
+            worst = worst.max(server.engine().memory().total());
         }
         worst
     });
     // What one call adds before the queues are emptied again.
     assert!(worst <= budget + MIB, "counted: {worst}");
-    println!("kept {kept}, counted {}, at most {worst}, of {budget}", server.engine.memory().total());
+    println!("kept {kept}, counted {}, at most {worst}, of {budget}", server.engine().memory().total());
     assert!(kept <= budget, "{kept} bytes");
     server.settle();
     server.advance(Duration::from_secs(1000));
     server.sent.clear();
-    assert_eq!(server.engine.memory().total(), 0, "{:?}", server.engine.memory());
-    assert_eq!(server.engine.sessions(), 0);
+    assert_eq!(server.engine().memory().total(), 0, "{:?}", server.engine().memory());
+    assert_eq!(server.engine().sessions(), 0);
 }

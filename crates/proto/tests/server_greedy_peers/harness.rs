@@ -7,6 +7,7 @@ use std::time::Duration;
 use bayeux_proto::codec::Decoder;
 use bayeux_proto::server::{AllowAll, Config, Engine, Input, LinkId, LinkKind, Output, RemovedBecause};
 use bayeux_proto::{Channel, Data, Time};
+use bayeux_sim::ServerDriver;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -28,11 +29,7 @@ pub(crate) fn allocated<T>(act: impl FnOnce() -> T) -> (T, usize, usize) {
 }
 
 pub(crate) struct Server {
-    pub(crate) engine: Engine,
-    pub(crate) now: Time,
-    links: u64,
-    /// The most steps that one call took.
-    pub(crate) longest: u64,
+    pub(crate) driver: ServerDriver,
     /// What was sent over each link.
     pub(crate) sent: HashMap<LinkId, Vec<Bytes>>,
     pub(crate) statuses: HashMap<LinkId, u16>,
@@ -48,10 +45,7 @@ impl Server {
         let mut config = Config::default();
         change(&mut config);
         Self {
-            engine: Engine::new(config, Box::new(AllowAll)),
-            now: Time::from_origin(Duration::from_secs(1000)),
-            links: 0,
-            longest: 0,
+            driver: ServerDriver::new(config, AllowAll, Time::from_origin(Duration::from_secs(1000))),
             sent: HashMap::new(),
             statuses: HashMap::new(),
             ready: Vec::new(),
@@ -66,28 +60,31 @@ impl Server {
     }
 
     pub(crate) fn link(&mut self) -> LinkId {
-        self.links += 1;
-        LinkId(self.links)
+        self.driver.new_link()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.driver.engine()
+    }
+
+    /// Time passes, and nobody calls the engine.
+    pub(crate) fn oversleep(&mut self, span: Duration) {
+        self.driver.set_now(self.driver.now() + span);
     }
 
     /// A link of which the shell knows the cookie.
     pub(crate) fn link_of(&mut self, cookie: &str) -> LinkId {
-        let link = self.link();
-        self.handle(Input::LinkOpened {
-            link,
-            browser: Some(cookie.into()),
-            second: None,
-            multiplexed: false,
-        });
-        link
+        self.driver.open(Some(cookie.into()), false)
     }
 
     /// One call, and all that comes out of it.
     pub(crate) fn handle(&mut self, input: Input) {
-        let before = self.engine.steps();
-        self.engine.handle(input, self.now);
-        self.longest = self.longest.max(self.engine.steps() - before);
-        while let Some(output) = self.engine.poll_output() {
+        self.driver.pass(input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.driver.poll() {
             match output {
                 Output::Respond { link, messages, .. } | Output::Push { link, messages } if self.keep => {
                     self.sent.entry(link).or_default().push(messages);
@@ -100,13 +97,14 @@ impl Server {
                 _ => {}
             }
         }
+        self.driver.assert_kept();
     }
 
     /// Goes on until nothing is left that need not wait. How many calls that takes.
     pub(crate) fn settle(&mut self) -> usize {
         let mut calls = 0;
-        while self.engine.has_work() {
-            assert_eq!(self.engine.poll_timeout(), Some(self.now), "what is left is due at once");
+        while self.engine().has_work() {
+            assert_eq!(self.driver.wakes_at(), Some(self.driver.now()), "what is left is due at once");
             self.handle(Input::Timeout);
             calls += 1;
         }
@@ -114,12 +112,10 @@ impl Server {
     }
 
     pub(crate) fn advance(&mut self, span: Duration) {
-        let until = self.now + span;
-        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= until) {
-            self.now = self.now.max(at);
-            self.handle(Input::Timeout);
+        let until = self.driver.now() + span;
+        while self.driver.wake_until(until) {
+            self.drain();
         }
-        self.now = until;
     }
 
     /// Hands messages in, and does no more than that one call does.

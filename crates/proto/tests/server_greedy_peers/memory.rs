@@ -10,9 +10,9 @@ use super::harness::{Server, allocated, alone, array, change, connect, message};
 
 /// Runs `act`; the bytes that are allocated more than before, and how many more the engine counts.
 fn costs(server: &mut Server, act: impl FnOnce(&mut Server)) -> (usize, usize) {
-    let before = server.engine.memory().total();
+    let before = server.engine().memory().total();
     let ((), kept, _) = allocated(|| act(server));
-    (kept, server.engine.memory().total() - before)
+    (kept, server.engine().memory().total() - before)
 }
 
 fn names(prefix: &str, count: usize) -> String {
@@ -70,7 +70,7 @@ fn a_subscription_costs_little_and_no_more_than_is_counted() {
             subscribe_all(server, id, &names(&format!("{index}/"), 10_000));
         }
     });
-    assert_eq!(server.engine.subscriptions(), 1_000_000);
+    assert_eq!(server.engine().subscriptions(), 1_000_000);
     println!(
         "a subscription to a name of its own: {} bytes, counted as {}",
         kept / 1_000_000,
@@ -86,7 +86,7 @@ fn a_subscription_costs_little_and_no_more_than_is_counted() {
         server.settle();
     });
     assert_eq!(left, 0);
-    assert_eq!(server.engine.memory().total(), 0);
+    assert_eq!(server.engine().memory().total(), 0);
 
     // Names that all share: 1,000 sessions with 100 each.
     let mut server = Server::new();
@@ -179,14 +179,14 @@ fn what_is_on_its_way_is_counted_until_it_is_written() {
         server.subscribe(id, "/a");
     }
     let links: Vec<_> = ids.iter().map(|id| server.request(&connect(id, ""))).collect();
-    let idle = server.engine.memory().total();
+    let idle = server.engine().memory().total();
     server.publish("/a", &large);
     server.settle();
     // Each has a response of its own: the message, and the reply to its connect.
     assert!(links.iter().all(|link| server.sent.contains_key(link)));
-    assert!(server.engine.memory().messages > 50 << 20);
+    assert!(server.engine().memory().messages > 50 << 20);
     server.sent.clear();
-    let left = server.engine.memory().total() - idle;
+    let left = server.engine().memory().total() - idle;
     assert!(
         (1 << 19..2 << 20).contains(&left),
         "the message itself, which may have to be sent again: {left}"
@@ -226,7 +226,7 @@ fn what_a_client_does_not_know_yet_is_counted() {
     println!("an end with a reason: {} bytes, counted as {}", kept / SESSIONS, counted / SESSIONS);
     assert!(kept <= counted && counted <= 2 * kept, "{kept} bytes, counted as {counted}");
     server.advance(Duration::from_secs(600));
-    assert_eq!(server.engine.memory().total(), 0);
+    assert_eq!(server.engine().memory().total(), 0);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_link_is_counted_until_its_response_is_written() {
     let ids: Vec<String> = (0..SESSIONS).map(|_| server.session()).collect();
     let cookie = "c".repeat(200);
     let mut links = Vec::with_capacity(SESSIONS);
-    let before = server.engine.memory().total();
+    let before = server.engine().memory().total();
     let (kept, counted) = costs(&mut server, |server| {
         for id in &ids {
             let link = server.link_of(&cookie);
@@ -252,5 +252,5 @@ fn a_link_is_counted_until_its_response_is_written() {
     for link in links {
         server.hangs_up(link);
     }
-    assert_eq!(server.engine.memory().total(), before);
+    assert_eq!(server.engine().memory().total(), before);
 }

@@ -19,16 +19,16 @@ fn later_frames_of_a_socket_wait_behind_its_earlier_ones_and_it_is_said_when_the
     let (id, socket) = server.socket();
     let batch = |from: usize| array((from..from + 100).map(|n| message(&id, "/a", &n.to_string())));
     server.receive(socket, LinkKind::WebSocket, &batch(0));
-    assert!(server.engine.is_busy(socket));
+    assert!(server.engine().is_busy(socket));
     server.receive(socket, LinkKind::WebSocket, &batch(100));
     assert!(server.ready.is_empty() && server.messages(socket).is_empty());
     while server.sent.get(&socket).is_none_or(|frames| frames.is_empty()) {
         server.handle(Input::Timeout);
     }
-    assert!(server.engine.is_busy(socket) && server.ready.is_empty(), "the second is not done");
+    assert!(server.engine().is_busy(socket) && server.ready.is_empty(), "the second is not done");
     server.settle();
     assert_eq!(server.ready, [socket], "once, when both are done");
-    assert!(!server.engine.is_busy(socket));
+    assert!(!server.engine().is_busy(socket));
     assert_eq!(numbers(&server.messages(ear)), Vec::from_iter(0..200));
     let replies = server.messages(socket);
     assert_eq!(replies.len(), 200);
@@ -45,10 +45,10 @@ fn who_unsubscribes_while_a_message_is_handed_out_gets_nothing_after_the_reply()
         server.subscribe_over(session, "/a");
     }
     server.publish("/a", &json!(1));
-    assert!(server.engine.has_work());
+    assert!(server.engine().has_work());
     let (id, link) = &sessions[199];
     server.receive(*link, LinkKind::WebSocket, &array([change(id, "unsubscribe", "/a")]));
-    assert!(server.engine.has_work(), "it did not wait for the message");
+    assert!(server.engine().has_work(), "it did not wait for the message");
     assert_eq!(server.messages(*link).len(), 1);
     server.settle();
     assert!(server.messages(*link).is_empty());
@@ -72,7 +72,7 @@ fn a_request_that_is_given_up_while_it_waits_is_done_and_takes_no_events_along()
         if kind == LinkKind::WebSocket {
             server.receive(link, kind, &array([message(&id, "/a", "100")]));
         }
-        assert!(server.engine.has_work());
+        assert!(server.engine().has_work());
         server.hangs_up(link);
         server.publish("/own", &json!("kept"));
         server.settle();
@@ -82,7 +82,7 @@ fn a_request_that_is_given_up_while_it_waits_is_done_and_takes_no_events_along()
         let events = server.post(&super::harness::connect(&id, ""));
         assert_eq!(events[0]["data"], "kept", "{kind:?}: {events:?}");
         server.advance(Duration::from_secs(600));
-        assert_eq!((server.engine.sessions(), server.engine.memory().total()), (0, 0));
+        assert_eq!((server.engine().sessions(), server.engine().memory().total()), (0, 0));
     }
 }
 
@@ -103,7 +103,7 @@ fn a_request_without_the_cookie_of_its_session_stays_refused_when_its_link_is_cl
                 server.handle(Input::CookieIssued(link));
             }
             server.receive(link, kind, &array((0..100).map(|n| message(&id, "/a", &n.to_string()))));
-            assert!(server.engine.has_work());
+            assert!(server.engine().has_work());
             server.hangs_up(link);
             server.settle();
             assert!(numbers(&server.messages(ear)).is_empty(), "{kind:?}, {issued}");
@@ -266,9 +266,9 @@ proptest! {
         for (link, count) in expected {
             prop_assert_eq!(server.messages(link).len(), count, "replies");
         }
-        prop_assert_eq!(server.engine.memory().requests, 0);
-        prop_assert_eq!(server.engine.subscriptions(), receivers.len() + 1);
-        let alive = server.engine.session_list();
+        prop_assert_eq!(server.engine().memory().requests, 0);
+        prop_assert_eq!(server.engine().subscriptions(), receivers.len() + 1);
+        let alive = server.engine().session_list();
         prop_assert!(alive.iter().all(|(id, _)| !ending.iter().any(|ended| ended == id.as_str())));
     }
 }

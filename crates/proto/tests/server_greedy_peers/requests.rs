@@ -54,7 +54,7 @@ fn who_offers_no_transport_is_refused() {
         assert!(refused.contains(r#""successful":false"#) && refused.contains("no_transport"), "{refused}");
         assert!(refused.contains(r#""reconnect":"none""#), "{refused}");
     }
-    assert_eq!(server.engine.sessions(), 0);
+    assert_eq!(server.engine().sessions(), 0);
     let granted = reply(&mut server, r#"[{"channel":"/meta/handshake","version":"1.0"}]"#);
     assert!(granted.contains(r#""successful":true"#), "who does not speak of them finds out: {granted}");
 }
@@ -124,7 +124,7 @@ fn what_follows_a_disconnect_in_the_same_array_is_of_no_session() {
             }
             assert_eq!(server.messages(ear).len(), 1, "{what}: only what came before it");
         }
-        assert_eq!(server.engine.sessions(), 1);
+        assert_eq!(server.engine().sessions(), 1);
     }
 }
 
@@ -169,11 +169,11 @@ fn a_client_cannot_ask_to_be_kept_for_longer_than_is_allowed() {
         let replies = server.post(&connect(&id, &format!(r#","advice":{{"timeout":0,"interval":{asked}}}"#)));
         let told = replies[0]["advice"]["interval"].as_u64().unwrap();
         let mut span = 0;
-        while server.engine.sessions() > 0 {
+        while server.engine().sessions() > 0 {
             server.advance(Duration::from_secs(1));
             span += 1;
         }
-        assert_eq!(server.engine.memory().total(), 0);
+        assert_eq!(server.engine().memory().total(), 0);
         (told, span)
     };
     assert_eq!(lives(None, "3600000"), (60_000, 70));

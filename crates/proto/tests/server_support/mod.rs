@@ -3,25 +3,25 @@
 // Each test file uses its part.
 #![allow(dead_code, clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::needless_pass_by_value)]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bayeux_proto::codec::Decoder;
-use bayeux_proto::server::{AllowAll, Config, Engine, Input, LinkId, LinkKind, Output, Policy};
+use bayeux_proto::server::{AllowAll, Config, Input, LinkId, LinkKind, Output, Policy};
 use bayeux_proto::server::{RemovedBecause, ServiceCall};
 use bayeux_proto::{Channel, ClientId, Data, Time};
+use bayeux_sim::ServerDriver;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 /// A server and all that came out of it.
 pub(crate) struct Server {
-    engine: Engine,
-    now: Time,
+    driver: ServerDriver,
     /// What requests are.
     pub(crate) requests: LinkKind,
-    last_link: u64,
-    open: HashSet<LinkId>,
+    /// Links that were not closed.
+    open: Vec<LinkId>,
     /// The responses of requests, by their link.
     responses: HashMap<LinkId, Response>,
     frames: HashMap<LinkId, Vec<Bytes>>,
@@ -61,11 +61,9 @@ impl Server {
         let mut config = Config::default();
         change(&mut config);
         Self {
-            engine: Engine::new(config, Box::new(policy)),
-            now: Time::from_origin(Duration::from_secs(1000)),
+            driver: ServerDriver::new(config, policy, Time::from_origin(Duration::from_secs(1000))),
             requests: LinkKind::Http,
-            last_link: 0,
-            open: HashSet::new(),
+            open: Vec::new(),
             responses: HashMap::new(),
             frames: HashMap::new(),
             closed: HashMap::new(),
@@ -78,31 +76,27 @@ impl Server {
     }
 
     pub(crate) fn sessions(&self) -> usize {
-        self.engine.sessions()
+        self.driver.engine().sessions()
     }
 
     /// Whether a session exists, without touching it.
     pub(crate) fn alive(&self, client: &Client) -> bool {
-        self.engine.session_list().iter().any(|(id, _)| id.as_str() == client.id)
+        self.driver.engine().session_list().iter().any(|(id, _)| id.as_str() == client.id)
     }
 
     pub(crate) fn handle(&mut self, input: Input) {
-        self.engine.handle(input, self.now);
+        self.driver.pass(input);
         self.drain();
     }
 
     /// Lets time pass; whatever is due meanwhile happens when it is due.
     pub(crate) fn advance(&mut self, span: Duration) {
-        let until = self.now + span;
-        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= until) {
-            self.now = self.now.max(at);
-            self.handle(Input::Timeout);
-            assert!(
-                self.engine.poll_timeout().is_none_or(|next| next > self.now),
-                "what is due at {at:?} is done"
-            );
+        let until = self.driver.now() + span;
+        while self.driver.wake_until(until) {
+            self.drain();
+            let now = self.driver.now();
+            assert!(self.driver.wakes_at().is_none_or(|next| next > now), "what is due at {now:?} is done");
         }
-        self.now = until;
     }
 
     pub(crate) fn advance_ms(&mut self, ms: u64) {
@@ -110,7 +104,7 @@ impl Server {
     }
 
     fn drain(&mut self) {
-        while let Some(output) = self.engine.poll_output() {
+        while let Some(output) = self.driver.poll() {
             match output {
                 Output::Respond { link, messages, browser } => {
                     self.respond(link, Response::Messages(array(&messages), browser));
@@ -128,17 +122,24 @@ impl Server {
                 _ => {}
             }
         }
+        self.driver.assert_kept();
     }
 
     fn respond(&mut self, link: LinkId, response: Response) {
         assert!(self.responses.insert(link, response).is_none(), "one response to a request");
     }
 
-    fn link(&mut self) -> LinkId {
-        self.last_link += 1;
-        let link = LinkId(self.last_link);
-        self.open.insert(link);
+    fn open(&mut self, cookie: Option<Arc<str>>, multiplexed: bool) -> LinkId {
+        let link = self.driver.open(cookie, multiplexed);
+        self.open.push(link);
         link
+    }
+
+    /// Whether a link was still open.
+    fn close(&mut self, link: LinkId) -> bool {
+        let before = self.open.len();
+        self.open.retain(|open| *open != link);
+        self.open.len() < before
     }
 
     /// Sends a request whose response may come later.
@@ -152,8 +153,7 @@ impl Server {
         multiplexed: bool,
         messages: Value,
     ) -> LinkId {
-        let link = self.link();
-        self.handle(Input::LinkOpened { link, browser: cookie.cloned(), second: None, multiplexed });
+        let link = self.open(cookie.cloned(), multiplexed);
         let messages = decode(&messages);
         self.handle(Input::Received { link, kind: self.requests, messages });
         link
@@ -162,7 +162,7 @@ impl Server {
     /// The response to a request, if it has come.
     pub(crate) fn response(&mut self, link: LinkId) -> Option<Response> {
         let response = self.responses.remove(&link)?;
-        if self.open.remove(&link) {
+        if self.close(link) {
             self.handle(Input::LinkClosed(link));
         }
         Some(response)
@@ -191,7 +191,7 @@ impl Server {
 
     /// Gives a request up, or closes a socket.
     pub(crate) fn lose(&mut self, link: LinkId) {
-        self.open.remove(&link);
+        self.close(link);
         self.handle(Input::LinkClosed(link));
     }
 
@@ -240,14 +240,13 @@ impl Server {
 
     /// Opens a socket with a cookie that the client sends.
     pub(crate) fn socket_of(&mut self, cookie: Option<&Arc<str>>) -> LinkId {
-        let link = self.link();
-        self.handle(Input::LinkOpened { link, browser: cookie.cloned(), second: None, multiplexed: false });
-        link
+        self.open(cookie.cloned(), false)
     }
 
     /// Opens a socket with two cookies that the client sends.
     pub(crate) fn socket_with_second(&mut self, cookie: &Arc<str>, second: Option<Arc<str>>) -> LinkId {
-        let link = self.link();
+        let link = self.driver.new_link();
+        self.open.push(link);
         let browser = Some(Arc::clone(cookie));
         self.handle(Input::LinkOpened { link, browser, second, multiplexed: false });
         link

@@ -1,31 +1,32 @@
 //! Drives a client's session in virtual time, with the server's side in the test's hands.
 //!
-//! The [`Harness`] keeps to the contract of the session: one input, then all outputs, then the next input, at the
-//! latest when `poll_timeout` says. What a session must never do, it checks at each step.
+//! The [`Harness`] is the server and the network around a [`ClientDriver`], which checks at each step what a session must
+//! never do.
 
 // Each test file uses a part of this.
 #![allow(dead_code, unused_imports)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
+mod pair;
 mod sent;
 mod story;
-mod world;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use bayeux_proto::client::{
-    AuthReason, Backoff, CallError, CallId, CallResult, Config, Event, ExchangeId, FailedAttempt, Failure,
+    AuthReason, Backoff, CallError, CallId, CallResult, Config, ExchangeId, FailedAttempt, Failure,
     FailureKind, Input, Lane, Operation, Output, Retry, Session, SinkId, State, Verdict,
 };
-use bayeux_proto::codec::Decoder;
 use bayeux_proto::{Channel, Data, Message, Time, Transport};
+use bayeux_sim::{ClientDriver, Records};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 pub(crate) use bayeux_proto::Transport::{LongPolling, WebSocket};
+pub(crate) use pair::Pair;
 pub(crate) use sent::Sent;
-pub(crate) use world::World;
 
 pub(crate) const INBOX: SinkId = SinkId::INBOX;
 pub(crate) const BOTH: [Transport; 2] = [WebSocket, LongPolling];
@@ -65,20 +66,14 @@ pub(crate) fn subscribe(name: &str, sink: SinkId) -> Operation {
 pub(crate) type Decide = Box<dyn FnMut(&FailedAttempt) -> Verdict>;
 
 pub(crate) struct Harness {
-    pub(crate) session: Session,
-    decoder: Decoder,
-    now: Time,
-    calls: u64,
+    pub(crate) driver: ClientDriver,
+    records: Records,
     /// Batches that the test has not looked at yet.
     sent: VecDeque<Sent>,
     /// Batches that are not answered yet, looked at or not.
     in_flight: Vec<Sent>,
-    pub(crate) outcomes: BTreeMap<CallId, CallResult>,
-    pub(crate) events: Vec<Event>,
-    pub(crate) delivered: Vec<(SinkId, Message)>,
     /// What happened, in order, for tests about the order of things.
     pub(crate) story: Vec<String>,
-    pub(crate) lost: Vec<(Vec<SinkId>, Channel, CallError)>,
     pub(crate) asked: Vec<AuthReason>,
     pub(crate) cancelled: Vec<ExchangeId>,
     /// For each closed WebSocket, whether gracefully.
@@ -91,23 +86,19 @@ pub(crate) struct Harness {
     pub(crate) handshake_extra: Value,
     pub(crate) connect_extra: Value,
     granted: u64,
+    /// How many inputs are to be passed before the outputs are taken.
+    busy: u8,
 }
 
 impl Harness {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            session: Session::new(config),
-            decoder: Decoder::new(),
             // Not the origin, so that "never" and "at the beginning" cannot be mixed up.
-            now: Time::from_origin(secs(1000)),
-            calls: 0,
+            driver: ClientDriver::new(config, Time::from_origin(secs(1000))),
+            records: Records::default(),
             sent: VecDeque::new(),
             in_flight: Vec::new(),
-            outcomes: BTreeMap::new(),
-            events: Vec::new(),
-            delivered: Vec::new(),
             story: Vec::new(),
-            lost: Vec::new(),
             asked: Vec::new(),
             cancelled: Vec::new(),
             closed: Vec::new(),
@@ -117,6 +108,7 @@ impl Harness {
             handshake_extra: json!({}),
             connect_extra: json!({"advice": {"reconnect": "retry", "interval": 0, "timeout": 30_000}}),
             granted: 0,
+            busy: 0,
         }
     }
 
@@ -135,45 +127,50 @@ impl Harness {
         let open = self.open();
         self.serve();
         assert!(self.ok(open).is_successful());
-        assert_eq!(self.session.state(), State::Connected);
+        assert_eq!(self.state(), State::Connected);
         self
     }
 
     // What goes in.
 
     pub(crate) fn input(&mut self, input: Input) {
-        self.session.handle(input, self.now);
-        self.drain();
+        self.driver.pass(input);
+        self.drain_unless_busy();
     }
 
     pub(crate) fn call(&mut self, operation: Operation) -> CallId {
-        let call = self.new_call();
-        self.input(Input::Call(call, operation));
+        let call = self.driver.call(operation);
+        self.drain_unless_busy();
         call
     }
 
     pub(crate) fn batch(&mut self, operations: Vec<Operation>) -> Vec<CallId> {
-        let calls: Vec<_> = operations.into_iter().map(|operation| (self.new_call(), operation)).collect();
-        let ids = calls.iter().map(|(call, _)| *call).collect();
-        self.input(Input::Batch(calls));
-        ids
+        let calls = self.driver.batch(operations);
+        self.drain_unless_busy();
+        calls
+    }
+
+    /// So many inputs more are passed before the outputs are taken, unless time passes.
+    pub(crate) fn be_busy(&mut self, inputs: u8) {
+        self.busy = inputs;
+    }
+
+    fn drain_unless_busy(&mut self) {
+        match self.busy.checked_sub(1) {
+            Some(left) => self.busy = left,
+            None => self.drain(),
+        }
     }
 
     /// Calls that are handed in before the outputs are taken, as a driver does with a burst.
     pub(crate) fn burst(&mut self, operations: impl IntoIterator<Item = Operation>) -> Vec<CallId> {
-        let mut ids = Vec::new();
-        for operation in operations {
-            let call = self.new_call();
-            self.session.handle(Input::Call(call, operation), self.now);
-            ids.push(call);
-        }
+        let ids = operations.into_iter().map(|operation| self.driver.call(operation)).collect();
         self.drain();
         ids
     }
 
     pub(crate) fn new_call(&mut self) -> CallId {
-        self.calls += 1;
-        CallId(self.calls)
+        self.driver.new_call()
     }
 
     pub(crate) fn open(&mut self) -> CallId {
@@ -281,7 +278,7 @@ impl Harness {
     pub(crate) fn push_and_cut(&mut self, body: Value) {
         let messages = self.decode(&body.to_string());
         self.settle(&messages);
-        self.session.handle(Input::Received { exchange: None, messages }, self.now);
+        self.driver.pass(Input::Received { exchange: None, messages });
         self.in_flight.clear();
         self.input(Input::TransportLost(Failure::new(FailureKind::Lost, "cut")));
     }
@@ -289,7 +286,7 @@ impl Harness {
     /// An event for a subscriber: by itself over a WebSocket, with the held connect over HTTP.
     pub(crate) fn event(&mut self, name: &str, data: Value) {
         let event = json!({"channel": name, "data": data});
-        if self.session.transport() == WebSocket {
+        if self.session().transport() == WebSocket {
             self.push(json!([event]));
         } else {
             let held = self.held();
@@ -351,7 +348,7 @@ impl Harness {
     }
 
     fn decode(&mut self, body: &str) -> Vec<Message> {
-        self.decoder.decode(&Bytes::copy_from_slice(body.as_bytes())).unwrap().messages
+        self.driver.decode(&Bytes::copy_from_slice(body.as_bytes())).unwrap()
     }
 
     /// Over a WebSocket, replies are what ends a batch. One without id answers the oldest message on its channel.
@@ -377,43 +374,41 @@ impl Harness {
     // Time.
 
     pub(crate) fn now(&self) -> Time {
-        self.now
+        self.driver.now()
     }
 
     /// Jumps to the moment that the session waits for. How far that was.
     #[track_caller]
     pub(crate) fn jump(&mut self) -> Duration {
-        let at = self.session.poll_timeout().expect("the session waits for nothing");
-        let before = self.now;
-        self.now = self.now.max(at);
+        self.drain();
+        let at = self.driver.wakes_at().expect("the session waits for nothing");
+        let before = self.now();
+        self.driver.set_now(at);
         self.input(Input::Timeout);
-        self.now.since(before)
+        self.now().since(before)
     }
 
     /// Lets that much time pass, with a stop at each moment that the session waits for.
     #[track_caller]
     pub(crate) fn elapse(&mut self, span: Duration) {
-        let end = self.now + span;
-        let mut stuck = 0;
-        while let Some(at) = self.session.poll_timeout().filter(|at| *at <= end) {
-            stuck = if at > self.now { 0 } else { stuck + 1 };
-            assert!(stuck < 10, "the session waits for {at:?}, which is past, again and again");
-            self.now = self.now.max(at);
-            self.input(Input::Timeout);
+        self.drain();
+        let end = self.now() + span;
+        while self.driver.wake_until(end) {
+            self.drain();
         }
-        self.now = end;
+        self.driver.assert_kept();
     }
 
     /// Lets time pass until something is sent. What it is, and how long that took.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, name: &str) -> (Sent, Duration) {
-        let before = self.now;
+        let before = self.now();
         for _ in 0..LOOP {
             if self.sent.is_empty() {
                 self.jump();
             } else {
                 let sent = self.take_on(name);
-                return (sent, self.now.since(before));
+                return (sent, self.now().since(before));
             }
         }
         panic!("nothing was sent on {name}");
@@ -443,40 +438,53 @@ impl Harness {
         !self.outcomes.contains_key(&call)
     }
 
-    /// The payloads that a receiver got, in order.
-    pub(crate) fn received(&self, sink: SinkId) -> Vec<String> {
-        let own = self.delivered.iter().filter(|(to, _)| *to == sink);
-        own.map(|(_, message)| message.data().as_str().to_owned()).collect()
-    }
-
     pub(crate) fn inbox(&self) -> Vec<String> {
         self.received(INBOX)
     }
 
-    pub(crate) fn count(&self, fits: impl Fn(&Event) -> bool) -> usize {
-        self.events.iter().filter(|event| fits(event)).count()
+    pub(crate) fn session(&self) -> &Session {
+        self.driver.session()
     }
 
     pub(crate) fn state(&self) -> State {
-        self.session.state()
+        self.session().state()
     }
 
-    fn drain(&mut self) {
-        for _ in 0..LOOP {
-            let Some(output) = self.session.poll_output() else { return };
-            self.output(output);
+    #[track_caller]
+    pub(crate) fn drain(&mut self) {
+        self.busy = 0;
+        while let Some(output) = self.driver.poll() {
+            self.tell(&output);
+            if let Some(output) = self.records.keep(output) {
+                self.output(output);
+            }
         }
-        panic!("the outputs have no end");
+        self.driver.assert_kept();
+    }
+
+    /// Adds to the story what the user gets to see.
+    fn tell(&mut self, output: &Output) {
+        match output {
+            Output::Deliver { messages, .. } => {
+                self.story.extend(messages.iter().map(|message| format!("deliver {}", message.data())));
+            }
+            Output::Resolve(call, _) => self.story.push(format!("resolve {}", call.0)),
+            Output::Event(event) => {
+                let text = format!("{event:?}");
+                self.story.push(text.chars().take_while(char::is_ascii_alphanumeric).collect());
+            }
+            _ => {}
+        }
     }
 
     fn output(&mut self, output: Output) {
         match output {
             Output::Send(transmit) => {
-                let sent = Sent::new(transmit, self.now);
+                let sent = Sent::new(transmit, self.now());
                 self.story.push(format!("send {}", sent.channels().join(" ")));
                 self.in_flight.push(sent.clone());
                 self.sent.push_back(sent);
-                self.check_lanes();
+                assert!(self.http_requests() <= 2, "more than two HTTP requests: {:?}", self.in_flight);
             }
             Output::Cancel(exchange) => {
                 self.in_flight.retain(|sent| sent.exchange != exchange);
@@ -488,40 +496,31 @@ impl Harness {
             }
             Output::Ping => self.pings += 1,
             Output::ResetCookies => self.cookie_resets += 1,
-            Output::Deliver { sinks, messages } => {
-                for message in messages {
-                    self.story.push(format!("deliver {}", message.data()));
-                    self.delivered.extend(sinks.iter().map(|sink| (*sink, message.clone())));
-                }
-            }
-            Output::Resolve(call, result) => {
-                self.story.push(format!("resolve {}", call.0));
-                let before = self.outcomes.insert(call, result);
-                assert!(before.is_none(), "{call:?} was resolved twice: {before:?}");
-            }
-            Output::SubscriptionLost { sinks, channel, error } => self.lost.push((sinks, channel, error)),
-            Output::Event(event) => {
-                let text = format!("{event:?}");
-                let name: String = text.chars().take_while(char::is_ascii_alphanumeric).collect();
-                self.story.push(name);
-                self.events.push(event);
-            }
             Output::Authenticate(reason) => self.asked.push(reason),
             Output::DecideRetry(failed) => {
                 let decide = self.decide.as_mut().expect("the harness was given nobody who decides");
                 let verdict = decide(&failed);
-                self.session.handle(Input::RetryDecided(verdict), self.now);
+                self.driver.pass(Input::RetryDecided(verdict));
             }
+            Output::Resolve(..)
+            | Output::Deliver { .. }
+            | Output::Event(_)
+            | Output::SubscriptionLost { .. } => {}
         }
     }
+}
 
-    /// At most one connect of a session is out, and at most two HTTP requests are.
-    fn check_lanes(&self) {
-        let connects = self.connects();
-        let twice = connects
-            .iter()
-            .any(|one| connects.iter().filter(|other| other["clientId"] == one["clientId"]).count() > 1);
-        assert!(!twice, "two connects are outstanding: {connects:?}");
-        assert!(self.http_requests() <= 2, "more than two HTTP requests: {:?}", self.in_flight);
+/// What the session did for its user.
+impl Deref for Harness {
+    type Target = Records;
+
+    fn deref(&self) -> &Records {
+        &self.records
+    }
+}
+
+impl DerefMut for Harness {
+    fn deref_mut(&mut self) -> &mut Records {
+        &mut self.records
     }
 }

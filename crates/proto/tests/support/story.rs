@@ -20,10 +20,10 @@ impl Harness {
     /// Lets everything fail that is sent, until a call has its outcome. How long that took.
     #[track_caller]
     pub(crate) fn fail_until_resolved(&mut self, call: CallId, kind: FailureKind) -> Duration {
-        let before = self.now;
+        let before = self.now();
         for _ in 0..LOOP {
             if !self.is_pending(call) {
-                return self.now.since(before);
+                return self.now().since(before);
             }
             self.cut(kind);
             if self.is_pending(call) {
@@ -56,6 +56,7 @@ impl Harness {
     pub(crate) fn veto(&mut self, sent: &Sent, at: usize, reason: &str) {
         if sent.messages.len() == 1 {
             self.in_flight.retain(|other| other.exchange != sent.exchange);
+            self.driver.vetoed(sent.exchange);
         }
         let message = self.decode(&json!([sent.messages[at]]).to_string()).remove(0);
         self.input(Input::Vetoed { message: Box::new(message), reason: reason.to_owned() });

@@ -192,6 +192,20 @@ impl Core {
         }
     }
 
+    /// Whether a refusal says that the session is not known over a transport where it was only tried, or where it was moved
+    /// just now. It goes on over the one before, to which the advice to handshake, at once, does not apply.
+    pub(super) fn goes_on_elsewhere(&self, reply: &Message) -> bool {
+        let advised = || reply.fields().advice.as_ref().and_then(|advice| advice.reconnect);
+        let unknown = || {
+            advised() == Some(Reconnect::Handshake)
+                || (advised() != Some(Reconnect::None) && diagnose(reply) == Diagnosis::SessionUnknown)
+        };
+        reply.channel() == Channel::CONNECT
+            && !reply.is_successful()
+            && (self.is_trial() || self.established().is_some_and(|session| session.moving.is_on_probation()))
+            && unknown()
+    }
+
     /// The server does not know the session over this transport. If the session was moved here just now, the server
     /// may know it over the transport before.
     fn session_unknown(&mut self, cause: LostCause, now: Time) -> Next {

@@ -44,6 +44,9 @@ impl Core {
     /// Handles what happened at `now`, and then what is due.
     pub(in crate::client) fn handle(&mut self, input: Input, now: Time) {
         self.now = now;
+        if self.has_given_up(&input) {
+            return self.advance(now);
+        }
         let next = match input {
             Input::Call(call, Operation::Open) => self.open(call, None, now),
             Input::Call(call, Operation::Resume(snapshot)) => self.open(call, Some(*snapshot), now),
@@ -96,6 +99,21 @@ impl Core {
         };
         self.follow(next, now);
         self.advance(now);
+    }
+
+    /// Whether an input is about an exchange or a socket that an earlier input of the same burst gave up: the driver does not
+    /// know yet, and would drop it if it did. What is in it comes again, or is reported as missed already.
+    fn has_given_up(&self, input: &Input) -> bool {
+        match input {
+            Input::Received { exchange: Some(exchange), .. }
+            | Input::Progress(exchange)
+            | Input::ExchangeFailed(exchange, _) => self.outbox.has_cancelled(*exchange),
+            Input::Received { exchange: None, .. }
+            | Input::Arriving
+            | Input::Alive
+            | Input::TransportLost(_) => self.outbox.has_closed_websocket(),
+            _ => false,
+        }
     }
 
     fn received(&mut self, exchange: Option<ExchangeId>, mut messages: Vec<Message>, now: Time) {

@@ -15,6 +15,7 @@ use crate::time::Time;
 impl Core {
     pub(super) fn message(&mut self, exchange: Option<ExchangeId>, message: Message, now: Time) -> Next {
         if let Some(advice) = &message.fields().advice
+            && !self.goes_on_elsewhere(&message)
             && let Some(capped) = self.advised.merge(advice)
         {
             self.outbox.event(Event::AdviceChanged(self.advised.advice().clone()));

@@ -1,14 +1,14 @@
 //! A client's session and a server's engine, joined by a wire that takes a millisecond, in virtual time.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::time::Duration;
 
-use bayeux_proto::client::{
-    self, CallId, CallResult, Event, ExchangeId, Failure, FailureKind, Operation, Session, SinkId,
-};
-use bayeux_proto::codec::{self, Decoder};
-use bayeux_proto::server::{self, AllowAll, Engine, LinkId, LinkKind, RemovedBecause};
+use bayeux_proto::client::{self, CallId, CallResult, ExchangeId, Failure, FailureKind, Operation, Session};
+use bayeux_proto::codec;
+use bayeux_proto::server::{self, AllowAll, LinkId, LinkKind, RemovedBecause};
 use bayeux_proto::{Channel, ClientId, Data, Time, Transport};
+use bayeux_sim::{ClientDriver, Records, ServerDriver};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -17,22 +17,18 @@ use super::{LOOP, WebSocket, channel, millis, secs};
 /// How long a packet takes.
 const WIRE: Duration = Duration::from_millis(1);
 
-pub(crate) struct World {
-    pub(crate) session: Session,
+pub(crate) struct Pair {
+    client: ClientDriver,
+    records: Records,
     /// `None` while the server is down.
-    pub(crate) engine: Option<Engine>,
+    pub(crate) engine: Option<ServerDriver>,
     /// Something on the way refuses upgrades.
     pub(crate) upgrades_refused: bool,
     server: server::Config,
-    now: Time,
     wire: BTreeMap<(Time, u64), Packet>,
     count: u64,
-    decoder: Decoder,
     socket: Option<LinkId>,
     requests: HashMap<ExchangeId, LinkId>,
-    pub(crate) outcomes: HashMap<CallId, CallResult>,
-    pub(crate) events: Vec<Event>,
-    pub(crate) delivered: Vec<(SinkId, String)>,
     pub(crate) clients: Vec<ClientId>,
     pub(crate) removed: Vec<RemovedBecause>,
     /// How many connects reached the server.
@@ -48,22 +44,19 @@ enum Packet {
     Closed(LinkId, FailureKind),
 }
 
-impl World {
+impl Pair {
     pub(crate) fn new(client: client::Config, server: server::Config) -> Self {
+        let now = Time::from_origin(secs(1000));
         Self {
-            session: Session::new(client),
-            engine: Some(Engine::new(server.clone(), Box::new(AllowAll))),
+            client: ClientDriver::new(client, now),
+            records: Records::default(),
+            engine: Some(ServerDriver::new(server.clone(), AllowAll, now)),
             upgrades_refused: false,
             server,
-            now: Time::from_origin(secs(1000)),
             wire: BTreeMap::new(),
             count: 0,
-            decoder: Decoder::new(),
             socket: None,
             requests: HashMap::new(),
-            outcomes: HashMap::new(),
-            events: Vec::new(),
-            delivered: Vec::new(),
             clients: Vec::new(),
             removed: Vec::new(),
             connects: 0,
@@ -73,23 +66,15 @@ impl World {
     // What a user does.
 
     pub(crate) fn call(&mut self, operation: Operation) -> CallId {
-        self.count += 1;
-        let call = CallId(self.count);
-        self.tell_client(client::Input::Call(call, operation));
+        let call = self.client.call(operation);
+        self.drain_client();
         call
     }
 
     pub(crate) fn batch(&mut self, operations: Vec<Operation>) -> Vec<CallId> {
-        let calls: Vec<_> = operations
-            .into_iter()
-            .map(|operation| {
-                self.count += 1;
-                (CallId(self.count), operation)
-            })
-            .collect();
-        let ids = calls.iter().map(|(call, _)| *call).collect();
-        self.tell_client(client::Input::Batch(calls));
-        ids
+        let calls = self.client.batch(operations);
+        self.drain_client();
+        calls
     }
 
     /// A call, and all the time that it needs.
@@ -97,7 +82,7 @@ impl World {
     pub(crate) fn done(&mut self, operation: Operation) -> CallResult {
         let call = self.call(operation);
         for _ in 0..LOOP {
-            if let Some(outcome) = self.outcomes.remove(&call) {
+            if let Some(outcome) = self.records.outcomes.remove(&call) {
                 return outcome;
             }
             self.step(None);
@@ -105,9 +90,8 @@ impl World {
         panic!("the call has no outcome");
     }
 
-    pub(crate) fn received(&self, sink: SinkId) -> Vec<&str> {
-        let own = self.delivered.iter().filter(|(to, _)| *to == sink);
-        own.map(|(_, data)| data.as_str()).collect()
+    pub(crate) fn session(&self) -> &Session {
+        self.client.session()
     }
 
     // What the server does.
@@ -118,7 +102,8 @@ impl World {
 
     pub(crate) fn tell_server(&mut self, input: server::Input) {
         if let Some(engine) = &mut self.engine {
-            engine.handle(input, self.now);
+            engine.set_now(self.client.now());
+            engine.pass(input);
             self.drain_server();
         }
     }
@@ -139,7 +124,7 @@ impl World {
     /// Another server at the same address, which knows nobody.
     pub(crate) fn start_server(&mut self) {
         self.server.seed[0] += 1;
-        self.engine = Some(Engine::new(self.server.clone(), Box::new(AllowAll)));
+        self.engine = Some(ServerDriver::new(self.server.clone(), AllowAll, self.now()));
     }
 
     /// All packets under way are lost, and the connections with them; the server does not know yet.
@@ -156,32 +141,32 @@ impl World {
     // Time.
 
     pub(crate) fn now(&self) -> Time {
-        self.now
+        self.client.now()
     }
 
     /// Lets that much time pass.
     #[track_caller]
     pub(crate) fn run(&mut self, span: Duration) {
-        let end = self.now + span;
+        let end = self.now() + span;
         for _ in 0..LOOP * 10 {
             if !self.step(Some(end)) {
                 return;
             }
         }
-        panic!("the world goes round and round");
+        panic!("it goes round and round");
     }
 
     /// Goes to the next thing that happens, if it does before `end`.
     fn step(&mut self, end: Option<Time>) -> bool {
         let packet = self.wire.keys().next().map(|(at, _)| *at);
-        let client = self.session.poll_timeout();
-        let server = self.engine.as_ref().and_then(Engine::poll_timeout);
+        let client = self.client.wakes_at();
+        let server = self.engine.as_ref().and_then(ServerDriver::wakes_at);
         let next = [packet, client, server].into_iter().flatten().min();
         let Some(next) = next.filter(|next| end.is_none_or(|end| *next <= end)) else {
-            self.now = end.unwrap_or(self.now);
+            self.client.set_now(end.unwrap_or(self.now()));
             return false;
         };
-        self.now = self.now.max(next);
+        self.client.set_now(next);
         if packet == Some(next) {
             let (_, packet) = self.wire.pop_first().expect("a packet is due");
             self.arrive(packet);
@@ -195,13 +180,13 @@ impl World {
 
     fn send(&mut self, packet: Packet) {
         self.count += 1;
-        self.wire.insert((self.now + WIRE, self.count), packet);
+        self.wire.insert((self.now() + WIRE, self.count), packet);
     }
 
     fn arrive(&mut self, packet: Packet) {
         match packet {
             Packet::ToServer(link, kind, body) => {
-                let messages = self.decoder.decode(&body).unwrap().messages;
+                let messages = self.client.decode(&body).unwrap();
                 self.connects += messages.iter().filter(|one| one.channel() == Channel::CONNECT).count();
                 self.tell_server(server::Input::Received { link, kind, messages });
             }
@@ -211,7 +196,7 @@ impl World {
                 let exchange = self.requests.iter().find(|(_, other)| **other == link).map(|(id, _)| *id);
                 let Some(exchange) = exchange else { return };
                 self.requests.remove(&exchange);
-                let messages = self.decoder.decode(&body).unwrap().messages;
+                let messages = self.client.decode(&body).unwrap();
                 self.tell_client(client::Input::Received { exchange: Some(exchange), messages });
             }
             Packet::Failed(exchange, kind) => {
@@ -220,7 +205,7 @@ impl World {
                 }
             }
             Packet::Frame(link, body) if self.socket == Some(link) => {
-                let messages = self.decoder.decode(&body).unwrap().messages;
+                let messages = self.client.decode(&body).unwrap();
                 self.tell_client(client::Input::Received { exchange: None, messages });
             }
             Packet::Closed(link, kind) if self.socket == Some(link) => {
@@ -233,12 +218,18 @@ impl World {
     }
 
     pub(crate) fn tell_client(&mut self, input: client::Input) {
-        self.session.handle(input, self.now);
-        for _ in 0..LOOP {
-            let Some(output) = self.session.poll_output() else { return };
-            self.client_wants(output);
+        self.client.pass(input);
+        self.drain_client();
+    }
+
+    #[track_caller]
+    fn drain_client(&mut self) {
+        while let Some(output) = self.client.poll() {
+            if let Some(output) = self.records.keep(output) {
+                self.client_wants(output);
+            }
         }
-        panic!("the outputs have no end");
+        self.client.assert_kept();
     }
 
     fn client_wants(&mut self, output: client::Output) {
@@ -258,19 +249,8 @@ impl World {
                     self.send(Packet::GoneAtServer(link));
                 }
             }
-            Output::Deliver { sinks, messages } => {
-                for message in messages {
-                    let data = message.data().to_string();
-                    self.delivered.extend(sinks.iter().map(|sink| (*sink, data.clone())));
-                }
-            }
-            Output::Resolve(call, result) => {
-                assert!(self.outcomes.insert(call, result).is_none(), "{call:?} was resolved twice");
-            }
-            Output::Event(event) => self.events.push(event),
             Output::Ping => self.tell_client(client::Input::Alive),
-            Output::ResetCookies | Output::SubscriptionLost { .. } => {}
-            Output::Authenticate(_) | Output::DecideRetry(_) => panic!("not configured: {output:?}"),
+            _ => {}
         }
     }
 
@@ -299,10 +279,10 @@ impl World {
     }
 
     fn drain_server(&mut self) {
-        for _ in 0..LOOP {
-            let Some(output) = self.engine.as_mut().and_then(Engine::poll_output) else { return };
+        while let Some(output) = self.engine.as_mut().and_then(ServerDriver::poll) {
             self.server_wants(output);
         }
+        self.engine.iter().for_each(ServerDriver::assert_kept);
     }
 
     fn server_wants(&mut self, output: server::Output) {
@@ -330,5 +310,14 @@ impl World {
     /// How long the wire needs for a question and its answer.
     pub(crate) fn round_trip() -> Duration {
         WIRE * 2 + millis(1)
+    }
+}
+
+/// What the session did for its user.
+impl Deref for Pair {
+    type Target = Records;
+
+    fn deref(&self) -> &Records {
+        &self.records
     }
 }
