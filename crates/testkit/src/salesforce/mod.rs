@@ -29,6 +29,9 @@ pub struct FakeSalesforce {
     task: JoinHandle<()>,
 }
 
+/// When all records of the org were changed.
+const CREATED: &str = "2026-11-28T20:00:00.000Z";
+
 /// What the streaming endpoint refuses next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -88,27 +91,28 @@ impl FakeSalesforce {
 
     /// Publishes a platform event on `/event/…`. Returns its replay id.
     pub fn platform_event(&self, channel: &str, payload: Value) -> i64 {
-        self.publish(
-            channel,
-            |id| json!({"schema": "schema-id", "payload": payload, "event": {"replayId": id}}),
-        )
+        self.publish(channel, |id| {
+            let mut data = json!({"schema": "schema-id", "event": {"replayId": id}});
+            data["payload"] = payload;
+            data
+        })
     }
 
     /// Publishes the change of a record that a PushTopic on `/topic/…` selects. Returns its replay id.
     pub fn push_topic(&self, channel: &str, change: &str, sobject: Value) -> i64 {
         self.publish(channel, |id| {
-            json!({
-                "event": {"createdDate": "2026-11-28T20:00:00.000Z", "replayId": id, "type": change},
-                "sobject": sobject,
-            })
+            let mut data = json!({"event": {"createdDate": CREATED, "replayId": id, "type": change}});
+            data["sobject"] = sobject;
+            data
         })
     }
 
     /// Publishes a generic event on `/u/…`. Returns its replay id.
     pub fn generic_event(&self, channel: &str, payload: &str) -> i64 {
-        self.publish(channel, |id| {
-            json!({"event": {"createdDate": "2026-11-28T20:00:00.000Z", "replayId": id}, "payload": payload})
-        })
+        self.publish(
+            channel,
+            |id| json!({"event": {"createdDate": CREATED, "replayId": id}, "payload": payload}),
+        )
     }
 
     /// Publishes a change event on `/data/…`, with the fields of its `ChangeEventHeader`. Returns its replay id.

@@ -242,7 +242,7 @@ fn matches(subscription: &str, kept: &Kept) -> bool {
         let value = value.trim_matches('\'');
         match &kept.data["sobject"][field] {
             Value::String(text) => text == value,
-            other => other.to_string() == value,
+            other => serde_json::from_str::<Value>(value).is_ok_and(|value| value == *other),
         }
     };
     path == kept.channel && filter.split('&').filter(|condition| !condition.is_empty()).all(is_selected)
