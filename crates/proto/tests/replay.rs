@@ -1,5 +1,7 @@
 //! Subscriptions that begin in the past, and what a lost connection or session means for them.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use bayeux_proto::Transport;

@@ -5,6 +5,7 @@
 //! | [`TestServer`] | a real server in the test's process, which can be cut off, restarted, or made to forget its sessions |
 //! | [`Peer`] | a scripted server, which sends exactly what a test specifies, valid or not |
 //! | [`FaultProxy`] | a network between a client and any server, which fails on demand |
+//! | [`FakeSalesforce`] | a Salesforce org: logins, the Streaming API, and its faults |
 //! | [`HttpProxy`], [`SocksProxy`] | the proxies of a company network |
 //! | [`Authority`] | certificates |
 //!
@@ -45,6 +46,8 @@ mod peer;
 #[cfg(feature = "sockets")]
 mod proxy;
 #[cfg(feature = "sockets")]
+mod salesforce;
+#[cfg(feature = "sockets")]
 mod server;
 #[cfg(feature = "sockets")]
 mod tls;
@@ -53,6 +56,8 @@ mod tls;
 pub use peer::{Answer, Peer, Request, RequestKind};
 #[cfg(feature = "sockets")]
 pub use proxy::{FaultProxy, HttpProxy, ProxiedRequest, SocksProxy};
+#[cfg(feature = "sockets")]
+pub use salesforce::{FakeSalesforce, Refusal};
 #[cfg(feature = "sockets")]
 pub use server::{TestServer, TestServerBuilder};
 #[cfg(feature = "sockets")]

@@ -5,12 +5,14 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bayeux_proto::client::ReplayFallback;
 use bayeux_proto::ext::replay::event_id;
 use bayeux_proto::{Channel, Message};
 use futures_core::Stream;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::error::StoreError;
 use super::memory::MemoryStore;
@@ -44,6 +46,8 @@ pub struct ReplayStream<T> {
     tracker: Arc<Tracker>,
     save_every: u32,
     saving: Option<JoinHandle<Result<(), StoreError>>>,
+    /// When the last message was returned.
+    returned: Option<Instant>,
     decode: fn(Message) -> Result<T, Error>,
 }
 
@@ -53,7 +57,7 @@ impl<T> ReplayStream<T> {
         tracker: Arc<Tracker>,
         decode: fn(Message) -> Result<T, Error>,
     ) -> Self {
-        Self { messages, tracker, save_every: 1, saving: None, decode }
+        Self { messages, tracker, save_every: 1, saving: None, returned: None, decode }
     }
 
     /// Saves the marker when that many messages were processed since the last time, and when no message waits. 0 counts as 1.
@@ -74,6 +78,12 @@ impl<T> ReplayStream<T> {
     /// one. The store may have an older one.
     pub fn marker(&self) -> Option<i64> {
         self.tracker.marker()
+    }
+
+    /// How long ago the last message was returned; `None` before the first. A channel that is quiet for longer than its publishers are
+    /// deserves a look: [`Client::last_activity`](crate::Client::last_activity) says how long ago the server last answered at all.
+    pub fn last_message(&self) -> Option<Duration> {
+        self.returned.map(|at| at.elapsed())
     }
 
     /// Returns the next message, and waits for it. Before that, saves the marker of the messages that were processed. Returns `None`
@@ -138,7 +148,8 @@ impl<T> ReplayStream<T> {
         Poll::Ready(outcome.unwrap_or_else(|error| Err(StoreError::Other(error.into()))).map(|()| true))
     }
 
-    fn track(&self, message: Message) -> Result<Tracked<T>, Error> {
+    fn track(&mut self, message: Message) -> Result<Tracked<T>, Error> {
+        self.returned = Some(Instant::now());
         let id = event_id(&message);
         let channel = message.channel().clone();
         let processing = Processing { number: self.tracker.begin(id), tracker: Arc::clone(&self.tracker) };

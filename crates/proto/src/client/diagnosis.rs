@@ -24,10 +24,17 @@ pub(super) fn diagnose(reply: &Message) -> Diagnosis {
     match error.code() {
         _ if unknown => Diagnosis::SessionUnknown,
         Some(402) => Diagnosis::SessionUnknown,
+        // Other credentials do not help.
+        _ if is_limit(&text) => Diagnosis::Plain,
         Some(401) => Diagnosis::Credentials,
         Some(403) if reply.channel() == "/meta/handshake" => Diagnosis::Credentials,
         _ => Diagnosis::Plain,
     }
+}
+
+/// Whether the refusal is about a limit of the server: `403::Organization total events daily limit exceeded`, say.
+pub(super) fn is_limit(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("limit exceeded")
 }
 
 #[cfg(test)]
@@ -47,6 +54,7 @@ mod tests {
             ("/meta/handshake", "403::Handshake denied", Diagnosis::Credentials),
             ("/meta/subscribe", "403:denied:create_denied", Diagnosis::Plain),
             ("/meta/connect", "403::Organization total events daily limit exceeded", Diagnosis::Plain),
+            ("/meta/handshake", "403::Organization concurrent user limit exceeded", Diagnosis::Plain),
             ("/meta/connect", "", Diagnosis::Plain),
         ] {
             let mut reply = Message::meta(channel);

@@ -8,7 +8,7 @@ use crate::channel::Channel;
 use crate::client::cause::{LostCause, server_error};
 use crate::client::connect::Answered;
 use crate::client::contract::{AuthReason, ExchangeId, Lane};
-use crate::client::diagnosis::{Diagnosis, diagnose};
+use crate::client::diagnosis::{Diagnosis, diagnose, is_limit};
 use crate::client::event::Event;
 use crate::client::failure::{Failure, FailureKind};
 use crate::client::moving::is_refused;
@@ -172,7 +172,9 @@ impl Core {
         }
         let diagnosis = diagnose(&reply);
         // Advice to stop is not final as long as there may be credentials that the server accepts.
-        let forbidden = advised == Some(Reconnect::None) && server_error(&reply).code() == Some(403);
+        let error = server_error(&reply);
+        let forbidden =
+            advised == Some(Reconnect::None) && error.code() == Some(403) && !is_limit(error.as_str());
         if diagnosis == Diagnosis::Credentials || forbidden {
             let reason = AuthReason::Refused(server_error(&reply));
             if self.refresh(pending.generation(), reason) {
