@@ -101,7 +101,7 @@ def test_extensions_are_abstract() -> None:
 
 def test_repr() -> None:
     text = repr(Client("http://localhost/cometd", ConnectionType.WEBSOCKET, connection_timeout=1, ssl=False))
-    assert text.startswith("Client('http://localhost/cometd', [<ConnectionType.WEBSOCKET: 'websocket'>]")
+    assert text.startswith("Client('http://localhost/cometd', [<ConnectionTy...: 'websocket'>]")
     assert "connection_timeout=1, ssl=False, max_pending_count=100, extensions=None, auth=None, loop=None" in text
 
 

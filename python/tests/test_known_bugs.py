@@ -129,7 +129,7 @@ async def test_b7_partial_advice_keeps_the_rest(cometd_peer: Peer) -> None:
         b'{"channel": 5}',
         b"[]",
         b"[1, 2]",
-        b'[{"successful": true}]',
+        b'[{"channel": "/other", "successful": true}]',
         b'{"error":"401::Request requires authentication","successful":false}',
         b"\xff\xfe",
         b"",

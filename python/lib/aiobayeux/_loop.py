@@ -67,7 +67,14 @@ class LoopPort:
             loop.add_reader(watched, drain)
         except NotImplementedError:
             # Loops that watch no sockets, such as the default one of Windows.
-            self.native = _native.Port(lambda: loop.call_soon_threadsafe(drain))
+            reference = self._loop
+
+            def notify() -> None:
+                loop = reference()
+                if loop is not None:
+                    loop.call_soon_threadsafe(drain)
+
+            self.native = _native.Port(notify)
 
     def is_running(self) -> bool:
         """Whether the loop of this port is the running one."""

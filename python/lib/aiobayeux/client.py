@@ -256,8 +256,10 @@ class Client:
 
     @property
     def closed(self) -> bool:
-        """Whether the client is closed, or was never opened."""
-        return self._native is None or self._native.is_closed
+        """Whether the client is closed, or was never opened. A client whose event loop was closed is closed too."""
+        if self._native is None or self._native.is_closed:
+            return True
+        return self._port is not None and not self._port.is_usable()
 
     @property
     def state(self) -> State:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import ssl as _ssl
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
+from aiobayeux import _native
 from aiobayeux.typing import Fingerprint, SSLValidationMode
 
 __all__ = ["TlsOptions"]
@@ -132,7 +132,8 @@ def _sends_certificate(context: _ssl.SSLContext) -> bool:
     server_context = _ssl.SSLContext(_ssl.PROTOCOL_TLS_SERVER)
     server_context.maximum_version = _ssl.TLSVersion.TLSv1_2
     server_context.verify_mode = _ssl.CERT_OPTIONAL
-    from aiobayeux import _native
+    # Rarely needed, and slow to import.
+    import tempfile
 
     certificate, key = _native.throwaway_certificate()
     with tempfile.TemporaryDirectory(prefix="aiobayeux-") as folder:
