@@ -1,6 +1,6 @@
 """Clients that are opened and closed, and messages that are received, leave nothing behind.
 
-By default this is short. With AIOBAYEUX_SOAK=full it is 10,000 clients and 1,000,000 messages over each transport.
+By default this is short. With AIOBAYEUX_SOAK=1 it is 10,000 clients and 1,000,000 messages over each transport.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from aiobayeux import Client, ConnectionType
 
-FULL = os.environ.get("AIOBAYEUX_SOAK") == "full"
+FULL = os.environ.get("AIOBAYEUX_SOAK") == "1"
 CLIENTS = 10_000 if FULL else 600
 MESSAGES = 1_000_000 if FULL else 40_000
 #: How much memory may be added after the first tenth, in KiB: what allocators keep, but less than 1 KiB a client, and
@@ -70,7 +70,8 @@ class Used:
         print(f"before: {before}; after: {self}")
         assert self.memory - before.memory < ROOM, (before, self)
         assert self.threads <= before.threads, (before, self)
-        assert self.descriptors <= before.descriptors, (before, self)
+        # A connection more or less is kept open for the next request.
+        assert self.descriptors <= before.descriptors + 2, (before, self)
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")

@@ -15,4 +15,8 @@ class Difference:
     of: tuple[str, ...] = ("aiocometd", "fork")
 
 
-DIFFERENCES: dict[str, list[Difference]] = {}
+CLOSED = "ClientInvalidOperation: Can't publish data while, the client is closed."
+DIFFERENCES: dict[str, list[Difference]] = {
+    # The text ends with the reason.
+    "advice_none": [Difference(CLOSED, (f"{CLOSED} (the server closed the session: 403::over)",))],
+}

@@ -9,8 +9,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import aiobayeux
 import pytest
+
+import aiobayeux
 
 #: Where environments are made: they stay, so that the next run needs no network.
 PLACE = Path(os.environ.get("AIOBAYEUX_ENVIRONMENTS") or Path(__file__).parents[2] / "target" / "environments")
@@ -25,7 +26,7 @@ def missing(what: str) -> None:
     pytest.skip(f"missing: {what}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def find_interpreter(version: str) -> Path | None:
     """The newest CPython of this line, such as ``3.9``."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"

@@ -28,16 +28,18 @@ def decent(request: Request) -> Answer:
 
 def each(request: Request, change: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]) -> Answer:
     """Answers with the replies of a correct server, each changed by a function of the message and its reply."""
-    if request.kind == "upgrade" or request.name == "/meta/connect" and request.nth > 0:
+    if request.kind == "upgrade" or (request.name == "/meta/connect" and request.nth > 0):
         return decent(request)
-    pairs = zip(request.messages, request.replies)
+    pairs = zip(request.messages, request.replies, strict=False)
     return Answer.messages([change(message, reply) for message, reply in pairs])
 
 
 @script
 def handshake_refused(peer: Peer) -> Script:
     def answer(request: Request) -> Answer:
-        return request.refusal("403:ann,room:Handshake denied") if request.name == "/meta/handshake" else decent(request)
+        return (
+            request.refusal("403:ann,room:Handshake denied") if request.name == "/meta/handshake" else decent(request)
+        )
 
     return answer
 

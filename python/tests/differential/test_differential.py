@@ -11,13 +11,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from aiobayeux.testing import Peer
 
+from aiobayeux.testing import Peer
 from differential.differences import DIFFERENCES
 from differential.environments import environment, find_interpreter, interpreter, missing, package_path
 from differential.programs import PROGRAMS
@@ -85,8 +84,7 @@ def run(python: Path, package: str, served: str, path: str | None = None) -> Out
         done = subprocess.run(
             [str(python), str(HERE / "programs.py")],
             input=json.dumps({"package": package, "urls": urls}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             env=variables,
             timeout=600,
@@ -115,7 +113,7 @@ def fork(served: str) -> Outputs:
 def ours(served: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outputs]:
     """What they print under this package, with a line of CPython."""
 
-    @functools.lru_cache(maxsize=None)
+    @functools.cache
     def with_line(line: str) -> Outputs:
         if line == "{}.{}".format(*sys.version_info):
             python: Path | None = Path(sys.executable)
@@ -155,9 +153,7 @@ def compare(theirs: Outputs, ours: Outputs, name: str) -> None:
             at = expected.index(difference.theirs)
             expected[at : at + 1] = difference.ours
         if expected != ours[program]:
-            wrong.append(
-                f"{program}:\n" + "\n".join(_diff(expected, ours[program]))
-            )
+            wrong.append(f"{program}:\n" + "\n".join(_diff(expected, ours[program])))
     assert not wrong, "\n\n".join(wrong)
 
 

@@ -109,9 +109,7 @@ def program(salesforce: Salesforce, scenario: str, folder: Path) -> Iterator[IO[
     variables = {**os.environ, "PYTHONPATH": package_path(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [str(python), "-W", "error::RuntimeWarning", str(HERE / "salesforce_program.py")]
     command += [salesforce.instance, scenario]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables) as process:
         assert process.stdout is not None and process.stderr is not None
         try:
             yield process.stdout
