@@ -662,7 +662,7 @@ class Client:
             failure = native.closed_by_server()
             if failure is not None and not self._end_is_known:
                 raise self._exception(failure, operation)
-            raise closed(operation, native.close_reason)
+            raise closed(operation)
         if not port.is_running():
             raise self._other_loop()
         return native, port
