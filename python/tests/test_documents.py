@@ -133,3 +133,12 @@ def test_code_of_the_readme_is_python(code: str) -> None:
 
 def test_there_is_code() -> None:
     assert len(pieces("docs/differences.md")) > 15 and pieces("README.md")
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions of Python write signatures differently")
+def test_the_reference_is_up_to_date() -> None:
+    program = "import runpy, sys; sys.stdout.write(runpy.run_path(sys.argv[1])['page']())"
+    command = [sys.executable, "-c", program, str(ROOT / "docs" / "make_reference.py")]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    written = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert page == written, "python docs/make_reference.py writes it"
