@@ -261,17 +261,7 @@ pub(crate) const CLIENTS: &[Peer] = &[
         version: Version::Pip("aiobayeux"),
         command: &["{venv}/bin/python", "client.py"],
         transports: &[WebSocket, LongPolling],
-        has: &[
-            Publish,
-            Batch,
-            Refusal,
-            HandshakeRefusal,
-            Request,
-            Large,
-            Ack,
-            Dismissal,
-            ServerPublish,
-        ],
+        has: &[Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Dismissal, ServerPublish],
     },
     Peer {
         name: "cometd-js-chromium",

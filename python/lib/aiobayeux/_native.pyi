@@ -1,6 +1,26 @@
 from collections.abc import Callable
 from typing import Any, Optional, final
 
+__all__ = [
+    "Failure",
+    "NativeClient",
+    "NativeEvents",
+    "NativePeer",
+    "NativeProxy",
+    "NativeServer",
+    "NativeStream",
+    "Port",
+    "check_channel",
+    "check_url",
+    "client_certificate",
+    "has_log_records",
+    "loads",
+    "run_cli",
+    "set_log_level",
+    "take_log_records",
+    "throwaway_certificate",
+]
+
 @final
 class Failure:
     @property
