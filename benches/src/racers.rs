@@ -107,6 +107,15 @@ const PEERS: &[Peer] = &[
         does: |work| work.peers,
     },
     Peer {
+        // Our package for Python, with the program of the one above.
+        name: "aiobayeux",
+        command: "{}/python/venv/bin/python {}/python/ours.py",
+        needs: "python/venv/bin/bayeux",
+        warm_ms: 500,
+        publishes: true,
+        does: |work| work.peers,
+    },
+    Peer {
         name: "cometd-client 0.3.6",
         command: "{}/rust/target/release/racer",
         needs: "rust/target/release/racer",

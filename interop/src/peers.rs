@@ -252,6 +252,15 @@ pub(crate) const CLIENTS: &[Peer] = &[
         has: &[Publish, Refusal, HandshakeRefusal, Large, Dismissal, ServerPublish],
     },
     Peer {
+        name: PYTHON,
+        what: "this project's package for Python",
+        install: Install::Pip,
+        version: Version::Pip("aiobayeux"),
+        command: &["{venv}/bin/python", "client.py"],
+        transports: &[WebSocket, LongPolling],
+        has: &[Publish, Batch, Refusal, HandshakeRefusal, Request, Large, Ack, Dismissal, ServerPublish],
+    },
+    Peer {
         name: "cometd-js-chromium",
         what: "cometd.js in Chromium",
         install: Install::NpmAndChromium,
@@ -305,6 +314,8 @@ pub(crate) const CLIENTS: &[Peer] = &[
 
 /// Our side of each pair.
 pub(crate) const OURS: &str = "bayeux";
+/// Our package for Python: as a client, it has a process of its own, and is tried with each server as ours is.
+pub(crate) const PYTHON: &str = "aiobayeux";
 
 /// What `interop/run` knows a setup of proxies by.
 pub(crate) const NETWORKS: [&str; 3] = ["haproxy", "nginx", "tinyproxy"];

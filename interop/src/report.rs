@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::networks;
 use crate::outcome::Outcome;
-use crate::peers::{CLIENTS, OURS, SERVERS};
+use crate::peers::{CLIENTS, OURS, PYTHON, SERVERS};
 use crate::table::{self, Entry, Row};
 
 /// All rows, and who took part.
@@ -21,7 +21,7 @@ impl Report {
     /// For the terminal.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        for part in [self.servers(), self.clients(), self.networks()] {
+        for part in [self.servers(), self.python(), self.clients(), self.networks()] {
             if part.lines().count() > 2 {
                 let _ = writeln!(text, "\n{part}");
             }
@@ -68,6 +68,7 @@ impl Report {
     pub(crate) fn put(&self, write: bool) -> Outcome<Option<String>> {
         let tables = [
             ("servers", self.servers()),
+            ("python", self.python()),
             ("clients", self.clients()),
             ("networks", self.networks()),
             ("versions", self.peers()),
@@ -81,8 +82,13 @@ impl Report {
         table::scenarios_table(rows, "server, with our client", |row| row.server)
     }
 
+    fn python(&self) -> String {
+        let rows = self.rows.iter().filter(|row| row.client == PYTHON);
+        table::scenarios_table(rows, "server, with our package for Python", |row| row.server)
+    }
+
     fn clients(&self) -> String {
-        let rows = self.rows.iter().filter(|row| row.client != OURS);
+        let rows = self.rows.iter().filter(|row| ![OURS, PYTHON].contains(&row.client));
         table::scenarios_table(rows, "client, with our server", |row| row.client)
     }
 

@@ -12,7 +12,7 @@ use crate::networks::{self, Setup};
 use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::pair::Pair;
-use crate::peers::{CLIENTS, NETWORKS, OURS, Peer, SERVERS};
+use crate::peers::{CLIENTS, NETWORKS, OURS, PYTHON, Peer, SERVERS};
 use crate::report::Report;
 use crate::table::Row;
 
@@ -102,7 +102,7 @@ fn note(
     }
 }
 
-/// Our client with each server, and each other client with our server; or each with each.
+/// Our clients with each server, and each other client with our server; or each with each.
 fn pairs(options: &Options, versions: &Versions) -> Vec<Pair> {
     let there = |peer: &&Peer| options.wants(peer.name) && versions.contains_key(peer.name);
     let ours = |peer: &&Peer| peer.name == OURS;
@@ -115,11 +115,12 @@ fn pairs(options: &Options, versions: &Versions) -> Vec<Pair> {
         }
         return pairs;
     }
-    for client in CLIENTS.iter().filter(ours) {
+    let python = clients.iter().copied().filter(|client| client.name == PYTHON);
+    for client in CLIENTS.iter().filter(ours).chain(python) {
         pairs.extend(servers.iter().flat_map(|server| Pair::all(client, server)));
     }
     for server in SERVERS.iter().filter(ours) {
-        let others = clients.iter().filter(|client| client.name != OURS);
+        let others = clients.iter().filter(|client| ![OURS, PYTHON].contains(&client.name));
         pairs.extend(others.flat_map(|client| Pair::all(client, server)));
     }
     pairs

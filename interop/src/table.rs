@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use bayeux_docs::markers;
 
 use crate::outcome::Outcome;
-use crate::peers::{self, OURS};
+use crate::peers::{self, OURS, PYTHON};
 use crate::scenarios;
 
 /// One row: a client, a server, a transport.
@@ -37,7 +37,7 @@ impl Row {
 
     /// Whether our client or our server has a part in it.
     pub(crate) fn is_ours(&self) -> bool {
-        [self.client, self.server].contains(&OURS)
+        self.client == PYTHON || [self.client, self.server].contains(&OURS)
     }
 
     /// How many cells passed.

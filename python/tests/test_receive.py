@@ -174,3 +174,33 @@ async def test_closing_wakes_a_reader(cometd_server: Server) -> None:
         await asyncio.sleep(0)
     with pytest.raises(ClientInvalidOperation):
         await reader
+
+
+@pytest.mark.parametrize("connection_type", list(ConnectionType))
+async def test_what_services_send_is_received(cometd_peer: Peer, connection_type: ConnectionType) -> None:
+    def script(request: Request) -> Answer:
+        if request.name == "/service/ask":
+            return Answer.messages([*request.replies, {"channel": "/service/ask", "data": 42}])
+        return request.decently()
+
+    cometd_peer.script = script
+    client = Client(cometd_peer.url, connection_type)
+    for _ in range(2):
+        async with client:
+            assert client.subscriptions == set()
+            assert (await client.publish("/service/ask", 1))["successful"]
+            assert await client.receive() == {"channel": "/service/ask", "data": 42}
+            await client.subscribe("/service/ask")
+            await client.publish("/service/ask", 1)
+            assert await client.receive() == {"channel": "/service/ask", "data": 42}
+            await client.unsubscribe("/service/ask")
+            assert client.pending_count == 0
+    assert cometd_peer.received("/meta/subscribe") == []
+
+
+async def test_what_services_send_goes_to_the_streams_if_there_are_some(cometd_peer: Peer) -> None:
+    async with Client(cometd_peer.url, ConnectionType.WEBSOCKET) as client, client.stream("/service/news") as news:
+        cometd_peer.push([{"channel": "/service/news", "data": 1}])
+        assert await news.receive() == 1
+        await client.publish("/a", 1)
+        assert client.pending_count == 0

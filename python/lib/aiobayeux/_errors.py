@@ -42,12 +42,9 @@ def refusal(response: JsonObject) -> ServerError:
     return ServerError(_REFUSED.get(channel, default), response)
 
 
-def closed(operation: str, reason: Optional[str] = None) -> ClientInvalidOperation:
+def closed(operation: str) -> ClientInvalidOperation:
     """The exception for a call on a closed client."""
-    text = CLOSED.get(operation, f"Can't {operation} while, the client is closed.")
-    if reason is not None and reason not in ("the client is not open", "the client was closed"):
-        text = f"{text} ({reason})"
-    return ClientInvalidOperation(text)
+    return ClientInvalidOperation(CLOSED.get(operation, f"Can't {operation} while, the client is closed."))
 
 
 def exception(failure: _native.Failure, operation: str, loads: Optional[Callable[[str], Any]] = None) -> Exception:

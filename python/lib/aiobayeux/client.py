@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import reprlib
@@ -18,9 +19,9 @@ from aiobayeux._extending import Extending
 from aiobayeux._json import encode
 from aiobayeux._loop import Inbox, LoopPort
 from aiobayeux._options import Retry
-from aiobayeux.constants import ConnectionType, State
+from aiobayeux.constants import SERVICE_CHANNEL_PREFIX, ConnectionType, State
 from aiobayeux.events import Event
-from aiobayeux.exceptions import ClientInvalidOperation, ServerError
+from aiobayeux.exceptions import AiocometdException, ClientInvalidOperation, ServerError
 from aiobayeux.extensions import AuthExtension, Extension
 from aiobayeux.streams import Batch, Callback, Events, Stream
 from aiobayeux.tls import TlsOptions, from_ssl
@@ -39,6 +40,8 @@ LOGGER = logging.getLogger("aiobayeux")
 #: The capacity of the inbox if no overflow policy is given.
 _INBOX = 65_536
 _MOST = 2**62
+#: What services send without having been asked in a request. Nothing of this subscription is sent to the server.
+_SERVICES = "/service/**"
 _Self = TypeVar("_Self", bound="Client")
 
 
@@ -235,6 +238,8 @@ class Client:
         self._settings: Optional[tuple[Any, ...]] = None
         #: Whether a call has raised that the server closed the session.
         self._end_is_known = True
+        self._services_are_wanted = False
+        self._streams_take_services = False
         self._extending = Extending(self)
         self._events: weakref.WeakSet[Events] = weakref.WeakSet()
         self._callback: Optional[Callback] = None
@@ -269,7 +274,10 @@ class Client:
     @property
     def subscriptions(self) -> Set[str]:
         """The channels that the server granted, those of streams included."""
-        return set() if self._native is None else set(self._native.subscriptions())
+        if self._native is None:
+            return set()
+        channels = set(self._native.subscriptions())
+        return channels if self._services_are_wanted else channels - {_SERVICES}
 
     @property
     def connection_type(self) -> Optional[ConnectionType]:
@@ -347,6 +355,11 @@ class Client:
         LOGGER.info("Opening client with connection types %r ...", [item.value for item in self._connection_types])
         self._end_is_known = False
         await self._call("open", *how(native))
+        # As in aiocometd, what services send goes to `receive`; that is not so any more once a stream takes it.
+        if not self._streams_take_services:
+            with contextlib.suppress(AiocometdException):
+                # It can only fail if the server has ended the session meanwhile, which the next call raises.
+                await self._call("subscribe", native.subscribe, _SERVICES)
         if native is not before:
             # A new native client, because an attribute was changed, does not know them.
             for channel in subscriptions:
@@ -408,6 +421,8 @@ class Client:
         native, _ = self._opened("subscribe")
         _native.check_channel(channel)
         await self._authorized(lambda: self._call("subscribe", native.subscribe, channel))
+        if channel == _SERVICES:
+            self._services_are_wanted = True
 
     async def unsubscribe(self, channel: str) -> None:
         """Removes a subscription. Has no effect if there is none.
@@ -419,6 +434,8 @@ class Client:
         native, _ = self._opened("unsubscribe")
         _native.check_channel(channel)
         if channel in self.subscriptions:
+            if channel == _SERVICES:
+                self._services_are_wanted = False
             await self._authorized(lambda: self._call("unsubscribe", native.unsubscribe, channel))
 
     async def publish(self, channel: str, data: Any) -> JsonObject:
@@ -497,6 +514,15 @@ class Client:
     ) -> Stream:
         """As :meth:`stream`, with the whole messages as items."""
         return self._stream(channel, True, max_pending_count, overflow, max_pending_bytes)
+
+    async def _leave_services_to_streams(self, channel: str) -> None:
+        """Called for the channel of each stream that is opened."""
+        takes = channel == "/**" or f"{channel}/".startswith(SERVICE_CHANNEL_PREFIX)
+        if takes and not self._streams_take_services:
+            self._streams_take_services = True
+            native = self._native
+            if native is not None and not self._services_are_wanted:
+                await self._call("unsubscribe", native.unsubscribe, _SERVICES)
 
     def _stream(
         self, channel: str, whole: bool, count: Optional[int], overflow: Optional[str], size: Optional[int]
@@ -636,7 +662,7 @@ class Client:
             failure = native.closed_by_server()
             if failure is not None and not self._end_is_known:
                 raise self._exception(failure, operation)
-            raise closed(operation, native.close_reason)
+            raise closed(operation)
         if not port.is_running():
             raise self._other_loop()
         return native, port

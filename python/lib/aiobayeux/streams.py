@@ -52,6 +52,7 @@ class Stream:
         if self._native is not None:
             raise closed("open a stream twice")
         native, port = self._client._opened("subscribe")
+        await self._client._leave_services_to_streams(self.channel)
         source = port.token()
         stream = await self._client._call(
             "subscribe", native.stream, self.channel, source=source, whole=self._whole, **self._options
