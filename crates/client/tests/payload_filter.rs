@@ -1,5 +1,7 @@
 //! Payload filters: they see whole bodies and frames, may wait, and veto.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
