@@ -18,13 +18,16 @@ use crate::convert::{Form, error_object, message_object, refusal_object};
 use crate::filter::{Question, Verdict};
 use crate::runtime::Owner;
 
+/// Makes an object once the interpreter's lock is held.
+type Make = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+
 /// What a call ended with.
 pub(crate) enum Outcome {
     Nothing,
     Message(Box<Message>, Form),
     Messages(Vec<Result<Message, bayeux::Error>>, Form),
     Text(String),
-    Object(Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>),
+    Object(Make),
     Failed(bayeux::Error, Form),
     Refused(Box<Message>, Form),
 }
@@ -129,6 +132,9 @@ impl Wake for Ready {
     }
 }
 
+/// Outcomes of calls with their tokens; tokens of what is ready; questions with the tokens of their clients and their numbers.
+type Taken<'py> = (Vec<(u64, Bound<'py, PyAny>)>, Vec<u64>, Vec<(u64, u64, Bound<'py, PyAny>)>);
+
 #[pymethods]
 impl Port {
     /// A port that calls `notify` on a thread of its own, or, without one, makes its socket readable.
@@ -160,11 +166,7 @@ impl Port {
     }
 
     /// Takes all that is here: the outcomes of calls, the tokens of what is ready, and the questions for extensions.
-    #[allow(clippy::type_complexity)]
-    fn take<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Vec<(u64, Bound<'py, PyAny>)>, Vec<u64>, Vec<(u64, u64, Bound<'py, PyAny>)>)> {
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Taken<'py>> {
         let mut state = self.inner.lock();
         self.inner.bell.silence();
         state.rung = false;
