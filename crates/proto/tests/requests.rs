@@ -123,6 +123,25 @@ fn a_message_of_a_service_is_no_word_about_a_publish_to_its_channel() {
 }
 
 #[test]
+fn an_answer_that_comes_with_a_connect_is_not_the_reply_to_a_publish() {
+    for successful in [true, false] {
+        let mut it = Harness::connected(LongPolling);
+        it.call(subscribe("/service/quote", SinkId(7)));
+        let held = it.take_held();
+        let call = it.publish("/service/quote", json!("ACME"));
+        let sent = it.wait_until("/service/quote");
+        let answer =
+            json!({"channel": "/service/quote", "id": sent["id"], "successful": successful, "data": 7});
+        let reply = json!({"channel": "/meta/connect", "id": held["id"], "successful": true});
+        it.respond(&held, json!([answer, reply]));
+        assert!(it.is_pending(call), "{:?}", it.outcomes);
+        assert_eq!(it.received(SinkId(7)), ["7"]);
+        it.grant(&sent, json!({}));
+        it.ok(call);
+    }
+}
+
+#[test]
 fn a_reply_that_neither_grants_nor_brings_anything_is_a_refusal() {
     let mut it = Harness::connected(LongPolling);
     let call = it.publish("/a", json!(1));

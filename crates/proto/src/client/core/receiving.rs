@@ -103,10 +103,7 @@ impl Core {
             message.id().is_some() || message.fields().successful.is_some()
         };
         if is_reply {
-            let request = self.request_of(&message).filter(|id| {
-                let kind = self.calls.get(*id).map(|request| request.kind());
-                !message.has_data() || kind == Some(&Kind::Service) || message.fields().successful.is_some()
-            });
+            let request = self.request_of(&message).filter(|id| self.is_reply_to(*id, &message, exchange));
             if let Some(id) = request {
                 return self.reply(id, message, now);
             }
@@ -119,6 +116,16 @@ impl Core {
             self.deliver(message, place);
         }
         Next::Nothing
+    }
+
+    /// Whether a message with the id of a request is its reply. The answer of a service to a publish has that id, too: over
+    /// HTTP it may arrive with a connect before the reply does.
+    fn is_reply_to(&self, id: u64, message: &Message, exchange: Option<ExchangeId>) -> bool {
+        let Some(request) = self.calls.get(id) else { return false };
+        !message.has_data()
+            || *request.kind() == Kind::Service
+            || (message.fields().successful.is_some()
+                && (exchange.is_none() || !message.channel().is_service() || request.exchange() == exchange))
     }
 
     /// A message that names no channel. Salesforce refuses so: `{"error":"401::…","successful":false}`; it answers
