@@ -30,7 +30,8 @@ where
                 "/service/echo",
                 |request: Request| async move { Ok::<_, ServiceError>(Some(request.data)) },
             )
-            .build();
+            .build()
+            .expect("valid options");
         let (ours, theirs) = tokio::io::duplex(8 * 1024);
         let service = TowerToHyperService::new(server.service());
         let serving = tokio::spawn(async move {

@@ -43,7 +43,7 @@ pub(crate) async fn serve(args: &[String]) -> Outcome {
                 Ok::<_, ServiceError>(None)
             }
         })
-        .build();
+        .build()?;
     let _ = handle.set(server.clone());
     let running = server.bind(("127.0.0.1", port)).await?;
     println!("READY {}", running.url());

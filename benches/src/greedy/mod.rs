@@ -155,7 +155,7 @@ impl Stand {
     pub(crate) fn run(&self) -> Fallible {
         let runtime = tokio::runtime::Runtime::new()?;
         runtime.block_on(async {
-            let server = bayeux_server::Server::builder().max_memory(self.budget_mib << 20).build();
+            let server = bayeux_server::Server::builder().max_memory(self.budget_mib << 20).build()?;
             let running = server.bind("127.0.0.1:0").await?;
             println!("{}", running.local_addr());
             let ended =

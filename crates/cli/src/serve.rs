@@ -26,7 +26,10 @@ pub(crate) async fn run(options: &Serve) -> Result<(), Failure> {
         let all = [Transport::WebSocket, Transport::LongPolling, Transport::CallbackPolling];
         builder = builder.transports(all);
     }
-    let server = demo.install(builder.max_message_size(options.max_message_size)).build();
+    let server = demo
+        .install(builder.max_message_size(options.max_message_size))
+        .build()
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     tokio::spawn(demo.watch(&server));
     let running = server
         .bind((options.host.as_str(), options.port))

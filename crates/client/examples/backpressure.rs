@@ -9,7 +9,7 @@ const MESSAGES: u32 = 1000;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().build();
+    let server = Server::builder().build()?;
     let running = server.bind("127.0.0.1:0").await?;
     let client = Client::connect(&running.url()).await?;
     let mut events = client.events();

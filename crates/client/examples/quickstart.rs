@@ -13,7 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let server = Server::builder()
         .service("/service/echo", |request: Request| async move { Ok::<_, ServiceError>(Some(request.data)) })
-        .build();
+        .build()?;
     let running = server.bind("127.0.0.1:0").await?;
     println!("serving at {}", running.url());
     both_transports(&running.url()).await?;

@@ -14,7 +14,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         Ok(Some(bayeux_server::Data::encode(&number.sqrt())?))
     };
-    let running = Server::builder().service("/service/sqrt", square_root).build().bind("127.0.0.1:0").await?;
+    let running =
+        Server::builder().service("/service/sqrt", square_root).build()?.bind("127.0.0.1:0").await?;
 
     let client = Client::connect(&running.url()).await?;
     let root: f64 = client.request("/service/sqrt", &2).await?;

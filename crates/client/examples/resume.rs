@@ -7,7 +7,7 @@ use bayeux_server::Server;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().build();
+    let server = Server::builder().build()?;
     let running = server.bind("127.0.0.1:0").await?;
 
     let before = Client::connect(&running.url()).await?;

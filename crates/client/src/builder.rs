@@ -55,7 +55,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let running = Server::builder().build().bind("127.0.0.1:0").await?;
+    /// # let running = Server::builder().build()?.bind("127.0.0.1:0").await?;
     /// # let url = running.url();
     /// let client = bayeux::Client::connect(&url).await?;
     /// assert_eq!(client.state(), bayeux::State::Connected);

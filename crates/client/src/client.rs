@@ -86,7 +86,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let running = Server::builder().build().bind("127.0.0.1:0").await?;
+    /// # let running = Server::builder().build()?.bind("127.0.0.1:0").await?;
     /// use bayeux::{Client, State};
     ///
     /// let client = Client::builder(running.url()).build()?;
@@ -124,7 +124,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let running = Server::builder().build().bind("127.0.0.1:0").await?;
+    /// # let running = Server::builder().build()?.bind("127.0.0.1:0").await?;
     /// # let url = running.url();
     /// let before = bayeux::Client::connect(&url).await?;
     /// before.subscribe("/chat/demo").await?;
@@ -213,7 +213,7 @@ impl Client {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let echo = |request: Request| async move { Ok::<_, ServiceError>(Some(request.data)) };
-    /// # let running = Server::builder().service("/service/echo", echo).build().bind("127.0.0.1:0").await?;
+    /// # let running = Server::builder().service("/service/echo", echo).build()?.bind("127.0.0.1:0").await?;
     /// use bayeux::{Client, Error};
     ///
     /// let answer: String = Client::builder(running.url())
@@ -285,7 +285,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let running = Server::builder().build().bind("127.0.0.1:0").await?;
+    /// # let running = Server::builder().build()?.bind("127.0.0.1:0").await?;
     /// use bayeux::{Client, Event};
     ///
     /// let client = Client::builder(running.url()).build()?;

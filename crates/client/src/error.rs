@@ -21,7 +21,7 @@ use crate::replay::StoreError;
 /// # use bayeux_server::Server;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let running = Server::builder().build().bind("127.0.0.1:0").await?;
+/// # let running = Server::builder().build()?.bind("127.0.0.1:0").await?;
 /// use bayeux::{Client, ErrorKind};
 ///
 /// let client = Client::connect(&running.url()).await?;

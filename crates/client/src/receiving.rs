@@ -27,7 +27,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// client.subscribe("/chat/*").await?;
@@ -93,7 +93,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// #[derive(serde::Deserialize)]
@@ -138,7 +138,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// let mut chat = client.messages("/chat/**").await?;
@@ -190,7 +190,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// use bayeux::Overflow;
@@ -212,7 +212,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// use bayeux::Overflow;
@@ -260,7 +260,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// client.subscribe("/chat/demo").await?;
@@ -308,7 +308,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// client.subscribe("/chat/demo").await?;

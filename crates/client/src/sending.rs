@@ -23,7 +23,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// client.publish("/chat/demo", &serde_json::json!({"user": "ann", "chat": "hi"})).await?;
@@ -59,7 +59,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// for reading in 0..1000 {
@@ -100,7 +100,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// let mut photos = client.binaries("/photos").await?;
@@ -136,7 +136,7 @@ impl Client {
     /// #     let number: u32 = request.data.decode()?;
     /// #     Ok::<_, ServiceError>(Some(Data::encode(&(2 * number))?))
     /// # };
-    /// # let running = Server::builder().service("/service/double", double).build().bind("127.0.0.1:0").await?;
+    /// # let running = Server::builder().service("/service/double", double).build()?.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// let answer: u32 = client.request("/service/double", &21).await?;
     /// assert_eq!(answer, 42);
@@ -176,7 +176,7 @@ impl Client {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// let results = client

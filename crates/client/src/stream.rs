@@ -59,7 +59,7 @@ impl<T> Subscription<T> {
     /// # use bayeux_server::Server;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = Server::builder().build();
+    /// # let server = Server::builder().build()?;
     /// # let running = server.bind("127.0.0.1:0").await?;
     /// # let client = bayeux::Client::connect(&running.url()).await?;
     /// let mut prices = client.stream::<f64>("/prices").await?;

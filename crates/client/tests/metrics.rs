@@ -29,7 +29,7 @@ async fn a_client_counts_what_it_does() -> Result<(), Error> {
     let snapshotter = recorder.snapshotter();
     let _recording = metrics::set_default_local_recorder(&recorder);
 
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let url = running.url().replace("://", "://ann:secret@");
     let client = Client::builder(&url).request_timeout(Duration::from_secs(1)).build()?;
     client.open().await?;

@@ -26,7 +26,7 @@ async fn received(client: &Client) -> Value {
 }
 
 async fn resumes_over(transport: Transport) -> Result<(), Error> {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let before = client(&running.url(), transport);
     before.open().await?;
@@ -82,7 +82,7 @@ async fn a_session_goes_on_over_long_polling() -> Result<(), Error> {
 
 #[tokio::test]
 async fn a_session_that_the_server_has_forgotten_is_replaced_and_the_gap_is_reported() -> Result<(), Error> {
-    let first = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let first = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let before = client(&first.url(), Transport::WebSocket);
     before.open().await?;
     before.subscribe("/a").await?;
@@ -90,7 +90,7 @@ async fn a_session_that_the_server_has_forgotten_is_replaced_and_the_gap_is_repo
     let address = first.local_addr();
     first.shutdown().await;
 
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let second = server.bind(address).await.unwrap();
     let after = client(&second.url(), Transport::WebSocket);
     let mut events = after.events();
@@ -110,7 +110,7 @@ async fn a_session_that_the_server_has_forgotten_is_replaced_and_the_gap_is_repo
 
 #[tokio::test]
 async fn a_snapshot_of_a_session_that_goes_on_can_be_resumed_after_a_crash() -> Result<(), Error> {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let before = client(&running.url(), Transport::LongPolling);
     before.open().await?;
@@ -138,7 +138,7 @@ async fn a_snapshot_of_a_session_that_goes_on_can_be_resumed_after_a_crash() -> 
 
 #[tokio::test]
 async fn a_snapshot_goes_to_no_other_server_and_shows_no_secret() -> Result<(), Error> {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let before = client(&running.url(), Transport::WebSocket);
     assert!(before.suspend().await.unwrap_err().is_closed(), "never opened");
     before.open().await?;
@@ -159,7 +159,7 @@ async fn a_snapshot_goes_to_no_other_server_and_shows_no_secret() -> Result<(), 
 
 #[tokio::test]
 async fn resuming_without_a_server_fails_at_once() {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let before = client(&running.url(), Transport::WebSocket);
     before.open().await.unwrap();
     let snapshot = before.suspend().await.unwrap();

@@ -17,7 +17,7 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn case_65_the_clock_of_a_server_on_loopback_is_found_to_two_milliseconds() -> Result<(), Error> {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     for transport in BOTH {
         let time = TimeSync::new();
         let client =
@@ -40,7 +40,7 @@ async fn case_65_the_clock_of_a_server_on_loopback_is_found_to_two_milliseconds(
 
 #[tokio::test]
 async fn bytes_arrive_as_they_were_sent() -> Result<(), Error> {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     for transport in BOTH {
         let client = Client::builder(running.url()).transports([transport]).build()?;
         client.open().await?;
@@ -69,7 +69,7 @@ async fn bytes_arrive_as_they_were_sent() -> Result<(), Error> {
 
 #[tokio::test]
 async fn messages_are_stamped_with_the_time_they_are_sent_at() -> Result<(), Error> {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let client = Client::builder(running.url()).extension(Timestamp).build()?;
     client.open().await?;
     client.subscribe("/a").await?;

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().build();
+    let server = Server::builder().build()?;
     let app = Router::new()
         .route_service("/cometd", server.service())
         // Clients add the name of a meta message to the URL.

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().build();
+    let server = Server::builder().build()?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/cometd", listener.local_addr()?);
     let accepting = tokio::spawn(accept(listener, server.clone()));

@@ -25,7 +25,7 @@ impl Policy for Rules {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().policy(Rules).build();
+    let server = Server::builder().policy(Rules).build()?;
     let running = server.bind("127.0.0.1:0").await?;
 
     if let Err(error) = Client::connect(&running.url()).await {

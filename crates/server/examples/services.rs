@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let for_orders = Arc::clone(&handle);
     let server = Server::builder()
         .service("/service/orders", move |request: Request| place(request, Arc::clone(&for_orders)))
-        .build();
+        .build()?;
     let _ = handle.set(server.clone());
     let running = server.bind("127.0.0.1:0").await?;
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use bayeux_proto::server::{Activity, AllowAll, Config, Engine, Policy, QueueOverflow};
 use bayeux_proto::{Channel, Data, InvalidChannel, Transport};
+use tokio::runtime::Handle;
 
-use crate::cookie::SessionCookie;
+use crate::cookie::{SessionCookie, is_token};
+use crate::error::BuildError;
 use crate::handlers::{Handlers, Request, ServiceError};
 use crate::hub::Hub;
 use crate::options::Options;
@@ -20,6 +22,8 @@ pub struct Builder {
     policy: Box<dyn Policy>,
     handlers: Handlers,
     options: Options,
+    /// What is wrong with the options, for `build`.
+    mistake: Option<BuildError>,
 }
 
 impl Server {
@@ -30,6 +34,7 @@ impl Server {
             policy: Box::new(AllowAll),
             handlers: Handlers::default(),
             options: Options::default(),
+            mistake: None,
         }
     }
 }
@@ -406,34 +411,23 @@ impl Builder {
 
     /// The WebSocket subprotocol that clients must offer and that is agreed on. An upgrade without it gets 400.
     /// Default: none, and subprotocols that clients offer are ignored.
-    ///
-    /// # Panics
-    /// If `name` is not a valid name of a subprotocol.
-    #[allow(clippy::panic)]
     pub fn websocket_protocol(mut self, name: &str) -> Self {
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         match http::HeaderValue::from_str(name) {
-            Ok(value) if !name.is_empty() && name.bytes().all(token) => {
-                self.options.websocket_protocol = Some(value);
-            }
-            _ => panic!("{name:?} is not the name of a subprotocol"),
+            Ok(value) if is_token(name) => self.options.websocket_protocol = Some(value),
+            _ => self.mistaken(BuildError::InvalidProtocol(name.to_owned())),
         }
         self
     }
 
     /// Makes the messages of a channel or pattern lazy: they are sent with the next message that is not lazy, or alone
     /// after `within`. If several patterns match a channel, the shortest time is used. Default: no channel is lazy.
-    ///
-    /// # Panics
-    /// If the channel name is invalid.
-    #[allow(clippy::panic)]
     pub fn lazy<C>(mut self, channel: C, within: Duration) -> Self
     where
         C: TryInto<Channel, Error: Into<InvalidChannel>>,
     {
         match channel.try_into().map_err(Into::into) {
             Ok(channel) => self.config.lazy_channels.push((channel, within)),
-            Err(error) => panic!("{error}"),
+            Err(error) => self.mistaken(error.into()),
         }
         self
     }
@@ -452,10 +446,6 @@ impl Builder {
     /// Serves a service channel, or a pattern of them, with an async handler. Its result is sent to the caller as the
     /// answer to its message, as in CometD's remote calls; `None` sends no answer. A message to a service channel
     /// without a handler is answered with the error `404::unknown_service`.
-    ///
-    /// # Panics
-    /// If the channel name is invalid or does not begin with `/service/`.
-    #[allow(clippy::panic)]
     pub fn service<C, F, R>(mut self, channel: C, handler: F) -> Self
     where
         C: TryInto<Channel, Error: Into<InvalidChannel>>,
@@ -464,35 +454,38 @@ impl Builder {
     {
         match channel.try_into().map_err(Into::into) {
             Ok(channel) if channel.is_service() => self.handlers.insert(channel, handler),
-            Ok(channel) => panic!("{channel} is no service channel: those begin with /service/"),
-            Err(error) => panic!("{error}"),
+            Ok(channel) => self.mistaken(BuildError::NoServiceChannel(channel)),
+            Err(error) => self.mistaken(error.into()),
         }
         self
     }
 
-    /// Builds the server.
+    /// Builds the server, whose time a task of the tokio runtime keeps.
     ///
-    /// # Panics
-    /// If it is called outside of a tokio runtime, because a task keeps the server's time; or if the operating system
-    /// provides no random numbers.
-    pub fn build(self) -> Server {
+    /// # Errors
+    /// Returns an error if the name of a channel, of a subprotocol or of the cookie is invalid, if there is no tokio
+    /// runtime, or if the operating system provides no random numbers.
+    pub fn build(self) -> Result<Server, BuildError> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
+        self.options.cookie.check()?;
+        let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let mut config = self.config;
-        config.seed = random_seed().into();
+        // Session ids must not be guessed, so their seed is from the system.
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| BuildError::NoRandomness(error.to_string()))?;
+        config.seed = seed.into();
         let engine = Engine::new(config, self.policy);
         let hub = Hub::new(engine, self.handlers, self.options);
-        tokio::spawn(Hub::keep_time(Arc::downgrade(&hub)));
-        Server::new(hub)
+        runtime.spawn(Hub::keep_time(Arc::downgrade(&hub)));
+        Ok(Server::new(hub))
     }
-}
 
-/// Session ids must not be guessed, so their seed is from the system.
-#[allow(clippy::panic)]
-fn random_seed() -> [u8; 32] {
-    let mut seed = [0; 32];
-    if let Err(error) = getrandom::fill(&mut seed) {
-        panic!("the system has no randomness: {error}");
+    /// Keeps the first mistake.
+    fn mistaken(&mut self, mistake: BuildError) {
+        self.mistake.get_or_insert(mistake);
     }
-    seed
 }
 
 impl std::fmt::Debug for Builder {

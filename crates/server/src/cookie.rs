@@ -7,15 +7,18 @@ use std::time::Duration;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use crate::error::BuildError;
+
 /// The cookie that binds a session to the browser, or other client, that began it. Load balancers can use it to keep a
 /// client on its server.
 ///
 /// ```
 /// use bayeux_server::{SameSite, Server, SessionCookie};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), bayeux_server::BuildError> {
 /// let cookie = SessionCookie::new().secure(true).same_site(SameSite::Strict).path("/cometd");
-/// let server = Server::builder().session_cookie(cookie).build();
+/// let server = Server::builder().session_cookie(cookie).build()?;
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -78,34 +81,20 @@ impl SessionCookie {
     }
 
     /// Sets the name. Default: `BAYEUX_BROWSER`, as in CometD. The cookie that is issued with a WebSocket has `_SOCKET` after it.
-    ///
-    /// # Panics
-    /// If it is not a valid name of a cookie.
-    #[allow(clippy::panic)]
     pub fn name(mut self, name: &str) -> Self {
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(token) {
-            panic!("{name:?} is not the name of a cookie");
-        }
         name.clone_into(&mut self.name);
         self
     }
 
     /// Sets the path of the URLs that the cookie is sent to. Default: `/`.
-    ///
-    /// # Panics
-    /// If it contains a semicolon or a control character.
     pub fn path(mut self, path: &str) -> Self {
-        self.path = attribute(path);
+        path.clone_into(&mut self.path);
         self
     }
 
     /// Sets the domain whose hosts the cookie is sent to, including subdomains. Default: only the host that set it.
-    ///
-    /// # Panics
-    /// If it contains a semicolon or a control character.
     pub fn domain(mut self, domain: &str) -> Self {
-        self.domain = Some(attribute(domain));
+        self.domain = Some(domain.to_owned());
         self
     }
 
@@ -164,6 +153,20 @@ impl SessionCookie {
         self.named(WITH_SOCKET, value)
     }
 
+    /// Checks that the name and the attributes are those of one cookie.
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        if !is_token(&self.name) {
+            return Err(BuildError::InvalidCookieName(self.name.clone()));
+        }
+        let is_attribute = |text: &str| {
+            !text.is_empty() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b';')
+        };
+        match [&self.path].into_iter().chain(&self.domain).find(|text| !is_attribute(text)) {
+            Some(text) => Err(BuildError::InvalidCookieAttribute(text.clone())),
+            None => Ok(()),
+        }
+    }
+
     fn named(&self, suffix: &str, value: &str) -> Option<HeaderValue> {
         let mut cookie = format!("{}{suffix}={value}; Path={}", self.name, self.path);
         if let Some(domain) = &self.domain {
@@ -191,6 +194,12 @@ impl SessionCookie {
     }
 }
 
+/// Whether a text can be a name in HTTP (RFC 9110, section 5.6.2).
+pub(crate) fn is_token(text: &str) -> bool {
+    let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(of_token)
+}
+
 /// The value of the first cookie with such a name.
 fn value(headers: &HeaderMap, is_named: impl Fn(&str) -> bool) -> Option<Arc<str>> {
     /// Those of this server have 16 characters; a longer one is of another origin.
@@ -201,14 +210,6 @@ fn value(headers: &HeaderMap, is_named: impl Fn(&str) -> bool) -> Option<Arc<str
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(name, value)| is_named(name) && !value.is_empty() && value.len() <= LONGEST)
         .map(|(_, value)| value.into())
-}
-
-#[allow(clippy::panic)]
-fn attribute(text: &str) -> String {
-    if text.is_empty() || !text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b';') {
-        panic!("{text:?} cannot be an attribute of a cookie");
-    }
-    text.to_owned()
 }
 
 /// A new value, which cannot be guessed; `None` when the system has no randomness.

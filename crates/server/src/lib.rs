@@ -4,10 +4,10 @@
 //! ```
 //! use bayeux_server::{Request, Server, ServiceError};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Server::builder()
 //!     .service("/service/echo", |request: Request| async move { Ok::<_, ServiceError>(Some(request.data)) })
-//!     .build();
+//!     .build()?;
 //! let running = server.bind("127.0.0.1:0").await?;
 //! println!("clients connect to {}", running.url());
 //! server.publish("/news", &"hello").unwrap();
@@ -43,7 +43,7 @@ mod upgrade;
 
 pub use builder::Builder;
 pub use cookie::{SameSite, SessionCookie};
-pub use error::PublishError;
+pub use error::{BuildError, PublishError};
 pub use handlers::{Request, ServiceError};
 pub use http_service::HttpService;
 pub use listener::Running;

@@ -75,7 +75,7 @@ impl Page {
 
 #[tokio::test(start_paused = true)]
 async fn case_83_a_function_of_the_page_is_called_with_the_replies() {
-    let server = builder().build();
+    let server = builder().build().unwrap();
     let query = format!("jsonp=a.b-c_9&message={}&_=1", encoded(&json!([handshake()]).to_string()));
     let answer = get(server.service(), None, &query).await;
     let reply = handed_over(&answer, "a.b-c_9").remove(0);
@@ -106,7 +106,7 @@ async fn case_83_a_function_of_the_page_is_called_with_the_replies() {
 
 #[tokio::test(start_paused = true)]
 async fn case_83_two_characters_that_end_a_line_of_a_script_are_escaped() {
-    let server = builder().build();
+    let server = builder().build().unwrap();
     let page = Page::open(&server).await;
     page.ask(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])).await;
     server.publish("/a", &"\u{2028}\u{2029}").unwrap();
@@ -119,7 +119,7 @@ async fn case_83_two_characters_that_end_a_line_of_a_script_are_escaped() {
 
 #[tokio::test(start_paused = true)]
 async fn case_83_messages_may_come_in_several_parameters() {
-    let server = builder().build();
+    let server = builder().build().unwrap();
     let page = Page::open(&server).await;
     let publish = |id: &str| {
         let message = json!({"channel": "/a", "id": id, "clientId": page.id, "data": 1});
@@ -133,7 +133,7 @@ async fn case_83_messages_may_come_in_several_parameters() {
 
 #[tokio::test(start_paused = true)]
 async fn case_83_what_is_no_call_of_a_function_is_refused() {
-    let server = builder().max_message_size(1000).max_batch(10).build();
+    let server = builder().max_message_size(1000).max_batch(10).build().unwrap();
     let hello = encoded(&json!([handshake()]).to_string());
     let named = |name: &str| format!("jsonp={name}&message={hello}");
     let many = encoded(&format!("[{}]", [r#"{"channel":"/a"}"#; 6].join(",")));
@@ -176,7 +176,7 @@ async fn case_83_what_is_no_call_of_a_function_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn case_83_who_names_no_function_gets_that_of_the_protocol() {
-    let server = builder().build();
+    let server = builder().build().unwrap();
     let hello = encoded(&json!([handshake()]).to_string());
     for query in
         [format!("message={hello}"), format!("message={hello}&_=7&jsonp"), format!("a=b&message={hello}")]
@@ -188,7 +188,7 @@ async fn case_83_who_names_no_function_gets_that_of_the_protocol() {
 
 #[tokio::test(start_paused = true)]
 async fn pages_of_other_sites_may_load_no_script() {
-    let server = builder().origins(["https://example.com"]).build();
+    let server = builder().origins(["https://example.com"]).build().unwrap();
     let query = format!("jsonp=f&message={}", encoded(&json!([handshake()]).to_string()));
     let ask = async |name: &'static str, value: &str| {
         let request = Request::get(format!("/cometd?{query}")).header(name, value);
@@ -205,7 +205,7 @@ async fn pages_of_other_sites_may_load_no_script() {
 
 #[tokio::test(start_paused = true)]
 async fn case_83_it_is_to_be_asked_for() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let query = format!("jsonp=f&message={}", encoded(&json!([handshake()]).to_string()));
     assert_eq!(get(server.service(), None, &query).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(server.sessions(), 0);

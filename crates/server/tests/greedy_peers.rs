@@ -66,7 +66,7 @@ impl Measured {
 }
 
 async fn start(builder: Builder) -> Running {
-    builder.build().bind("127.0.0.1:0").await.unwrap()
+    builder.build().unwrap().bind("127.0.0.1:0").await.unwrap()
 }
 
 /// Writes the same again and again and never reads, until the server closes the connection; how many bytes it took.
@@ -364,7 +364,7 @@ async fn bodies_over_http_2_share_a_budget() {
 #[tokio::test]
 async fn events_for_a_listener_that_does_not_read_them() {
     let mut measured = Measured::new().await;
-    let server = Server::builder().max_event_bytes(MIB).build();
+    let server = Server::builder().max_event_bytes(MIB).build().unwrap();
     let mut events = server.events();
     let client = Client::connected(&server, None).await;
     measured.restart();
@@ -396,7 +396,7 @@ async fn the_last_piece_of_a_response_and_the_script_around_it_are_counted_until
     let _measured = Measured::new().await;
     for script in [false, true] {
         let transports = [Transport::LongPolling, Transport::CallbackPolling];
-        let server = Server::builder().transports(transports).build();
+        let server = Server::builder().transports(transports).build().unwrap();
         let client = Client::connected(&server, None).await;
         client.post(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])).await;
         server.publish("/a", &"x".repeat(DATA)).unwrap();

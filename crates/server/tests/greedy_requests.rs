@@ -31,7 +31,7 @@ async fn collect(socket: &mut Socket, count: usize) -> Vec<Value> {
 
 #[tokio::test]
 async fn what_is_much_work_is_done_in_order_and_the_socket_is_read_again() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let mut ears = Vec::new();
     for _ in 0..20 {
@@ -59,7 +59,7 @@ async fn what_is_much_work_is_done_in_order_and_the_socket_is_read_again() {
 
 #[tokio::test]
 async fn what_the_application_publishes_in_bulk_comes_whole_and_in_order() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let mut clients = Vec::new();
     for _ in 0..30 {
         let client = Client::connected(&server, None).await;
@@ -80,7 +80,7 @@ async fn what_the_application_publishes_in_bulk_comes_whole_and_in_order() {
 
 #[tokio::test]
 async fn a_server_without_memory_says_that_it_is_busy_until_it_has_some() {
-    let server = Server::builder().max_memory(256 * 1024).build();
+    let server = Server::builder().max_memory(256 * 1024).build().unwrap();
     let mut clients = Vec::new();
     let refused = loop {
         let reply = call(server.service(), request(None, json!([handshake()]).to_string())).await;
@@ -109,7 +109,8 @@ async fn the_limits_can_be_set() {
         .max_subscriptions_in_all(1)
         .max_client_interval(std::time::Duration::from_secs(5))
         .max_batch(3)
-        .build();
+        .build()
+        .unwrap();
     let mut events = server.events();
     let client = Client::connected(&server, None).await;
     let two = json!([{"channel": "/meta/subscribe", "id": "s", "subscription": ["/a", "/b"]}]);
@@ -128,7 +129,7 @@ async fn the_limits_can_be_set() {
 
 #[tokio::test]
 async fn what_is_wrong_with_a_body_is_said_without_its_words() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     for body in ["\"\\u001b[31m\"", "<\u{1b}[31m>", "[{\"channel\":\"/a\"},\"\u{9b}\"", "[\u{202e}]"] {
         let answer = call(server.service(), request(None, body.to_owned())).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use bayeux_server::{SameSite, Server, SessionCookie};
+use bayeux_server::{BuildError, Channel, SameSite, Server, SessionCookie};
 use http::StatusCode;
 use serde_json::json;
 use support::raw;
@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn http_1_1_wants_one_valid_host() {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let body = json!([handshake()]).to_string();
     for (version, headers, status) in [
         ("1.1", "Host: h\r\n", 200),
@@ -45,7 +45,7 @@ async fn http_1_1_wants_one_valid_host() {
 
 #[tokio::test]
 async fn an_upgrade_needs_one_key_and_http_1_1() {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let twice = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
     for upgrade in [
         raw::UPGRADE.replace("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", twice),
@@ -60,7 +60,7 @@ async fn an_upgrade_needs_one_key_and_http_1_1() {
 
 #[tokio::test]
 async fn a_websocket_key_is_16_bytes_in_base_64() {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     for (key, status) in [
         ("AAAAAAAAAAAAAAAAAAAAAA==", 101),
         ("AAAAAAAAAAAAAAAAAAAAAA", 400),
@@ -78,7 +78,8 @@ async fn a_websocket_key_is_16_bytes_in_base_64() {
 
 #[tokio::test]
 async fn a_subprotocol_is_agreed_on_and_required() {
-    let running = Server::builder().websocket_protocol("bayeux").build().bind("127.0.0.1:0").await.unwrap();
+    let running =
+        Server::builder().websocket_protocol("bayeux").build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let open = async |offered: &str| {
         let mut socket = Socket::open_with(&running.url(), &[("sec-websocket-protocol", offered)]).await?;
         // The peer checks that what it offered was selected.
@@ -93,7 +94,7 @@ async fn a_subprotocol_is_agreed_on_and_required() {
 
 #[tokio::test]
 async fn a_byte_order_mark_is_skipped() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let text = format!("\u{feff}{}", json!([handshake()]));
     let answer = call(server.service(), request(None, text.clone())).await;
     assert_eq!(answer.messages()[0]["successful"], true);
@@ -115,7 +116,7 @@ async fn origins_hold_for_every_transport() {
         (Server::builder().origins(["https://example.com"]).same_origin(true), "http://127.0.0.1"),
         (Server::builder().same_origin(true), "http://127.0.0.1"),
     ] {
-        let server = builder.build();
+        let server = builder.build().unwrap();
         let running = server.bind("127.0.0.1:0").await.unwrap();
         let good = match good {
             "http://127.0.0.1" => format!("http://{}", running.local_addr()),
@@ -138,7 +139,7 @@ async fn origins_hold_for_every_transport() {
 #[tokio::test]
 async fn the_session_cookie_has_the_attributes_that_are_asked_for() {
     let attributes = async |cookie: SessionCookie| {
-        let server = Server::builder().session_cookie(cookie).build();
+        let server = Server::builder().session_cookie(cookie).build().unwrap();
         let answer = call(server.service(), request(None, json!([handshake()]).to_string())).await;
         let cookie = answer.headers["set-cookie"].to_str().unwrap();
         let (pair, attributes) = cookie.split_once("; ").unwrap();
@@ -165,7 +166,7 @@ async fn the_session_cookie_has_the_attributes_that_are_asked_for() {
         "BAYEUX_BROWSER; Path=/; HttpOnly; SameSite=Lax"
     );
 
-    let server = Server::builder().session_cookie(all).build();
+    let server = Server::builder().session_cookie(all).build().unwrap();
     let client = Client::handshake(&server, None).await;
     assert!(client.cookie.as_deref().unwrap().starts_with("S="));
     assert_eq!(client.connect(json!({})).await.messages()[0]["successful"], true);
@@ -175,21 +176,37 @@ async fn the_session_cookie_has_the_attributes_that_are_asked_for() {
 }
 
 #[tokio::test]
-async fn names_and_attributes_that_would_forge_others_are_mistakes() {
-    for mistake in [
-        || SessionCookie::new().name("a=b"),
-        || SessionCookie::new().name(""),
-        || SessionCookie::new().path("/; Domain=evil.example"),
-        || SessionCookie::new().domain("a\r\nb"),
-    ] {
-        assert!(std::panic::catch_unwind(mistake).is_err());
-    }
-    assert!(std::panic::catch_unwind(|| Server::builder().websocket_protocol("a, b")).is_err());
+async fn invalid_options_are_errors_of_the_build() {
+    let built = |builder: bayeux_server::Builder| builder.build().map(|_| ()).unwrap_err();
+    let cookie = |cookie: SessionCookie| built(Server::builder().session_cookie(cookie));
+    let quoted = |text: &str| text.to_owned();
+    assert_eq!(cookie(SessionCookie::new().name("a=b")), BuildError::InvalidCookieName(quoted("a=b")));
+    assert_eq!(cookie(SessionCookie::new().name("")), BuildError::InvalidCookieName(quoted("")));
+    let forged = "/; Domain=evil.example";
+    assert_eq!(cookie(SessionCookie::new().path(forged)), BuildError::InvalidCookieAttribute(quoted(forged)));
+    assert_eq!(
+        cookie(SessionCookie::new().domain("a\r\nb")),
+        BuildError::InvalidCookieAttribute(quoted("a\r\nb"))
+    );
+    let answer = |_| async { Ok(None) };
+    let builder = Server::builder().websocket_protocol("a, b").service("/service/fine", answer);
+    assert_eq!(built(builder), BuildError::InvalidProtocol(quoted("a, b")), "the first mistake is returned");
+    let channel = Channel::parse("/quotes").unwrap();
+    assert_eq!(built(Server::builder().service("/quotes", answer)), BuildError::NoServiceChannel(channel));
+    let invalid = built(Server::builder().service("service", answer));
+    assert!(matches!(invalid, BuildError::InvalidChannel(_)), "{invalid}");
+    let invalid = built(Server::builder().lazy("a/b", Duration::ZERO));
+    assert!(matches!(invalid, BuildError::InvalidChannel(_)), "{invalid}");
+}
+
+#[test]
+fn a_server_is_not_built_outside_of_a_runtime() {
+    assert_eq!(Server::builder().build().map(|_| ()), Err(BuildError::NoRuntime));
 }
 
 #[tokio::test]
 async fn a_websocket_is_issued_a_cookie_that_its_session_needs_over_http() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let (mut socket, id) = Socket::connected(&running.url()).await;
     let subscribe = json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}]);
@@ -230,7 +247,7 @@ async fn cookie_of_upgrade(running: &bayeux_server::Running) -> (tokio::net::Tcp
 /// As Faye's clients do it, which then open the socket again.
 #[tokio::test]
 async fn a_socket_that_was_opened_during_the_handshake_is_closed_and_the_next_has_the_cookie() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let (mut early, of_socket) = cookie_of_upgrade(&running).await;
     let client = Client::handshake(&server, None).await;
@@ -257,7 +274,7 @@ async fn a_socket_that_was_opened_during_the_handshake_is_closed_and_the_next_ha
 
 #[tokio::test]
 async fn an_upgrade_has_no_body() {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     for (headers, status) in [
         ("Content-Length: 0\r\n", "101"),
         ("Content-Length: 5\r\n", "400"),
@@ -274,14 +291,14 @@ async fn an_upgrade_has_no_body() {
 
 #[tokio::test]
 async fn a_client_id_is_not_enough_to_take_a_session_over() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let victim = Client::connected(&server, None).await;
     let mut thief = Socket::open(&running.url()).await;
     let reply = thief.ask(sign(&victim.id, json!([connect(json!({}))]))).await.remove(0);
     assert_eq!(reply["error"], "402::session_unknown");
     assert_eq!(reply["advice"]["reconnect"], "handshake");
-    let trusting = Server::builder().trust_client_session(true).build();
+    let trusting = Server::builder().trust_client_session(true).build().unwrap();
     let running = trusting.bind("127.0.0.1:0").await.unwrap();
     let client = Client::connected(&trusting, None).await;
     let mut socket = Socket::open(&running.url()).await;

@@ -24,7 +24,7 @@ async fn is_healthy(server: &Server) {
 
 #[tokio::test(start_paused = true)]
 async fn the_browser_cookie_is_set_once_and_belongs_to_the_session() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let answer = raw(&server, json!([handshake()]).to_string()).await;
     let cookie = answer.headers["set-cookie"].to_str().unwrap().to_owned();
     let (pair, attributes) = cookie.split_once(';').unwrap();
@@ -45,7 +45,7 @@ async fn the_browser_cookie_is_set_once_and_belongs_to_the_session() {
     }
     assert!(raw(&server, json!([{"channel": "/a", "id": "1"}]).to_string()).await.set_cookie().is_none());
 
-    let server = Server::builder().trust_client_session(true).build();
+    let server = Server::builder().trust_client_session(true).build().unwrap();
     let mut client = Client::handshake(&server, None).await;
     client.cookie = None;
     assert_eq!(client.connect(json!({})).await.messages()[0]["successful"], true);
@@ -53,7 +53,7 @@ async fn the_browser_cookie_is_set_once_and_belongs_to_the_session() {
 
 #[tokio::test(start_paused = true)]
 async fn case_68_a_handshake_with_company_is_rejected_as_a_whole() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let body = json!([handshake(), {"channel": "/a", "id": "1", "data": 1}]).to_string();
     assert_eq!(raw(&server, body).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(server.sessions(), 0);
@@ -61,7 +61,7 @@ async fn case_68_a_handshake_with_company_is_rejected_as_a_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connect_is_held_until_its_time_or_an_event() {
-    let server = Server::builder().timeout(Duration::from_secs(45)).build();
+    let server = Server::builder().timeout(Duration::from_secs(45)).build().unwrap();
     let client = Client::connected(&server, None).await;
     client.post(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])).await;
     let began = tokio::time::Instant::now();
@@ -81,7 +81,7 @@ async fn a_connect_is_held_until_its_time_or_an_event() {
 async fn case_70_a_second_connect_takes_the_place_of_the_first() {
     for (server, status) in [(Server::builder(), 500), (Server::builder().duplicate_connect_status(200), 400)]
     {
-        let server = server.build();
+        let server = server.build().unwrap();
         let client = Client::connected(&server, None).await;
         client.post(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])).await;
         let first = client.held().await;
@@ -94,7 +94,7 @@ async fn case_70_a_second_connect_takes_the_place_of_the_first() {
 
 #[tokio::test(start_paused = true)]
 async fn case_71_the_second_session_of_a_browser_polls() {
-    let server = Server::builder().multi_session_interval(Duration::from_secs(3)).build();
+    let server = Server::builder().multi_session_interval(Duration::from_secs(3)).build().unwrap();
     let first = Client::connected(&server, None).await;
     let second = Client::connected(&server, first.cookie.as_deref()).await;
     let held = first.held().await;
@@ -112,7 +112,7 @@ async fn case_71_the_second_session_of_a_browser_polls() {
 
 #[tokio::test(start_paused = true)]
 async fn case_75_a_publishers_own_event_comes_with_the_reply() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let client = Client::connected(&server, None).await;
     client.post(json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}])).await;
     let held = client.held().await;
@@ -123,7 +123,7 @@ async fn case_75_a_publishers_own_event_comes_with_the_reply() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_given_up_starts_the_clock_of_its_session() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let mut events = server.events();
     let client = Client::connected(&server, None).await;
     let held = client.held().await;
@@ -138,7 +138,7 @@ async fn a_request_that_is_given_up_starts_the_clock_of_its_session() {
 
 #[tokio::test(start_paused = true)]
 async fn case_84_bodies_that_do_harm_are_refused() {
-    let server = Server::builder().max_message_size(300_000).build();
+    let server = Server::builder().max_message_size(300_000).build().unwrap();
     let deep = format!("[{}{}]", "[".repeat(100_000), "]".repeat(100_000));
     let deep_data =
         format!(r#"[{{"channel":"/a","id":"1","data":{}1{}}}]"#, "[".repeat(100_000), "]".repeat(100_000));
@@ -169,7 +169,7 @@ async fn case_84_bodies_that_do_harm_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn case_84_a_body_that_does_not_come_is_not_waited_for() {
     use tower::Service;
-    let server = Server::builder().body_timeout(Duration::from_secs(7)).build();
+    let server = Server::builder().body_timeout(Duration::from_secs(7)).build().unwrap();
     let body = http_body_util::StreamBody::new(futures_util::stream::pending::<
         Result<http_body::Frame<bytes::Bytes>, std::io::Error>,
     >());
@@ -181,12 +181,12 @@ async fn case_84_a_body_that_does_not_come_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn case_85_a_preflight_is_answered_and_other_methods_are_not() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     for (method, status) in [("OPTIONS", 200), ("GET", 400), ("PUT", 400)] {
         let request = http::Request::builder().method(method).uri("/cometd").body(Full::default()).unwrap();
         assert_eq!(call(server.service(), request).await.status, status, "{method}");
     }
-    let server = Server::builder().transports([Transport::WebSocket]).build();
+    let server = Server::builder().transports([Transport::WebSocket]).build().unwrap();
     assert_eq!(raw(&server, json!([handshake()]).to_string()).await.status, StatusCode::BAD_REQUEST);
 }
 
@@ -204,7 +204,8 @@ async fn a_service_that_panics_or_is_overrun_answers_its_caller() {
                 }
             }
         })
-        .build();
+        .build()
+        .unwrap();
     let client = Client::connected(&server, None).await;
     let ask = async |data: &str| -> Value {
         client.post(json!([{"channel": "/service/x", "id": "7", "data": data}])).await;
@@ -224,7 +225,7 @@ async fn the_clock_of_this_machine_is_told_if_allowed() {
     let ask =
         json!([{"channel": "/meta/handshake", "id": "1", "ext": {"timesync": {"tc": 5, "l": 0, "o": 0}}}]);
     for told in [true, false] {
-        let server = Server::builder().timesync(told).build();
+        let server = Server::builder().timesync(told).build().unwrap();
         tokio::task::yield_now().await;
         let reply = raw(&server, ask.to_string()).await.messages().remove(0);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
@@ -237,7 +238,7 @@ async fn the_clock_of_this_machine_is_told_if_allowed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_answers_held_connects_and_refuses_what_comes_later() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let client = Client::connected(&server, None).await;
     let held = client.held().await;
     server.shutdown();

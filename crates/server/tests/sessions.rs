@@ -18,7 +18,7 @@ fn names(from: usize, count: usize) -> serde_json::Value {
 
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_keeps_up_misses_nothing_however_much_happens_at_once() {
-    let server = Server::builder().max_subscriptions(100_000).max_batch(25_000).build();
+    let server = Server::builder().max_subscriptions(100_000).max_batch(25_000).build().unwrap();
     let mut events = server.events();
     let client = Client::handshake(&server, None).await;
     let batch: Vec<_> = (0..10)
@@ -38,7 +38,7 @@ async fn a_listener_that_keeps_up_misses_nothing_however_much_happens_at_once() 
 
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_does_not_keep_up_is_told_and_can_list_what_is_true() {
-    let server = Server::builder().max_event_bytes(10_000).build();
+    let server = Server::builder().max_event_bytes(10_000).build().unwrap();
     let mut events = server.events();
     let first = Client::handshake(&server, None).await;
     let second = Client::handshake(&server, None).await;
@@ -70,7 +70,7 @@ async fn a_listener_that_does_not_keep_up_is_told_and_can_list_what_is_true() {
 
 #[tokio::test(start_paused = true)]
 async fn every_listener_gets_every_event_and_the_end() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let (mut one, mut two) = (server.events(), server.events());
     let client = Client::handshake(&server, None).await;
     let added = Some(SessionEvent::added(ClientId::new(&client.id)));
@@ -93,7 +93,7 @@ impl Policy for NoEntry {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_handshake_is_an_event() {
-    let server = Server::builder().policy(NoEntry).build();
+    let server = Server::builder().policy(NoEntry).build().unwrap();
     let mut events = server.events();
     let answer = call(server.service(), request(None, json!([handshake()]).to_string())).await;
     assert_eq!(answer.messages()[0]["error"], "403::no entry");
@@ -105,7 +105,7 @@ async fn a_refused_handshake_is_an_event() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_is_ended_with_a_reason() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let client = Client::connected(&server, None).await;
     let held = client.held().await;
     server.disconnect_because(&ClientId::new(&client.id), BayeuxError::new(403, "", "banned"));
@@ -118,7 +118,7 @@ async fn a_session_is_ended_with_a_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_does_not_exist_answers_at_once() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let client = Client::connected(&server, None).await;
     let mut replies = client.post(json!([{"channel": "/service/none", "id": "7", "data": 1}])).await;
     if replies.len() == 1 {
@@ -131,7 +131,7 @@ async fn a_service_that_does_not_exist_answers_at_once() {
 
 #[tokio::test]
 async fn what_is_printed_of_a_server_is_no_lock() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let _socket = Socket::open(&running.url()).await;
     assert_eq!(format!("{server:?}"), "Server { sockets: 1, .. }");
@@ -145,7 +145,7 @@ async fn what_is_printed_of_a_server_is_no_lock() {
 
 #[tokio::test]
 async fn the_grace_of_a_shutdown_is_an_option() {
-    let server = Server::builder().shutdown_grace(Duration::from_millis(50)).build();
+    let server = Server::builder().shutdown_grace(Duration::from_millis(50)).build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let _deaf = Socket::open(&running.url()).await;
     let began = std::time::Instant::now();
@@ -156,7 +156,7 @@ async fn the_grace_of_a_shutdown_is_an_option() {
 #[tokio::test]
 async fn many_may_come_back_at_once() {
     // Nobody accepts while this thread connects them.
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let address = running.local_addr();
     let connect = || std::net::TcpStream::connect_timeout(&address, SOON);
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn")

@@ -31,7 +31,7 @@ fn patient() -> Builder {
 }
 
 async fn start(builder: Builder) -> Running {
-    builder.build().bind("127.0.0.1:0").await.unwrap()
+    builder.build().unwrap().bind("127.0.0.1:0").await.unwrap()
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn in_a_body() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_comes_too_slowly() {
     use tower::Service;
-    let server = Server::builder().body_timeout(LONG).min_rate(100).build();
+    let server = Server::builder().body_timeout(LONG).min_rate(100).build().unwrap();
     // One byte in a tenth of a second, for ever.
     let trickle = futures_util::stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn case_79_a_session_moves_to_a_new_socket_with_all_that_waits() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let (mut old, id) = Socket::connected(&running.url()).await;
     old.ask(sign(&id, json!([{"channel": "/meta/subscribe", "id": "s", "subscription": "/a"}]))).await;
@@ -37,7 +37,7 @@ async fn case_79_a_session_moves_to_a_new_socket_with_all_that_waits() {
 
 #[tokio::test]
 async fn a_session_that_began_by_post_goes_on_over_a_socket() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let client = Client::handshake(&server, None).await;
     let cookie = client.cookie.clone().unwrap();
@@ -52,7 +52,7 @@ async fn a_session_that_began_by_post_goes_on_over_a_socket() {
 
 #[tokio::test]
 async fn case_84_frames_that_do_harm_end_their_socket_and_no_other() {
-    let server = Server::builder().max_message_size(10_000).build();
+    let server = Server::builder().max_message_size(10_000).build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let (mut good, id) = Socket::connected(&running.url()).await;
     let deep = format!("[{}", "[".repeat(9_000));
@@ -77,7 +77,7 @@ async fn case_84_frames_that_do_harm_end_their_socket_and_no_other() {
 
 #[tokio::test]
 async fn case_85_pages_of_other_origins_may_open_no_socket() {
-    let server = Server::builder().origins(["https://example.com"]).build();
+    let server = Server::builder().origins(["https://example.com"]).build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let open = async |origin: &[(&'static str, &str)]| Socket::open_with(&running.url(), origin).await.err();
     assert_eq!(open(&[("origin", "https://evil.example")]).await, Some(StatusCode::FORBIDDEN));
@@ -88,7 +88,7 @@ async fn case_85_pages_of_other_origins_may_open_no_socket() {
 
 #[tokio::test]
 async fn sockets_may_be_too_many_or_not_offered() {
-    let running = Server::builder().max_connections(2).build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().max_connections(2).build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let first = Socket::open(&running.url()).await;
     let _second = Socket::open(&running.url()).await;
     assert_eq!(Socket::open_with(&running.url(), &[]).await.err(), Some(StatusCode::SERVICE_UNAVAILABLE));
@@ -100,14 +100,14 @@ async fn sockets_may_be_too_many_or_not_offered() {
     };
     tokio::time::timeout(SOON, freed).await.expect("a place is free again");
 
-    let server = Server::builder().transports([Transport::LongPolling]).build();
+    let server = Server::builder().transports([Transport::LongPolling]).build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     assert_eq!(Socket::open_with(&running.url(), &[]).await.err(), Some(StatusCode::BAD_REQUEST));
 }
 
 #[tokio::test]
 async fn a_silent_socket_is_closed() {
-    let server = Server::builder().socket_idle_timeout(Duration::from_millis(100)).build();
+    let server = Server::builder().socket_idle_timeout(Duration::from_millis(100)).build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let mut socket = Socket::open(&running.url()).await;
     assert!(matches!(socket.next().await, Got::Close(1001, _)));
@@ -115,7 +115,7 @@ async fn a_silent_socket_is_closed() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_loses_its_socket_but_not_the_server_its_memory() {
-    let server = Server::builder().max_queue_bytes(1024 * 1024).build();
+    let server = Server::builder().max_queue_bytes(1024 * 1024).build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let mut events = server.events();
     let (mut socket, id) = Socket::connected(&running.url()).await;
@@ -140,7 +140,7 @@ async fn a_client_that_does_not_read_loses_its_socket_but_not_the_server_its_mem
 
 #[tokio::test]
 async fn a_shutdown_says_goodbye_to_every_socket_and_waits_for_it() {
-    let server = Server::builder().build();
+    let server = Server::builder().build().unwrap();
     let running = server.bind("127.0.0.1:0").await.unwrap();
     let (mut holding, id) = Socket::connected(&running.url()).await;
     let (mut idle, _) = Socket::connected(&running.url()).await;
@@ -164,7 +164,7 @@ async fn a_shutdown_says_goodbye_to_every_socket_and_waits_for_it() {
 
 #[tokio::test]
 async fn a_shutdown_says_goodbye_to_sockets_without_a_session_as_well() {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let mut silent = Socket::open(&running.url()).await;
     let down = tokio::spawn(running.shutdown());
     assert!(matches!(silent.next().await, Got::Close(1001, _)));
@@ -174,7 +174,7 @@ async fn a_shutdown_says_goodbye_to_sockets_without_a_session_as_well() {
 
 #[tokio::test]
 async fn a_shutdown_waits_only_so_long_for_a_socket_that_does_not_answer() {
-    let running = Server::builder().build().bind("127.0.0.1:0").await.unwrap();
+    let running = Server::builder().build().unwrap().bind("127.0.0.1:0").await.unwrap();
     let _deaf = Socket::open(&running.url()).await;
     tokio::time::timeout(SOON, running.shutdown()).await.expect("five seconds at most");
 }

@@ -110,7 +110,12 @@ fn sockets() -> Result<usize> {
 }
 
 async fn soak(clients: u64, length: Duration) -> Result<ExitCode> {
-    let server = Server::builder().timeout(Duration::from_secs(15)).build().bind("127.0.0.1:0").await?;
+    let server = Server::builder()
+        .timeout(Duration::from_secs(15))
+        .build()
+        .map_err(std::io::Error::other)?
+        .bind("127.0.0.1:0")
+        .await?;
     sleep(Duration::from_secs(1)).await;
     let before = Figures::now()?;
     println!(

@@ -198,7 +198,7 @@ impl TestServerBuilder {
 
 impl Current {
     async fn start(builder: Builder) -> Self {
-        let server = builder.build();
+        let server = builder.build().expect("the options of the server are valid");
         let mut events = server.events();
         let running = server.bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let sessions: Arc<Mutex<Vec<ClientId>>> = Arc::default();

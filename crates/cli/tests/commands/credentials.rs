@@ -201,8 +201,9 @@ impl Policy for Token {
 #[test]
 fn the_handshake_has_the_keys_of_ext() {
     let runtime = Runtime::new().unwrap();
-    let server = runtime
-        .block_on(async { Server::builder().policy(Token).build().bind("127.0.0.1:0").await.unwrap() });
+    let server = runtime.block_on(async {
+        Server::builder().policy(Token).build().unwrap().bind("127.0.0.1:0").await.unwrap()
+    });
     let file = folder("credentials-ext").join("auth.json");
     let json = r#"{"key": "s3cret", "n": 1}"#;
     std::fs::write(&file, format!("\u{feff}{json}\n")).unwrap();

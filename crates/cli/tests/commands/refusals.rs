@@ -33,7 +33,7 @@ impl Policy for Strict {
 fn strict(token: Option<&'static str>) -> (Runtime, Listening) {
     let runtime = Runtime::new().unwrap();
     let listening = runtime.block_on(async {
-        Server::builder().policy(Strict { token }).build().bind("127.0.0.1:0").await.unwrap()
+        Server::builder().policy(Strict { token }).build().unwrap().bind("127.0.0.1:0").await.unwrap()
     });
     (runtime, listening)
 }
