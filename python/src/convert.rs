@@ -190,21 +190,21 @@ pub(crate) fn event_object<'py>(
         fields.set_item("is_fatal", cause.is_fatal())
     };
     let name = match event {
-        Event::Connected { transport } => {
+        Event::Connected { transport, .. } => {
             fields.set_item("transport", transport.as_str())?;
             "connected"
         }
-        Event::Lost { cause } => {
+        Event::Lost { cause, .. } => {
             lost(cause)?;
             "lost"
         }
-        Event::Retrying { delay, failures, cause } => {
+        Event::Retrying { delay, failures, cause, .. } => {
             lost(cause)?;
             fields.set_item("delay", delay.as_secs_f64())?;
             fields.set_item("failures", failures)?;
             "retrying"
         }
-        Event::RequestFailed { channel, failure, messages, repeated, delay } => {
+        Event::RequestFailed { channel, failure, messages, repeated, delay, .. } => {
             fields.set_item("channel", channel.as_str())?;
             fields.set_item("cause", failure.to_string())?;
             fields.set_item("messages", messages)?;
@@ -213,23 +213,23 @@ pub(crate) fn event_object<'py>(
             "request_failed"
         }
         Event::Rehandshaken => "rehandshaken",
-        Event::Resubscribed { channel, outcome } => {
+        Event::Resubscribed { channel, outcome, .. } => {
             fields.set_item("channel", channel.as_str())?;
             fields.set_item("error", outcome.as_ref().err().map(ToString::to_string))?;
             "resubscribed"
         }
-        Event::GapPossible { channels } => {
+        Event::GapPossible { channels, .. } => {
             let names: Vec<_> = channels.iter().map(|channel| channel.as_str()).collect();
             fields.set_item("channels", names)?;
             "gap_possible"
         }
-        Event::TransportChanged { from, to, cause } => {
+        Event::TransportChanged { from, to, cause, .. } => {
             fields.set_item("previous", from.as_str())?;
             fields.set_item("transport", to.as_str())?;
             fields.set_item("cause", cause.as_ref().map(ToString::to_string))?;
             "transport_changed"
         }
-        Event::ServerChanged { from, to, cause } => {
+        Event::ServerChanged { from, to, cause, .. } => {
             fields.set_item("previous", from)?;
             fields.set_item("url", to)?;
             fields.set_item("cause", cause.to_string())?;
@@ -246,26 +246,26 @@ pub(crate) fn event_object<'py>(
             fields.set_item("interval", interval)?;
             "advice_changed"
         }
-        Event::AdviceCapped { what, advised, used } => {
+        Event::AdviceCapped { what, advised, used, .. } => {
             fields.set_item("what", what)?;
             fields.set_item("advised", advised.as_secs_f64())?;
             fields.set_item("used", used.as_secs_f64())?;
             "advice_capped"
         }
-        Event::Ignored { what } => {
+        Event::Ignored { what, .. } => {
             fields.set_item("what", what)?;
             "ignored"
         }
-        Event::CookiesWithheld { names } => {
+        Event::CookiesWithheld { names, .. } => {
             fields.set_item("names", names)?;
             "cookies_withheld"
         }
-        Event::SlowConsumer { channel, dropped } => {
+        Event::SlowConsumer { channel, dropped, .. } => {
             fields.set_item("channel", channel.as_ref().map(|channel| channel.as_str()))?;
             fields.set_item("dropped", dropped)?;
             "slow_consumer"
         }
-        Event::PublishFailed { channel, error } => {
+        Event::PublishFailed { channel, error, .. } => {
             fields.set_item("channel", channel.as_str())?;
             fields.set_item("error", error.to_string())?;
             "publish_failed"

@@ -721,11 +721,12 @@ impl Driver {
         self.asking = None;
         self.parts.http.reset_cookies();
         self.parts.http.leave_connections();
-        self.sinks.close(reason);
+        // Before the receivers, so that one that ends sees a closed client.
         self.shared.status.send_modify(|status| {
             status.state = State::Disconnected;
             status.closed = Some(reason.clone());
         });
+        self.sinks.close(reason);
     }
 
     fn publish_status(&mut self) {
