@@ -143,7 +143,9 @@ impl ServerDriver {
         self.engine.handle(input, self.now);
         let steps = self.engine.steps() - before;
         self.longest = self.longest.max(steps);
-        let most = self.engine.config().max_steps as u64 * 5 / 2 + 1000;
+        // A queue is moved or dropped as a whole, at four messages a step; a few may be, to stay in the budget of memory.
+        let config = self.engine.config();
+        let most = config.max_steps as u64 * 5 / 2 + config.max_queue as u64 + 1000;
         if steps > most {
             self.broken(format!("{steps} steps in one call, and {most} are permitted"));
         }

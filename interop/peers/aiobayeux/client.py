@@ -21,7 +21,10 @@ class User:
 
     async def open(self, command):
         transport = aiobayeux.ConnectionType(command["transport"])
-        self.client = aiobayeux.Client(command["url"], transport, handshake_ext=command["ext"])
+        # By default no more than 1 MiB is sent, the message around the payload included.
+        self.client = aiobayeux.Client(
+            command["url"], transport, handshake_ext=command["ext"], max_send_size=4 * 1024 * 1024
+        )
         await self.client.open()
         self.receiving = asyncio.create_task(self.receive())
 

@@ -261,7 +261,7 @@ fn a_proxy_that_is_not_there_is_reported_and_none_ignores_the_environment() {
     let proxy = nobody();
     bayeux(&["publish", &server.url, "/a", "1", "--proxy", &proxy]).assert().code(1).stderr_eq(
         snapbox::str![[r#"
-error: open: the proxy http://127.0.0.1:[..] to http://127.0.0.1:[..]/cometd[..]
+error: open: cannot reach the proxy http://127.0.0.1:[..], which is needed for http://127.0.0.1:[..]/cometd: [..]
  hint: check --proxy and the proxy variables of the environment (--proxy none ignores them)
 
 "#]],

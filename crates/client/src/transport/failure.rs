@@ -55,7 +55,8 @@ pub(super) fn broken(error: &legacy::Error, url: &Url, proxy: impl FnOnce() -> O
         }
         let cause =
             if is_timeout(error) { "no connection within the connect timeout".to_owned() } else { cause };
-        return Failure::new(FailureKind::Unreachable, format!("cannot reach {target}{through}: {cause}"));
+        let kind = if proxy.is_some() { FailureKind::Proxy } else { FailureKind::Unreachable };
+        return Failure::new(kind, format!("cannot reach {target}{through}: {cause}"));
     }
     Failure::new(FailureKind::Lost, format!("the connection to {shown} broke: {cause}"))
 }

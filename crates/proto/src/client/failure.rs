@@ -28,7 +28,7 @@ pub enum FailureKind {
     Unreachable,
     /// TLS could not be agreed on: a certificate that is not trusted, say. Nothing was sent.
     Tls,
-    /// The proxy refused. Nothing was sent.
+    /// The proxy refused, or it cannot be reached. Nothing was sent.
     Proxy,
     /// A limit of this machine was reached: too many open files, say. Nothing was sent.
     LocalLimit,

@@ -84,6 +84,7 @@ impl Moving {
                 | FailureKind::Closed { .. }
                 | FailureKind::Unreachable
                 | FailureKind::UnknownHost
+                | FailureKind::Proxy
         );
         match self.stage {
             Stage::Moved { from, refused: false } if silent => {

@@ -25,7 +25,7 @@ use crate::time::Time;
 /// [`poll_output`](Engine::poll_output), then wait for the next input, until [`poll_timeout`](Engine::poll_timeout) at
 /// the latest, and then pass [`Input::Timeout`].
 ///
-/// Each call does a bounded amount of work, at most about twice [`Config::max_steps`]. If work is left,
+/// Each call does a bounded amount of work, at most about twice [`Config::max_steps`], besides what it is to drop a few queues. If work is left,
 /// [`poll_timeout`](Engine::poll_timeout) returns a time that has passed, and the next call continues, with all clients
 /// in turn. The messages of one request or socket are handled in order, and so are those that the application
 /// publishes.
