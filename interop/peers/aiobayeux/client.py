@@ -21,9 +21,14 @@ class User:
 
     async def open(self, command):
         transport = aiobayeux.ConnectionType(command["transport"])
-        # By default no more than 1 MiB is sent, the message around the payload included.
+        # A message is 1 MiB without what is around it, which is more than is sent by default. Retries are as quick as those of
+        # the program in Rust, so that sessions outlive the cuts.
         self.client = aiobayeux.Client(
-            command["url"], transport, handshake_ext=command["ext"], max_send_size=4 * 1024 * 1024
+            command["url"],
+            transport,
+            handshake_ext=command["ext"],
+            max_send_size=4 * 1024 * 1024,
+            retry=aiobayeux.Retry(min_delay=0.2, max_delay=2.0),
         )
         await self.client.open()
         self.receiving = asyncio.create_task(self.receive())
