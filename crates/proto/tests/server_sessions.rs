@@ -114,6 +114,27 @@ fn case_66_a_socket_that_was_opened_before_there_was_a_cookie_is_closed_without_
 }
 
 #[test]
+fn case_66_a_socket_from_before_the_first_request_with_the_cookie_is_closed_too() {
+    let mut server = Server::new();
+    let client = server.handshake();
+    let early = server.socket_issued(&"issued".into());
+    let ask = client.sign(json!([connect(json!({"advice": {"timeout": 0}}))]));
+    let request = server.request(client.cookie.as_ref(), ask.clone());
+    assert!(server.response(request).is_some());
+    // Faye's client connects over HTTP while its socket is still being opened.
+    let late = server.socket_issued(&"other".into());
+    assert_eq!(
+        server.send(late, ask.clone())[0]["error"],
+        "402::session_unknown",
+        "it could have the cookie"
+    );
+    assert!(server.send(early, ask.clone()).is_empty());
+    assert_eq!(server.closed(early), Some(1008));
+    let own = server.socket_of(client.cookie.as_ref());
+    assert_eq!(connect_reply(&server.send(own, ask))["successful"], true);
+}
+
+#[test]
 fn case_66_a_session_that_began_with_the_cookie_of_a_socket_moves_to_that_socket() {
     let mut server = Server::new();
     let own: std::sync::Arc<str> = "its own".into();

@@ -36,6 +36,8 @@ pub(super) struct Core {
     pub(super) channels: Channels,
     /// What drivers reported of their links.
     pub(super) links: Sharded<LinkId, LinkFacts>,
+    /// How many links were opened so far.
+    pub(super) links_opened: u64,
     /// The session of each socket.
     pub(super) sockets: Sharded<LinkId, SessionKey>,
     /// The session whose connect each HTTP request holds.
@@ -104,6 +106,8 @@ pub(super) struct LinkFacts {
     pub(super) issued: bool,
     /// The last session that had begun when it was opened.
     pub(super) newest: SessionKey,
+    /// How many links had been opened, this one included.
+    pub(super) number: u64,
     /// It was closed so that the client opens it again: what comes meanwhile is not read.
     pub(super) closing: bool,
     pub(super) _charge: Charge,
@@ -117,6 +121,7 @@ impl LinkFacts {
             multiplexed: self.multiplexed,
             issued: self.issued,
             newest: self.newest,
+            number: self.number,
         }
     }
 }
@@ -164,6 +169,7 @@ pub(super) struct Facts {
     pub(super) multiplexed: bool,
     pub(super) issued: bool,
     pub(super) newest: SessionKey,
+    pub(super) number: u64,
 }
 
 impl Turn {
@@ -222,6 +228,7 @@ impl Core {
             by_id: Sharded::default(),
             channels: Channels::default(),
             links: Sharded::default(),
+            links_opened: 0,
             sockets: Sharded::default(),
             holding: Sharded::default(),
             writing: Sharded::default(),

@@ -158,8 +158,18 @@ impl Core {
         const LINK: usize = 320;
         let cost = LINK + browser.iter().chain(&second).map(|cookie| cookie.len()).sum::<usize>();
         let charge = self.meters.sessions.charge(cost);
-        let (issued, newest, closing) = (false, self.last_key, false);
-        let facts = LinkFacts { browser, second, multiplexed, issued, newest, closing, _charge: charge };
+        self.links_opened += 1;
+        let (newest, number) = (self.last_key, self.links_opened);
+        let facts = LinkFacts {
+            browser,
+            second,
+            multiplexed,
+            issued: false,
+            newest,
+            number,
+            closing: false,
+            _charge: charge,
+        };
         self.links.insert(link, facts);
     }
 

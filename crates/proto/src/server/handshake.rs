@@ -98,7 +98,7 @@ impl Core {
         turn.entered = true;
         let facts = turn.facts.as_ref();
         session.browser = facts.and_then(|facts| facts.browser.clone());
-        session.keeps_cookie = facts.is_some_and(|facts| !facts.issued && facts.browser.is_some());
+        session.cookie_since = facts.filter(|facts| !facts.issued && facts.browser.is_some()).map(|_| 0);
         session.began_over_http = turn.kind.is_request();
         if turn.kind.is_request() && session.browser.is_none() && facts.is_some() {
             let cookie = self.new_browser_id();

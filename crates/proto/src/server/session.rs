@@ -20,8 +20,9 @@ pub(super) struct Session {
     pub(super) id: ClientId,
     /// The cookie that the session began with; `None` when it began over something that has none.
     pub(super) browser: Option<Arc<str>>,
-    /// Whether the client has sent that cookie, or must send it: a socket may have been opened by a client without cookies.
-    pub(super) keeps_cookie: bool,
+    /// How many links had been opened when the client sent that cookie first; 0 if it had it before the session. `None` while
+    /// the client may be one without cookies.
+    pub(super) cookie_since: Option<u64>,
     /// Whether it began with an HTTP request, and its client with it had the cookie issued.
     pub(super) began_over_http: bool,
     /// Whether a socket without the cookie was closed, so that its client opens one with it.
@@ -79,7 +80,7 @@ impl Session {
             weight: Weight { class: 0, fetched_at: now },
             id,
             browser: None,
-            keeps_cookie: false,
+            cookie_since: None,
             began_over_http: false,
             asked_for_cookie: false,
             subscriptions: BTreeSet::new(),
@@ -103,8 +104,9 @@ impl Session {
 
     /// Whether its client may have opened a socket before it had the cookie that came with the handshake, and may learn so:
     /// once, because a client that keeps no cookies would open one after the other.
-    pub(super) fn may_ask_for_cookie(&mut self) -> bool {
-        self.began_over_http && !self.keeps_cookie && !std::mem::replace(&mut self.asked_for_cookie, true)
+    pub(super) fn may_ask_for_cookie(&mut self, link: u64) -> bool {
+        let is_early = self.cookie_since.is_none_or(|since| link <= since);
+        self.began_over_http && is_early && !std::mem::replace(&mut self.asked_for_cookie, true)
     }
 
     /// Counts what it takes, after its browser or its held connect changed.

@@ -22,17 +22,20 @@ impl Core {
         let (Some(facts), Some(own)) = (facts, &session.browser) else { return true };
         let is_own = facts.browser.iter().chain(&facts.second).any(|cookie| cookie == own);
         if is_own && !facts.issued {
-            session.keeps_cookie = true;
+            session.cookie_since.get_or_insert(self.links_opened);
             return true;
         }
         let is_socket = turn.kind == LinkKind::WebSocket;
         // A session that began with the cookie that was issued to this socket, and so after it, is its client's, too.
         let began_with_it = is_own && key > facts.newest;
-        if is_socket && facts.issued && (began_with_it || !session.began_over_http && !session.keeps_cookie) {
+        if is_socket
+            && facts.issued
+            && (began_with_it || !session.began_over_http && session.cookie_since.is_none())
+        {
             return true;
         }
         let came_without = facts.issued || facts.browser.is_none();
-        if is_socket && came_without && session.may_ask_for_cookie() {
+        if is_socket && came_without && session.may_ask_for_cookie(facts.number) {
             self.reopen(turn);
         } else {
             self.emit(Output::WrongBrowser(turn.link));
