@@ -10,6 +10,7 @@ use bayeux_proto::ext::binary::Binary;
 use bayeux_proto::{Channel, InvalidChannel, Message};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 
 use crate::client::{Client, not_open, send};
 use crate::error::{Cause, Error};
@@ -235,23 +236,32 @@ impl Client {
     ) -> Result<Subscription<T>, Error> {
         let failed = |cause| Error::new(format!("subscribe to {channel}"), cause);
         let driver = self.driver().ok_or_else(|| failed(not_open()))?;
-        let sink = SinkId(self.inner.last_sink.fetch_add(1, Ordering::Relaxed) + 1);
-        let queue = Arc::new(Queue::new(
-            self.stream,
-            Some(channel.clone()),
-            Arc::clone(&self.inner.shared.credit_freed),
-        ));
-        let attached = Box::new((sink, channel.clone(), Arc::clone(&queue)));
-        send(&driver, Command::Attach(attached)).await.map_err(failed)?;
-        let receiver = Receiver::new(
-            queue,
-            self.inner.parts.outage_timeout,
-            self.inner.parts.session.endpoint.as_str().into(),
-        );
-        // From here on, a drop detaches the receiver.
-        let subscription = Subscription::new(channel.clone(), sink, receiver, driver, decode);
+        let queue = self.stream_queue(self.stream, &channel);
+        let (sink, subscription) = self.receiver(driver, &channel, queue, decode).await.map_err(failed)?;
         self.call(Operation::Subscribe { channel: channel.clone(), sink }).await.map_err(failed)?;
         Ok(subscription)
+    }
+
+    /// A queue for one channel.
+    pub(crate) fn stream_queue(&self, capacity: Capacity, channel: &Channel) -> Queue {
+        Queue::new(capacity, Some(channel.clone()), Arc::clone(&self.inner.shared.credit_freed))
+    }
+
+    /// Attaches a queue to the session as the receiver of a channel that is about to be subscribed to. A drop detaches it.
+    pub(crate) async fn receiver<T>(
+        &self,
+        driver: mpsc::Sender<Command>,
+        channel: &Channel,
+        queue: Queue,
+        decode: fn(Message) -> Result<T, Error>,
+    ) -> Result<(SinkId, Subscription<T>), Cause> {
+        let sink = SinkId(self.inner.last_sink.fetch_add(1, Ordering::Relaxed) + 1);
+        let queue = Arc::new(queue);
+        let attached = Box::new((sink, channel.clone(), Arc::clone(&queue)));
+        send(&driver, Command::Attach(attached)).await?;
+        let parts = &self.inner.parts;
+        let receiver = Receiver::new(queue, parts.outage_timeout, parts.session.endpoint.as_str().into());
+        Ok((sink, Subscription::new(channel.clone(), sink, receiver, driver, decode)))
     }
 
     /// Returns the next message of the inbox, and waits for it if the inbox is empty.

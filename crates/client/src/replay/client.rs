@@ -1,22 +1,18 @@
 //! The methods that subscribe from a position on.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use bayeux_proto::client::{Operation, Replay, SinkId};
+use bayeux_proto::client::{Operation, Replay};
 use bayeux_proto::{Channel, InvalidChannel, Message};
 use serde::de::DeserializeOwned;
 
 use super::error::StoreError;
 use super::stream::ReplayStream;
 use super::tracker::Tracker;
-use crate::client::{Client, not_open, send};
+use crate::client::{Client, not_open};
 use crate::error::{Cause, Error};
 use crate::operation::parse;
-use crate::queue::{Capacity, Overflow, Queue};
-use crate::receiver::Receiver;
-use crate::shared::Command;
-use crate::stream::Subscription;
+use crate::queue::{Capacity, Overflow};
 
 impl Client {
     /// Subscribes to a channel from a position on, at a server that keeps the events of the channel. Each payload is decoded to `T` by
@@ -89,19 +85,9 @@ impl Client {
             Replay::After(id) => Some(id),
             _ => None,
         };
-        let sink = SinkId(self.inner.last_sink.fetch_add(1, Ordering::Relaxed) + 1);
         let capacity = Capacity { overflow: Overflow::Pause, ..self.stream };
-        let freed = Arc::clone(&self.inner.shared.credit_freed);
-        let queue = Arc::new(Queue::new(capacity, Some(channel.clone()), freed).replayed());
-        let attached = Box::new((sink, channel.clone(), Arc::clone(&queue)));
-        send(&driver, Command::Attach(attached)).await.map_err(failed)?;
-        let receiver = Receiver::new(
-            queue,
-            self.inner.parts.outage_timeout,
-            self.inner.parts.session.endpoint.as_str().into(),
-        );
-        // From here on, a drop detaches the receiver.
-        let messages = Subscription::new(channel.clone(), sink, receiver, driver, Ok);
+        let queue = self.stream_queue(capacity, &channel).replayed();
+        let (sink, messages) = self.receiver(driver, &channel, queue, Ok).await.map_err(failed)?;
         let fallback = options.fallback;
         let operation = Operation::SubscribeFrom { channel: channel.clone(), sink, begin, fallback };
         self.call(operation).await.map_err(failed)?;
