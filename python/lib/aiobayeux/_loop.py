@@ -167,9 +167,13 @@ class Inbox:
             item = self.poll()
             if item is not None:
                 return item
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+            await self.wait()
+
+    async def wait(self) -> None:
+        """Waits until there may be something."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from types import TracebackType
@@ -134,7 +133,7 @@ class Events:
         inbox = Inbox(take)
         port.listen(token, inbox)
         if self._sources:
-            # Whoever waits for the previous client goes on with this one.
+            # What waits for the previous client goes on with this one.
             self._sources[-1].ready()
         self._sources.append(inbox)
 
@@ -152,22 +151,14 @@ class Events:
                 self._sources.pop(0)
                 continue
             if item is None:
-                item = await self._wait(source)
+                await source.wait()
+                item = source.poll()
             if item is False and len(self._sources) == 1:
                 raise StopAsyncIteration
             if item is False:
                 self._sources.pop(0)
             elif item is not None:
                 return Event(*item)
-
-    async def _wait(self, source: Inbox) -> Any:
-        waiter = asyncio.get_running_loop().create_future()
-        source._waiters.add(waiter)
-        try:
-            await waiter
-        finally:
-            source._waiters.discard(waiter)
-        return source.poll()
 
 
 class Callback:
