@@ -123,8 +123,8 @@ impl Salesforce {
         self.token(None).await.map(|(token, _)| token)
     }
 
-    /// Returns a token, and its number; another one than that of the number `refused`. Whoever was refused an older token, or waits
-    /// while another logs in, gets the same one.
+    /// Returns a token, and its number; another one than that of the number `refused`. Those that were refused an older token, or wait
+    /// while another logs in, get the same one.
     async fn token(&self, refused: Option<u64>) -> Result<(String, u64), Error> {
         let mut current = self.inner.current.lock().await;
         let is_old = current.token.valid_for.is_some_and(|span| current.since.elapsed() + EARLY >= span);

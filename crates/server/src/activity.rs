@@ -307,7 +307,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        /// After so many bytes others have their turn: whoever reads goes on as long as there is something, and in the
+        /// After so many bytes others have their turn: a reader goes on as long as there is something, and in the
         /// smallest frames it is much work.
         const TURN: usize = 64 * 1024;
         if self.turn >= TURN {

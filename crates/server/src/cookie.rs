@@ -44,7 +44,7 @@ pub(crate) struct Cookies {
     /// The cookie of the browser.
     pub(crate) browser: Option<Arc<str>>,
     /// The cookie that was issued with a WebSocket, if it came besides another.
-    pub(crate) second: Option<Arc<str>>,
+    pub(crate) socket_cookie: Option<Arc<str>>,
 }
 
 /// The requests from other sites that a browser sends a cookie with.
@@ -136,9 +136,9 @@ impl SessionCookie {
         let first = value(headers, |name| name == self.name);
         let with_socket = value(headers, |name| name.strip_prefix(&self.name) == Some(WITH_SOCKET));
         if first.is_some() {
-            Cookies { browser: first, second: with_socket }
+            Cookies { browser: first, socket_cookie: with_socket }
         } else {
-            Cookies { browser: with_socket, second: None }
+            Cookies { browser: with_socket, socket_cookie: None }
         }
     }
 

@@ -232,8 +232,8 @@ async fn answer(
 ) -> Response<ResponseBody> {
     let link = hub.new_link();
     ends.push(Box::new(Waiting { hub: Arc::clone(hub), link }));
-    let Cookies { browser, second } = asked.cookies.clone();
-    let opened = Input::LinkOpened { link, browser, second, multiplexed: asked.multiplexed };
+    let Cookies { browser, socket_cookie } = asked.cookies.clone();
+    let opened = Input::LinkOpened { link, browser, socket_cookie, multiplexed: asked.multiplexed };
     let response = hub.request(link, opened, Input::Received { link, kind, messages }).await;
     match response {
         Ok(hub::Response::Messages { body, cookie }) => {

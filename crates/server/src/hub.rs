@@ -216,8 +216,8 @@ impl Hub {
         let way =
             Outgoing { frames, backlog: Arc::clone(&backlog), ready: Arc::clone(&ready), _alive: alive };
         let register = |links: &mut Links| drop(links.insert(link, Link::Socket(way)));
-        let Cookies { browser, second } = cookies;
-        let opened = Input::LinkOpened { link, browser, second, multiplexed: false };
+        let Cookies { browser, socket_cookie } = cookies;
+        let opened = Input::LinkOpened { link, browser, socket_cookie, multiplexed: false };
         self.hand_in(register, [opened].into_iter().chain(issued.then_some(Input::CookieIssued(link))));
         Some(Socket { link, outgoing, backlog, ready, dropped, hub: Arc::clone(self) })
     }

@@ -52,7 +52,7 @@ impl World {
         for (place, Queued { input, unwanted: channel }) in
             std::mem::take(&mut actor.inputs).into_iter().enumerate()
         {
-            // A client that is closed keeps the wishes of its inbox, and says so.
+            // A closed client keeps the desired subscriptions of its inbox, and returns them.
             let ends = matches!(actor.driver.session().state(), State::Disconnected | State::Disconnecting);
             match channel.filter(|_| !ends) {
                 Some((sink, channel)) if place == 0 => actor.ledger.unwanted(sink, &channel),
@@ -176,7 +176,7 @@ impl World {
             let id = message.id().and_then(|id| id.number());
             let outcome = match message.channel().as_str() {
                 Channel::CONNECT => {
-                    // Whoever does not acknowledge may lose what answers a request that was repeated in secret.
+                    // A client that does not acknowledge may lose what answers a request that was repeated in secret.
                     repeatable = actor.ledger.acked;
                     actor.connect_exchange = Some(exchange);
                     actor.ledger.connect_sent(id.unwrap_or(0), interval, now)
@@ -224,7 +224,7 @@ impl World {
             let overrun = mailbox.push(number) && lossless && mailbox.room().is_some();
             let pace = (!std::mem::replace(&mut mailbox.draining, true)).then_some(mailbox.receiver.pace);
             // The user of a receiver that has ended drops it.
-            let dropped = if mailbox.ended { actor.ledger.wishes_of(*sink) } else { Vec::new() };
+            let dropped = if mailbox.ended { actor.ledger.desired_of(*sink) } else { Vec::new() };
             for channel in dropped {
                 self.plan(Duration::ZERO, Happening::Step(client, Step::Unsubscribe(channel, *sink)));
             }
@@ -249,14 +249,14 @@ impl World {
         let outcome = self.clients[client].ledger.resolved(call, now);
         self.check(client, outcome);
         match about {
-            About::Subscribe(channel, sink, wish) => {
+            About::Subscribe(channel, sink, desired) => {
                 let ledger = &mut self.clients[client].ledger;
                 match result {
-                    Ok(_) => ledger.granted(sink, &channel, wish),
-                    // Its own unsubscription has ended the wish; the end of the session is told as such.
+                    Ok(_) => ledger.granted(sink, &channel, desired),
+                    // Its own unsubscription has ended it; the end of the session is reported as such.
                     Err(CallError::NotSubscribed(_) | CallError::Closed(_)) => {}
-                    Err(CallError::TooManyPending { .. }) => ledger.untried(sink, &channel, wish),
-                    Err(_) => ledger.refused(sink, &channel, wish),
+                    Err(CallError::TooManyPending { .. }) => ledger.untried(sink, &channel, desired),
+                    Err(_) => ledger.refused(sink, &channel, desired),
                 }
             }
             About::Message(number, at) => {
@@ -480,8 +480,8 @@ impl World {
             }
             Step::Subscribe(channel, sink) => {
                 self.attach(client, sink);
-                let wish = self.clients[client].ledger.wants(sink, &channel);
-                let about = About::Subscribe(channel.clone(), sink, wish);
+                let desired = self.clients[client].ledger.wants(sink, &channel);
+                let about = About::Subscribe(channel.clone(), sink, desired);
                 (about, Operation::Subscribe { channel, sink }, Some(patience))
             }
             Step::Unsubscribe(channel, sink) => {

@@ -10,7 +10,7 @@ use bayeux_proto::{Channel, Time, client, server};
 use serde_json::json;
 
 use crate::client_driver::ClientDriver;
-use crate::ledger::{Ledger, WishId};
+use crate::ledger::{DesiredId, Ledger};
 use crate::scenario::{Actor, Credentials, Overflow, Receiver, Scenario};
 use crate::slow::Downlink;
 
@@ -78,7 +78,7 @@ pub(crate) struct Jar {
 pub(crate) enum About {
     Open,
     Close,
-    Subscribe(Channel, SinkId, WishId),
+    Subscribe(Channel, SinkId, DesiredId),
     Unsubscribe,
     /// When it was published.
     Message(u32, Time),

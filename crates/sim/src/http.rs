@@ -122,7 +122,10 @@ impl World {
             if self.cookies {
                 let browser = exchange.browser.clone();
                 self.servers[server].open.insert(link);
-                self.at_server(server, Input::LinkOpened { link, browser, multiplexed: false, second: None });
+                self.at_server(
+                    server,
+                    Input::LinkOpened { link, browser, multiplexed: false, socket_cookie: None },
+                );
             }
         }
         true

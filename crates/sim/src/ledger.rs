@@ -28,8 +28,8 @@ pub(crate) struct Ledger {
     /// Another transport takes the place of one that failed, and was not tried yet.
     changed: bool,
     /// What each receiver wants.
-    wanted: BTreeMap<SinkId, BTreeMap<Channel, Wish>>,
-    wishes: u64,
+    wanted: BTreeMap<SinkId, BTreeMap<Channel, Desired>>,
+    desired_so_far: u64,
     /// Servers work in slices, between which others have their turn: only the messages of one client keep their order.
     sliced: bool,
     /// The session that the client believes to have.
@@ -49,14 +49,14 @@ pub(crate) struct Ledger {
     pub(crate) connections: u64,
 }
 
-/// One wish of a receiver for a channel, from when it was made until it is given up: a later wish for the same channel is
+/// One desired subscription of a receiver, from when it was asked for until it is given up: a later one to the same channel is
 /// another, and what comes of a call for the earlier does not touch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WishId(u64);
+pub(crate) struct DesiredId(u64);
 
 #[derive(Debug)]
-struct Wish {
-    id: WishId,
+struct Desired {
+    id: DesiredId,
     /// Whether the server has granted it.
     granted: bool,
 }
@@ -226,40 +226,40 @@ impl Ledger {
     }
 
     /// A receiver wants a channel, now or already.
-    pub(crate) fn wants(&mut self, sink: SinkId, channel: &Channel) -> WishId {
-        let Self { wanted, wishes, .. } = self;
+    pub(crate) fn wants(&mut self, sink: SinkId, channel: &Channel) -> DesiredId {
+        let Self { wanted, desired_so_far, .. } = self;
         let fresh = || {
-            *wishes += 1;
-            Wish { id: WishId(*wishes), granted: false }
+            *desired_so_far += 1;
+            Desired { id: DesiredId(*desired_so_far), granted: false }
         };
         wanted.entry(sink).or_default().entry(channel.clone()).or_insert_with(fresh).id
     }
 
     /// The channels that a receiver wants.
-    pub(crate) fn wishes_of(&self, sink: SinkId) -> Vec<Channel> {
+    pub(crate) fn desired_of(&self, sink: SinkId) -> Vec<Channel> {
         self.wanted.get(&sink).map(|channels| channels.keys().cloned().collect()).unwrap_or_default()
     }
 
-    fn wish(&mut self, sink: SinkId, channel: &Channel, id: WishId) -> Option<&mut Wish> {
-        self.wanted.get_mut(&sink)?.get_mut(channel).filter(|wish| wish.id == id)
+    fn desired(&mut self, sink: SinkId, channel: &Channel, id: DesiredId) -> Option<&mut Desired> {
+        self.wanted.get_mut(&sink)?.get_mut(channel).filter(|desired| desired.id == id)
     }
 
-    pub(crate) fn granted(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
-        if let Some(wish) = self.wish(sink, channel, id) {
-            wish.granted = true;
+    pub(crate) fn granted(&mut self, sink: SinkId, channel: &Channel, id: DesiredId) {
+        if let Some(desired) = self.desired(sink, channel, id) {
+            desired.granted = true;
         }
     }
 
-    /// The server, or the client, will not have the wish.
-    pub(crate) fn refused(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
-        if self.wish(sink, channel, id).is_some() {
+    /// The server, or the client, refused the subscription.
+    pub(crate) fn refused(&mut self, sink: SinkId, channel: &Channel, id: DesiredId) {
+        if self.desired(sink, channel, id).is_some() {
             self.unwanted(sink, channel);
         }
     }
 
-    /// A call for a wish was not even tried: that is the end of the wish, unless it was granted before.
-    pub(crate) fn untried(&mut self, sink: SinkId, channel: &Channel, id: WishId) {
-        if self.wish(sink, channel, id).is_some_and(|wish| !wish.granted) {
+    /// A call for a desired subscription was not even tried: that is its end, unless it was granted before.
+    pub(crate) fn untried(&mut self, sink: SinkId, channel: &Channel, id: DesiredId) {
+        if self.desired(sink, channel, id).is_some_and(|desired| !desired.granted) {
             self.unwanted(sink, channel);
         }
     }
@@ -272,7 +272,7 @@ impl Ledger {
         self.owed.retain(|owed| owed.sink != sink || owed.channel != *channel);
     }
 
-    /// The client has ended; only the wishes of the inbox outlive that.
+    /// The client has ended; only the desired subscriptions of the inbox outlive that.
     pub(crate) fn closed(&mut self) {
         self.owed.clear();
         self.session = None;
@@ -284,7 +284,7 @@ impl Ledger {
         self.turned_at = None;
         self.wanted.retain(|sink, _| *sink == SinkId::INBOX);
         for channels in self.wanted.values_mut() {
-            channels.retain(|_, wish| wish.granted);
+            channels.retain(|_, desired| desired.granted);
         }
     }
 
@@ -294,7 +294,7 @@ impl Ledger {
             return;
         }
         for (sink, channels) in &self.wanted {
-            let granted = channels.iter().find(|(channel, wish)| wish.granted && by.contains(channel));
+            let granted = channels.iter().find(|(channel, desired)| desired.granted && by.contains(channel));
             if let Some((channel, _)) = granted {
                 let (channel, session) = (channel.clone(), session.clone());
                 self.owed.push_back(Owed { message, sender, sink: *sink, channel, at, session });
@@ -420,8 +420,8 @@ mod tests {
     fn subscribed(acked: bool) -> Ledger {
         let mut ledger = Ledger::default();
         ledger.session_begins(ClientId::new("s"), acked);
-        let wish = ledger.wants(SinkId(1), &channel("/a/*"));
-        ledger.granted(SinkId(1), &channel("/a/*"), wish);
+        let desired = ledger.wants(SinkId(1), &channel("/a/*"));
+        ledger.granted(SinkId(1), &channel("/a/*"), desired);
         ledger
     }
 
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_of_a_call_for_an_earlier_wish_does_not_touch_a_later_one() {
+    fn what_comes_of_a_call_for_an_earlier_subscription_does_not_touch_a_later_one() {
         let mut ledger = subscribed(false);
         let (sink, pattern, session) = (SinkId(1), channel("/a/*"), ClientId::new("s"));
         let by = [pattern.clone()];

@@ -71,14 +71,14 @@ impl World {
         self.note(|| "==  the network is whole".to_owned());
         self.be_moody(false);
         if let Some(gate) = &self.gate {
-            // From now on whoever asks gets a token that is valid for ever.
+            // From now on all tokens that are given are valid for ever.
             gate.revoke();
         }
 
         let bound = scenario.recovery_bound();
         self.run_until(healed + bound)?;
         self.recovered(bound);
-        // Whoever has ended by itself is opened again by its user.
+        // A client that has ended by itself is opened again by its user.
         for client in 0..self.clients.len() {
             if self.clients[client].wants_open
                 && self.clients[client].driver.session().state() == State::Disconnected

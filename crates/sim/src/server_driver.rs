@@ -113,7 +113,7 @@ impl ServerDriver {
     /// A new link, of which the shell knows the cookie, or that there is none.
     pub fn open(&mut self, browser: Option<Arc<str>>, multiplexed: bool) -> LinkId {
         let link = self.new_link();
-        self.pass(Input::LinkOpened { link, browser, multiplexed, second: None });
+        self.pass(Input::LinkOpened { link, browser, multiplexed, socket_cookie: None });
         link
     }
 

@@ -107,8 +107,12 @@ impl World {
         let issued = sent.is_none();
         let browser = sent.unwrap_or_else(|| format!("socket {}", link.0).into());
         self.servers[server].open.insert(link);
-        let opened =
-            Input::LinkOpened { link, browser: Some(browser.clone()), multiplexed: false, second: None };
+        let opened = Input::LinkOpened {
+            link,
+            browser: Some(browser.clone()),
+            multiplexed: false,
+            socket_cookie: None,
+        };
         self.at_server(server, opened);
         if issued {
             self.at_server(server, Input::CookieIssued(link));

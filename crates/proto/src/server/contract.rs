@@ -46,7 +46,7 @@ pub enum Input {
         /// The cookie of the browser, if one came.
         browser: Option<Arc<str>>,
         /// The cookie that was issued with a socket earlier, if it came besides that. Either proves whose session it is.
-        second: Option<Arc<str>>,
+        socket_cookie: Option<Arc<str>>,
         /// Whether the requests of the browser share a connection, as in HTTP/2.
         multiplexed: bool,
     },

@@ -100,7 +100,7 @@ pub(super) struct Dismissed {
 pub(super) struct LinkFacts {
     pub(super) browser: Option<Arc<str>>,
     /// Another cookie that came with it.
-    pub(super) second: Option<Arc<str>>,
+    pub(super) socket_cookie: Option<Arc<str>>,
     pub(super) multiplexed: bool,
     /// The client did not send the cookie: it was issued when the socket was opened.
     pub(super) issued: bool,
@@ -117,7 +117,7 @@ impl LinkFacts {
     pub(super) fn copy(&self) -> Facts {
         Facts {
             browser: self.browser.clone(),
-            second: self.second.clone(),
+            socket_cookie: self.socket_cookie.clone(),
             multiplexed: self.multiplexed,
             issued: self.issued,
             newest: self.newest,
@@ -165,7 +165,7 @@ pub(super) struct Turn {
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) browser: Option<Arc<str>>,
-    pub(super) second: Option<Arc<str>>,
+    pub(super) socket_cookie: Option<Arc<str>>,
     pub(super) multiplexed: bool,
     pub(super) issued: bool,
     pub(super) newest: SessionKey,

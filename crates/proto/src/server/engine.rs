@@ -118,8 +118,8 @@ impl Engine {
         let core = &mut self.0;
         core.now = now;
         match input {
-            Input::LinkOpened { link, browser, second, multiplexed } => {
-                return core.link_opened(link, browser, second, multiplexed);
+            Input::LinkOpened { link, browser, socket_cookie, multiplexed } => {
+                return core.link_opened(link, browser, socket_cookie, multiplexed);
             }
             Input::CookieIssued(link) => return core.cookie_issued(link),
             Input::LinkClosed(link) => return core.link_closed(link, now),
@@ -151,18 +151,18 @@ impl Core {
         &mut self,
         link: LinkId,
         browser: Option<Arc<str>>,
-        second: Option<Arc<str>>,
+        socket_cookie: Option<Arc<str>>,
         multiplexed: bool,
     ) {
         /// A link and its entries in other maps, with as much again as they may have free.
         const LINK: usize = 320;
-        let cost = LINK + browser.iter().chain(&second).map(|cookie| cookie.len()).sum::<usize>();
+        let cost = LINK + browser.iter().chain(&socket_cookie).map(|cookie| cookie.len()).sum::<usize>();
         let charge = self.meters.sessions.charge(cost);
         self.links_opened += 1;
         let (newest, number) = (self.last_key, self.links_opened);
         let facts = LinkFacts {
             browser,
-            second,
+            socket_cookie,
             multiplexed,
             issued: false,
             newest,

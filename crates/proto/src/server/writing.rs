@@ -20,7 +20,7 @@ impl Core {
         // Not what is known of the link now: it may have been closed while the request waited.
         let facts = turn.facts.as_ref().filter(|_| !self.config.trust_client_session);
         let (Some(facts), Some(own)) = (facts, &session.browser) else { return true };
-        let is_own = facts.browser.iter().chain(&facts.second).any(|cookie| cookie == own);
+        let is_own = facts.browser.iter().chain(&facts.socket_cookie).any(|cookie| cookie == own);
         if is_own && !facts.issued {
             session.cookie_since.get_or_insert(self.links_opened);
             return true;

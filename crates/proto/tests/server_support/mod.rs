@@ -244,11 +244,15 @@ impl Server {
     }
 
     /// Opens a socket with two cookies that the client sends.
-    pub(crate) fn socket_with_second(&mut self, cookie: &Arc<str>, second: Option<Arc<str>>) -> LinkId {
+    pub(crate) fn socket_with_second(
+        &mut self,
+        cookie: &Arc<str>,
+        socket_cookie: Option<Arc<str>>,
+    ) -> LinkId {
         let link = self.driver.new_link();
         self.open.push(link);
         let browser = Some(Arc::clone(cookie));
-        self.handle(Input::LinkOpened { link, browser, second, multiplexed: false });
+        self.handle(Input::LinkOpened { link, browser, socket_cookie, multiplexed: false });
         link
     }
 
